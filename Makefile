@@ -1,0 +1,46 @@
+# The doors of the project: each target says what it does in `make help`.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+TESTS ?= tests
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test check format bench torture clean
+
+help: ## Say what can be done here
+	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+setup: $(READY) ## Make .venv from the lock file (Python 3.11 or newer)
+
+$(READY): uv.lock pyproject.toml infra/uv.lock.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Wellspring needs Python 3.11 or newer: make PYTHON=python3.11 $(MAKECMDGOALS)"; exit 1; }
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r infra/uv.lock.txt
+	UV_PROJECT_ENVIRONMENT=$(VENV) $(BIN)/uv sync --quiet --frozen --inexact --compile-bytecode --python $(BIN)/python
+	@touch $(READY)
+
+demo: setup ## Run the main job end to end in ./demo: broker, messages, consent, lake
+	$(BIN)/wellspring demo
+
+test: setup ## All tests, with a real Kafka on loopback
+	$(BIN)/python -m pytest $(TESTS)
+
+check: setup ## Format, lint, types, dead links
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/python -m tests.dead_links
+
+format: setup ## Put the code into its format
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: setup ## Measure against the bounds
+	$(BIN)/wellspring bench
+
+torture: setup ## A thousand kills: nothing lost, nothing doubled
+	$(BIN)/python -m tests.torture --kills 1000
+
+clean: ## Remove the environment and what the demo made
+	rm -rf $(VENV) demo

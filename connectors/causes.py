@@ -1,0 +1,154 @@
+"""Why Kafka cannot be used, in plain words.
+
+kafka-python answers every failed connection with "unable to bootstrap"; the cause it tells only its log. So its log is
+kept here, and nothing of it is passed on but the kind of event: a line of it can hold keys, values and passwords.
+"""
+
+import logging
+import socket
+import ssl
+from collections import deque
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Protocol
+
+from connectors.kafka_python import (
+    ClusterAuthorizationFailedError,
+    GroupAuthorizationFailedError,
+    InvalidTopicError,
+    KafkaError,
+    KafkaTimeoutError,
+    MessageSizeTooLargeError,
+    RecordListTooLargeError,
+    TopicAuthorizationFailedError,
+    UnknownTopicOrPartitionError,
+)
+
+_log = logging.getLogger("wellspring.kafka")
+_KEPT_EVENTS = 64
+PROBE_SHARE = 0.2  # of the time allowed to connect: kept to look for the cause
+
+
+class Server(Protocol):
+    """What of the settings is needed to say why they do not work."""
+
+    @property
+    def bootstrap(self) -> str: ...
+    @property
+    def security(self) -> str: ...
+    @property
+    def tls(self) -> bool: ...
+    @property
+    def addresses(self) -> list[tuple[str, int]]: ...
+    @property
+    def connect_timeout_s(self) -> float: ...
+
+
+class _Events(logging.Handler):
+    """Takes the place of the `kafka` logger's output: texts stay here, only the kind of event goes on, at DEBUG."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.texts: deque[str] = deque(maxlen=_KEPT_EVENTS)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        _log.debug("%s:%d %s", record.name, record.lineno, record.levelname)
+        if record.levelno < logging.WARNING or record.name == "kafka.protocol.parser":
+            return
+        faults = [arg for arg in record.args or () if isinstance(arg, BaseException)]
+        if record.exc_info and record.exc_info[1] is not None:
+            faults.append(record.exc_info[1])
+        self.texts.extend([told(fault) for fault in faults] or [record.getMessage()])
+
+
+_events = _Events()
+
+
+def _keep_kafka_log() -> None:
+    kafka_log = logging.getLogger("kafka")
+    kafka_log.propagate = False
+    kafka_log.setLevel(logging.WARNING)
+    if _events not in kafka_log.handlers:
+        kafka_log.addHandler(_events)
+
+
+_keep_kafka_log()
+
+
+def told(error: BaseException) -> str:
+    return f"{type(error).__name__} {error}"
+
+
+@contextmanager
+def watched() -> Iterator[deque[str]]:
+    """What kafka-python logs inside the block, oldest first. For `cause` alone: the texts are not fit for a log."""
+    _events.texts.clear()
+    yield _events.texts
+
+
+def recent() -> list[str]:
+    """What kafka-python has logged since the last connection was begun. For `cause` alone."""
+    return list(_events.texts)
+
+
+_CERTIFICATE = "the broker asks for a client certificate that it knows (cert_file, key_file)"
+_CAUSES: tuple[tuple[tuple[str, ...], str], ...] = (
+    (("DNS lookup failed", "DNS Resolution failure"), "the name does not resolve"),
+    (("Hostname mismatch", "IP address mismatch"), "the broker's certificate is made out to another host name"),
+    (("certificate has expired",), "the broker's certificate has expired"),
+    (("CERTIFICATE_VERIFY_FAILED",), "the broker's certificate is not signed by this CA (ca_file)"),
+    (("ALERT_BAD_CERTIFICATE", "ALERT_CERTIFICATE_", "ALERT_UNKNOWN_CA", "ALERT_HANDSHAKE_FAILURE"), _CERTIFICATE),
+    (("SaslAuthenticationFailed",), "wrong user name or password"),
+    (("UnsupportedSaslMechanism",), "the broker does not offer this mechanism of login"),
+    (("IllegalSaslState",), "the broker expects no login on this port"),
+    (("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "UNEXPECTED_EOF", "EOF occurred"), "TLS is not expected there"),
+    (("Invalid frame length", "InvalidReceive"), "TLS is expected there, or it is not a Kafka broker"),
+    (("ECONNREFUSED", "Connection refused"), "nothing listens there"),
+    (("IncompatibleBrokerVersion",), "it is a controller, or a broker older than this client can speak to"),
+    (("EHOSTUNREACH", "ENETUNREACH"), "there is no way through the network to that address"),
+)
+
+
+def cause(server: Server, events: Iterable[str]) -> str:
+    """One sentence: which server, and why no connection came about. It names no user, password or file."""
+    log = "\n".join(events)
+    why = next((words for marks, words in _CAUSES if any(mark in log for mark in marks)), None)
+    if why is None and not server.tls and _answers_tls(server):
+        why = "TLS is expected there"
+    if why is None and "socket disconnected" in log:
+        why = "it closes the connection: a login is expected there (SASL), or it is not a Kafka broker"
+    if why is None:
+        why = f"no answer within {server.connect_timeout_s:g} s"
+    return f"Kafka at {server.bootstrap} ({server.security}) cannot be used: {why}"
+
+
+def _answers_tls(server: Server) -> bool:
+    """Does the first server that can be reached speak TLS? (Nothing is sent but the greeting, nothing is trusted.)"""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    patience = server.connect_timeout_s * PROBE_SHARE / len(server.addresses)
+    for address in server.addresses:
+        try:
+            with socket.create_connection(address, timeout=patience) as plain, context.wrap_socket(plain):
+                return True
+        except OSError:
+            continue
+    return False
+
+
+_REFUSALS: dict[type[KafkaError], str] = {
+    UnknownTopicOrPartitionError: "there is no such topic",
+    TopicAuthorizationFailedError: "this user may not do that with the topic",
+    ClusterAuthorizationFailedError: "this user may not do that on the cluster",
+    GroupAuthorizationFailedError: "this user may not do that with the group",
+    InvalidTopicError: "the topic's name is not one that Kafka allows",
+    MessageSizeTooLargeError: "the record is larger than the topic or the producer allows",
+    RecordListTooLargeError: "the batch is larger than the topic allows",
+    KafkaTimeoutError: "no acknowledgement in time",
+}
+
+
+def in_words(error: BaseException) -> str:
+    """What a broker's refusal means; where there are no words of ours, the name of the error and nothing of its text."""
+    return next((words for kind, words in _REFUSALS.items() if isinstance(error, kind)), type(error).__name__)

@@ -1,0 +1,194 @@
+"""Kafka clients from one set of settings, and the true cause when they cannot connect."""
+
+import gc
+import ssl
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Literal, Self, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
+
+from connectors import bounded
+from connectors.causes import PROBE_SHARE, cause, told, watched
+from connectors.kafka_python import (
+    KafkaAdminClient,
+    KafkaConsumer,
+    KafkaError,
+    KafkaNetClient,
+    KafkaProducer,
+    KafkaSSLTransport,
+    KafkaTCPTransport,
+)
+
+Client = TypeVar("Client")
+Security = Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"]
+Mechanism = Literal["SCRAM-SHA-512", "SCRAM-SHA-256", "PLAIN"]
+
+
+class KafkaSettings(BaseModel):
+    """How to reach one cluster. Files are PEM; the password is shown nowhere, not even by `repr`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+    bootstrap: str = "127.0.0.1:9092"
+    security: Security = "PLAINTEXT"
+    ca_file: Path | None = None
+    cert_file: Path | None = None
+    key_file: Path | None = None
+    username: str | None = None
+    password: SecretStr | None = None
+    mechanism: Mechanism = "SCRAM-SHA-512"
+    connect_timeout_s: float = Field(default=5.0, gt=0, le=60)
+
+    @property
+    def tls(self) -> bool:
+        return self.security in ("SSL", "SASL_SSL")
+
+    @property
+    def login(self) -> bool:
+        return self.security in ("SASL_PLAINTEXT", "SASL_SSL")
+
+    @property
+    def addresses(self) -> list[tuple[str, int]]:
+        """Host and port of each bootstrap server; the port is 9092 where none is given."""
+        return [_address(part.strip()) for part in self.bootstrap.split(",") if part.strip()]
+
+    @model_validator(mode="after")
+    def _complete(self) -> Self:
+        if not self.addresses:
+            raise ValueError("bootstrap names no server (host:port, host:port, …)")
+        if self.login and (self.username is None or self.password is None):
+            raise ValueError(f"{self.security} needs username and password")
+        if (self.cert_file is None) != (self.key_file is None):
+            raise ValueError("cert_file and key_file go together")
+        return self
+
+
+def _address(text: str) -> tuple[str, int]:
+    host, colon, port = text.rpartition(":")
+    if not colon:
+        return text, 9092
+    if not port.isdecimal() or not 0 < int(port) < 65536:
+        raise ValueError("bootstrap holds a port that is not a number from 1 to 65535")
+    return host.strip("[]"), int(port)
+
+
+class KafkaUnreachable(Exception):
+    """No client of the cluster could be made, or it stopped answering; the text says why and what to look at."""
+
+
+class KafkaRefused(Exception):
+    """The cluster answers, and refuses: the topic is not there, or this user may not do it."""
+
+
+def producer(settings: KafkaSettings, **options: Any) -> KafkaProducer:
+    """An idempotent producer that asks all replicas; KafkaUnreachable with the cause."""
+    defaults = {
+        "acks": "all",
+        "enable_idempotence": True,
+        "allow_auto_create_topics": False,
+        "metrics_enabled": False,
+    }
+    return _connected(settings, KafkaProducer, {**defaults, **options})
+
+
+def consumer(settings: KafkaSettings, **options: Any) -> KafkaConsumer:
+    """A consumer without a group that reads committed records, unpacking within the ceilings of `bounded`."""
+    bounded.install(bounded.BoundedRecordBatch.limits)
+    defaults = {
+        "auto_offset_reset": "none",
+        "enable_auto_commit": False,
+        "isolation_level": "read_committed",
+        "allow_auto_create_topics": False,
+        "metrics_enabled": False,
+    }
+    return _connected(settings, KafkaConsumer, {**defaults, **options})
+
+
+def admin(settings: KafkaSettings, **options: Any) -> KafkaAdminClient:
+    """An administrator's client; KafkaUnreachable with the cause."""
+    return _connected(settings, KafkaAdminClient, options)
+
+
+def client_options(settings: KafkaSettings) -> dict[str, Any]:
+    """The settings in kafka-python's names."""
+    options: dict[str, Any] = {
+        "bootstrap_servers": [f"{host}:{port}" for host, port in settings.addresses],
+        "security_protocol": settings.security,
+        "client_id": "wellspring",
+        "bootstrap_timeout_ms": int(settings.connect_timeout_s * 1000 * (1 - PROBE_SHARE)),
+        "reconnect_backoff_max_ms": 500,
+    }
+    if settings.tls:
+        options["ssl_context"] = _tls_context(settings)
+    if settings.login and settings.password is not None:
+        options["sasl_mechanism"] = settings.mechanism
+        options["sasl_plain_username"] = settings.username
+        options["sasl_plain_password"] = settings.password.get_secret_value()
+    return options
+
+
+def _tls_context(settings: KafkaSettings) -> ssl.SSLContext:
+    try:
+        context = ssl.create_default_context(cafile=settings.ca_file)
+    except OSError as error:
+        raise KafkaUnreachable(f"ca_file cannot be used: {_file_fault(error)}") from None
+    if settings.cert_file is not None:
+        try:
+            # an encrypted key would make OpenSSL ask for its pass phrase on the terminal
+            context.load_cert_chain(settings.cert_file, settings.key_file, password="")
+        except OSError as error:
+            raise KafkaUnreachable(f"cert_file and key_file cannot be used: {_file_fault(error)}") from None
+    return context
+
+
+def _file_fault(error: OSError) -> str:
+    if isinstance(error, ssl.SSLError):
+        return "not PEM, the key belongs to another certificate, or it is protected by a pass phrase"
+    return error.strerror or "it cannot be read"
+
+
+def _connected(settings: KafkaSettings, make: Callable[..., Client], options: dict[str, Any]) -> Client:
+    made: list[KafkaNetClient] = []
+
+    def network(**config: Any) -> KafkaNetClient:
+        made.append(KafkaNetClient(**config))
+        return made[-1]
+
+    everything = {**client_options(settings), **options, "kafka_client": network}
+    with watched() as events:
+        try:
+            return make(**everything)
+        except (KafkaError, OSError) as error:
+            events.append(told(error))
+            for client in made:
+                client.close()
+    _collect_forgotten_sockets()
+    raise KafkaUnreachable(cause(settings, list(events)))
+
+
+def _collect_forgotten_sockets() -> None:
+    """kafka-python leaves the sockets of failed connections to the garbage collector."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)
+        gc.collect()
+
+
+def _keep_last_words() -> None:
+    """A broker that says why it refuses a login, and then hangs up, shall be heard: kafka-python drops what it has read
+    when the connection ends in the same moment."""
+
+    def heard(
+        receive: Callable[[Any], tuple[bytes, Exception | None]],
+    ) -> Callable[[Any], Any]:
+        def received(transport: Any) -> tuple[bytes, Exception | None]:
+            words, fault = receive(transport)
+            return words, None if words else fault  # the fault comes again with the next, empty, read
+
+        return received
+
+    for transport in (KafkaTCPTransport, KafkaSSLTransport):
+        transport._sock_recv = heard(transport._sock_recv)
+
+
+_keep_last_words()

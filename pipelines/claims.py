@@ -1,0 +1,244 @@
+"""Consent: whose each reading is, which studies consider it, and what each study's consent says.
+
+Consent is asked about whole messages first, by the hull of their readings: where the hull may land, each reading may.
+Only where the answer depends on the interval is it asked again about each reading. The verdict itself is
+`pipelines.consent.verdict.judge`, nothing else.
+"""
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from pipelines.blocks import Block, column, group_bounds, texts
+from pipelines.consent.snapshot import Snapshot
+from pipelines.consent.verdict import CODES, judge
+from schemas.reasons import Code
+
+Ints = npt.NDArray[Any]
+
+UNLINKED, AMBIGUOUS = -1, -2
+_DEPENDS_ON_INTERVAL = [CODES.index(Code.OUTSIDE_WINDOW), CODES.index(Code.ERASED)]
+_OK = CODES.index(Code.OK)
+_NOT_CONSIDERED = CODES.index(Code.NOT_CONSIDERED)
+
+
+class Hold(NamedTuple):
+    """Readings that wait in Kafka: positions [first, first + readings) of one message, and why."""
+
+    topic: str
+    partition: int
+    offset: int
+    first: int
+    readings: int
+    received_us: int
+    partner: str
+    subject: str
+    reason: str
+
+
+@dataclass
+class Grant:
+    """What one study may have of a block: a flag and the consent's sequence number for each unit."""
+
+    study: str
+    allowed: npt.NDArray[np.bool_]
+    consent_seq: npt.NDArray[np.int32]
+
+
+@dataclass
+class Claims:
+    """The verdict on a block. A unit is a run of readings of one message with one answer; `unit_of` maps readings to units."""
+
+    unit_of: Ints
+    message: Ints
+    member: Ints
+    grants: list[Grant] = field(default_factory=list)
+    holds: list[Hold] = field(default_factory=list)
+    claimed: int = 0
+    considered: Counter[str] = field(default_factory=Counter)
+    withheld: Counter[tuple[str, str]] = field(default_factory=Counter)
+
+
+@dataclass
+class _Units:
+    """Runs of readings: their message, their readings [low, high), the hull of their times, and their member."""
+
+    message: Ints
+    low: Ints
+    high: Ints
+    start: Ints
+    end: Ints
+    member: Ints
+
+    def pick(self, rows: Any) -> "_Units":
+        return _Units(*(getattr(self, name)[rows] for name in ("message", "low", "high", "start", "end", "member")))
+
+
+def claim(block: Block, partner: str, snapshot: Snapshot, hold_us: int) -> Claims:
+    """The verdict of consent on a normalised block."""
+    units = _by_member(block, partner, snapshot)
+    units, verdicts = _ask(block, units, snapshot, hold_us)
+    order = np.argsort(units.low, kind="stable")
+    units = units.pick(order)
+    position = np.empty(len(order), dtype=np.int64)
+    position[order] = np.arange(len(order))
+    verdicts = [(study, position[rows], codes, seqs) for study, rows, codes, seqs in verdicts]
+    sizes = units.high - units.low
+    claims = Claims(np.repeat(np.arange(len(sizes)), sizes), units.message, units.member)
+    claims.holds = _holds(block, partner, units, snapshot)
+    claims.claimed = int(sizes.sum()) - sum(hold.readings for hold in claims.holds)
+    for study, rows, codes, seqs in verdicts:
+        _count(claims, study, rows, codes, seqs, sizes)
+    return claims
+
+
+def _by_member(block: Block, partner: str, snapshot: Snapshot) -> _Units:
+    """Units by member: a message each, or a reading each where the message's person changes or is not clear."""
+    whole = _whole_messages(block)
+    subjects = texts(block.messages, "subject")
+    names = sorted(set(subjects))
+    number = {name: place for place, name in enumerate(names)}
+    links = snapshot.links(partner, names)
+    of_message = np.array([number[subject] for subject in subjects])[whole.message]
+    first, count = links.offsets[:-1][of_message], np.diff(links.offsets)[of_message]
+    single = count == 1
+    at = np.where(single, first, 0)
+    if len(links.member):
+        covered = single & (links.from_us[at] <= whole.start) & (whole.end <= links.to_us[at]) & (whole.start < links.to_us[at])
+        whole.member = np.where(covered, links.member[at], UNLINKED)
+    else:
+        covered = single
+    unclear = (count > 0) & ~covered
+    if not unclear.any():
+        return whole
+    single_units = _explode(block, whole.pick(unclear))
+    owner = of_message[np.searchsorted(whole.message, single_units.message)]
+    single_units.member = _member_of_each(single_units, owner, links)
+    return _join(whole.pick(~unclear), single_units)
+
+
+def _whole_messages(block: Block) -> _Units:
+    message = column(block.readings, "message")
+    bounds = group_bounds(message, block.messages.num_rows)
+    rows = np.flatnonzero(np.diff(bounds))
+    low, high = bounds[:-1][rows], bounds[1:][rows]
+    start = np.minimum.reduceat(column(block.readings, "start"), low)
+    end = np.maximum.reduceat(column(block.readings, "end"), low)
+    return _Units(rows, low, high, start, end, np.full(len(rows), UNLINKED, dtype=np.int64))
+
+
+def _explode(block: Block, units: _Units) -> _Units:
+    """The same readings, each a unit of its own."""
+    sizes = units.high - units.low
+    low = np.repeat(units.low - np.concatenate([[0], np.cumsum(sizes)[:-1]]), sizes) + np.arange(int(sizes.sum()))
+    start, end = column(block.readings, "start")[low], column(block.readings, "end")[low]
+    return _Units(np.repeat(units.message, sizes), low, low + 1, start, end, np.repeat(units.member, sizes))
+
+
+def _join(left: _Units, right: _Units) -> _Units:
+    names = ("message", "low", "high", "start", "end", "member")
+    return _Units(*(np.concatenate([getattr(left, name), getattr(right, name)]) for name in names))
+
+
+def _member_of_each(units: _Units, owner: Ints, links: Any) -> Ints:
+    """The member whose link contains the reading's interval; UNLINKED for none, AMBIGUOUS for several."""
+    member = np.full(len(owner), UNLINKED, dtype=np.int64)
+    for subject in np.unique(owner).tolist():
+        rows = np.flatnonzero(owner == subject)
+        for link in range(links.offsets[subject], links.offsets[subject + 1]):
+            inside = (links.from_us[link] <= units.start[rows]) & (units.end[rows] <= links.to_us[link])
+            inside &= units.start[rows] < links.to_us[link]
+            hit = rows[inside]
+            free = (member[hit] == UNLINKED) | (member[hit] == links.member[link])
+            member[hit] = np.where(free, links.member[link], AMBIGUOUS)
+    return member
+
+
+def _ask(block: Block, units: _Units, snapshot: Snapshot, hold_us: int) -> tuple[_Units, list[Any]]:
+    """The verdicts by study, on units that were split where the answer depends on the reading."""
+    study, rows, codes, seqs = _judge_units(block, units, snapshot, hold_us)
+    several = (units.high - units.low)[rows] > 1
+    split = np.zeros(len(units.low), dtype=bool)
+    split[rows[several & np.isin(codes, _DEPENDS_ON_INTERVAL)]] = True
+    if split.any():
+        units = _join(units.pick(~split), _explode(block, units.pick(split)))
+        study, rows, codes, seqs = _judge_units(block, units, snapshot, hold_us)
+    names = snapshot.studies
+    return units, [(names[s], rows[study == s], codes[study == s], seqs[study == s]) for s in np.unique(study).tolist()]
+
+
+def _judge_units(block: Block, units: _Units, snapshot: Snapshot, hold_us: int) -> tuple[Ints, Ints, Ints, Ints]:
+    """(study, unit, code, consent_seq) for each unit and each study with which its member has a chain."""
+    asked = np.flatnonzero(units.member >= 0)
+    members, inverse = np.unique(units.member[asked], return_inverse=True)
+    chains = snapshot.chains_of(members)
+    asked, inverse = asked[~chains.lagging[inverse]], inverse[~chains.lagging[inverse]]
+    count = np.diff(chains.offsets)[inverse]
+    rows = np.repeat(asked, count)
+    within = np.arange(len(rows)) - np.repeat(np.cumsum(count) - count, count)
+    at = np.repeat(chains.offsets[:-1][inverse], count) + within
+    needed, local = np.unique(chains.chain[at], return_inverse=True)
+    message = units.message[rows]
+    verdict = judge(
+        snapshot.gather(needed),
+        local.astype(np.int32),
+        column(block.messages, "metric_index")[message],
+        units.start[rows],
+        units.end[rows],
+        column(block.messages, "received")[message],
+        np.zeros(len(rows), dtype=np.int8),
+        hold_us,
+    )
+    return chains.study[at], rows, verdict.code, verdict.consent_seq
+
+
+def _holds(block: Block, partner: str, units: _Units, snapshot: Snapshot) -> list[Hold]:
+    reason = _why_held(units, snapshot)
+    index = column(block.readings, "index")
+    offset, received = column(block.messages, "offset"), column(block.messages, "received")
+    subjects = block.messages.column("subject")
+    topic, partition = block.meta["topic"], block.meta["partition"]
+    holds: list[Hold] = []
+    for unit in np.flatnonzero(reason != "").tolist():
+        message = int(units.message[unit])
+        for first, count in _runs(index[units.low[unit] : units.high[unit]]):
+            subject = subjects[message].as_py()
+            where = (topic, partition, int(offset[message]), first, count, int(received[message]))
+            holds.append(Hold(*where, partner, subject, str(reason[unit])))
+    return holds
+
+
+def _why_held(units: _Units, snapshot: Snapshot) -> npt.NDArray[Any]:
+    reason = np.full(len(units.low), "", dtype="U16")
+    reason[units.member == UNLINKED] = Code.NO_CONSENT
+    reason[units.member == AMBIGUOUS] = Code.ATTRIBUTION
+    known = np.flatnonzero(units.member >= 0)
+    members, inverse = np.unique(units.member[known], return_inverse=True)
+    chains = snapshot.chains_of(members)
+    reason[known[(np.diff(chains.offsets) == 0)[inverse]]] = Code.NO_CONSENT
+    reason[known[chains.lagging[inverse]]] = Code.CONSENT_LAG
+    return reason
+
+
+def _runs(index: Ints) -> list[tuple[int, int]]:
+    """Ascending positions as (first, count) of the runs without holes."""
+    breaks = np.flatnonzero(np.diff(index) != 1) + 1
+    return [(int(run[0]), len(run)) for run in np.split(index, breaks)]
+
+
+def _count(claims: Claims, study: str, rows: Ints, codes: Ints, seqs: Ints, sizes: Ints) -> None:
+    counted = codes != _NOT_CONSIDERED
+    rows, codes, seqs = rows[counted], codes[counted], seqs[counted]
+    claims.considered[study] += int(sizes[rows].sum())
+    for code in np.unique(codes).tolist():
+        if code != _OK:
+            claims.withheld[study, str(CODES[code])] += int(sizes[rows[codes == code]].sum())
+    allowed = np.zeros(len(sizes), dtype=bool)
+    allowed[rows[codes == _OK]] = True
+    seq = np.zeros(len(sizes), dtype=np.int32)
+    seq[rows] = seqs
+    if allowed.any():
+        claims.grants.append(Grant(study, allowed, seq))

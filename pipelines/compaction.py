@@ -1,0 +1,151 @@
+"""Many small files become few large ones: which, is a pure function; the rows go through the one writer.
+
+A live month is compacted when it has many files or some have waited an hour, a closed month once its stragglers have
+waited a day. Files are taken from the smallest upwards and only while each is at most `ratio` times what is gathered
+already, so that a large file is not rewritten for the sake of a few rows; a file of `enough` bytes is finished.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipelines.delta import LiveFile
+from pipelines.entries import LakeError, TableChange
+from pipelines.files import DataFile, describe, new_key, rows_in_footer
+from pipelines.store import Store
+from schemas.families import Family
+
+MB = 1024 * 1024
+Write = Callable[[pa.Table, Family, Path], object]
+"""Writes rows that lie in the family's order as one Parquet file at the path."""
+
+
+class Limits(NamedTuple):
+    """When to compact, and how much at once. Bytes are of Parquet files, times microseconds."""
+
+    hot_files: int = 50
+    hot_age_us: int = 3600 * 1_000_000
+    closed_age_us: int = 24 * 3600 * 1_000_000
+    small: int = 1 * MB
+    enough: int = 128 * MB
+    most: int = 256 * MB
+    most_rows: int = 5_000_000
+    ratio: int = 2
+
+
+DEFAULT = Limits()
+
+
+class Job(NamedTuple):
+    """Files of one month of one table that become one file."""
+
+    table: str
+    month: str
+    files: tuple[DataFile, ...]
+
+    @property
+    def rows(self) -> int:
+        return sum(file.rows for file in self.files)
+
+
+def choose(live: Mapping[str, Iterable[LiveFile]], now_us: int, limits: Limits = DEFAULT) -> list[Job]:
+    """What to compact now, given the live files of some tables: no file in two jobs, no job without a gain."""
+    this_month = datetime.fromtimestamp(now_us // 1_000_000, UTC).strftime("%Y-%m")
+    jobs = []
+    for table, files in live.items():
+        for month, found in sorted(_by_month(files).items()):
+            group = _gather(found, limits)
+            if _is_due(group, month < this_month, now_us, limits):
+                jobs.append(Job(table, month, tuple(one.file for one in group)))
+    return jobs
+
+
+def compact(job: Job, family: Family, store: Store, n: int, epoch: int, write: Write) -> TableChange:
+    """Write the job's rows as one file for entry n, and say what the table gains and loses.
+
+    LakeError where the rows written are not as many as the rows read, or as many as the ledger says.
+    """
+    rows = in_order(_gathered(store, job, family), family)
+    key = new_key(job.table, job.month, n, epoch)
+    temp = store.temp_path(key)
+    write(rows, family, temp)
+    size = temp.stat().st_size
+    store.publish_file(temp, key)
+    counted = rows_in_footer(store, key)
+    if not rows.num_rows == counted == job.rows:
+        raise LakeError(f"compaction of {job.table} read {rows.num_rows} rows of {job.rows} and wrote {counted}")
+    return TableChange(add=(describe(key, rows, size),), remove=tuple(file.path for file in job.files))
+
+
+def in_order(rows: pa.Table, family: Family) -> pa.Table:
+    """The rows in the order of the family's sort key, text by code point; equal rows keep their order."""
+    order = np.lexsort([_ranks(rows[name].combine_chunks()) for name in reversed(family.sort_key)])
+    if (order[1:] > order[:-1]).all():
+        return rows
+    places = pa.array(order)
+    return pa.table([column.take(places) for column in rows.columns], schema=rows.schema)
+
+
+def _by_month(files: Iterable[LiveFile]) -> dict[str, list[LiveFile]]:
+    months: dict[str, list[LiveFile]] = {}
+    for one in files:
+        months.setdefault(one.file.month, []).append(one)
+    return months
+
+
+def _gather(files: list[LiveFile], limits: Limits) -> list[LiveFile]:
+    """From the smallest upwards, as long as it is worth it and fits into one file."""
+    group: list[LiveFile] = []
+    size = rows = 0
+    for one in sorted(files, key=lambda one: (one.file.bytes, one.file.path)):
+        if not _is_worth_it(one.file, size, limits):
+            break
+        if size + one.file.bytes > limits.most or rows + one.file.rows > limits.most_rows:
+            break
+        group.append(one)
+        size, rows = size + one.file.bytes, rows + one.file.rows
+    return group
+
+
+def _is_worth_it(file: DataFile, gathered: int, limits: Limits) -> bool:
+    if file.bytes >= limits.enough or 2 * file.rows > limits.most_rows:
+        return False
+    return file.bytes <= max(limits.small, limits.ratio * gathered)
+
+
+def _is_due(group: list[LiveFile], is_closed: bool, now_us: int, limits: Limits) -> bool:
+    if len(group) < 2:
+        return False
+    waited_us = now_us - min(one.added_us for one in group)
+    if is_closed and len(group) < limits.hot_files:
+        return waited_us >= limits.closed_age_us
+    return len(group) >= limits.hot_files or waited_us >= limits.hot_age_us
+
+
+def _gathered(store: Store, job: Job, family: Family) -> pa.Table:
+    """All rows of the job's files, text as dictionaries of exactly the texts in use."""
+    parts = pa.concat_tables([_read(store, file, family) for file in job.files])
+    return parts.unify_dictionaries().combine_chunks()
+
+
+def _read(store: Store, file: DataFile, family: Family) -> pa.Table:
+    text = [field.name for field in family.schema if pa.types.is_string(field.type) or pa.types.is_binary(field.type)]
+    with store.open_file(file.path) as source:
+        rows = pq.ParquetFile(source, read_dictionary=text).read(columns=family.schema.names)
+    return rows.select(family.schema.names).replace_schema_metadata(None)
+
+
+def _ranks(values: pa.Array) -> npt.NDArray[np.int64]:
+    """Numbers that lie in the order of the values."""
+    if not pa.types.is_dictionary(values.type):
+        return np.asarray(values.cast(pa.int64()).to_numpy(zero_copy_only=False))
+    texts = np.asarray(values.dictionary.to_numpy(zero_copy_only=False))
+    rank = np.empty(len(texts), dtype=np.int64)
+    rank[np.argsort(texts, kind="stable")] = np.arange(len(texts))
+    return np.asarray(rank[values.indices.to_numpy(zero_copy_only=False)])

@@ -1,0 +1,172 @@
+"""One Delta transaction: what delta-rs does for us, and what it has to be kept from.
+
+delta-rs takes a stale handle, a version it has seen, a file that is not there, the removal of a file that is not live,
+and syncs nothing. So the caller checks, a commit is tried once on the handle that was checked, and we sync.
+"""
+
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from typing import NamedTuple
+
+import pyarrow as pa
+from deltalake import CommitProperties, DeltaTable, Schema, Transaction
+from deltalake.exceptions import TableNotFoundError
+from deltalake.transaction import AddAction, PostCommitHookProperties, RemoveAction, create_table_with_add_actions
+
+from pipelines.entries import Entry, Kind, TableChange
+from pipelines.files import DataFile
+from pipelines.store import Store
+
+APP = "wellspring"
+CHECKPOINT_EVERY = 50
+# Transaction identifiers have no retention, so they never expire. The log is short on purpose: the ledger has the
+# history, and an open lists the whole log (120 ms for 20,000 commits, which is a lot every few seconds).
+PROPERTIES: Mapping[str, str] = {
+    "delta.logRetentionDuration": "interval 2 hours",
+    "delta.deletedFileRetentionDuration": "interval 1 days",
+    "delta.enableExpiredLogCleanup": "true",
+    "delta.dataSkippingStatsColumns": "pbucket,start",
+}
+_EPOCH_START = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class LiveFile(NamedTuple):
+    """A file of a table as it stands, and when its entry was appended (microseconds since the epoch, UTC)."""
+
+    file: DataFile
+    added_us: int
+
+
+def log_key(table: str, version: int) -> str:
+    return f"{table}/_delta_log/{version:020d}.json"
+
+
+def open_table(store: Store, table: str) -> DeltaTable | None:
+    """The table as it stands, None where there is none."""
+    try:
+        return DeltaTable(store.uri(table))
+    except TableNotFoundError:
+        return None
+
+
+def entry_of(handle: DeltaTable | None) -> int:
+    """The number of the last ledger entry that the table holds, 0 for none."""
+    return (handle.transaction_version(APP) or 0) if handle else 0
+
+
+def live_files(handle: DeltaTable, table: str) -> list[LiveFile]:
+    """The table's files, from its own log."""
+    actions = pa.table(handle.get_add_actions(flatten=True)).to_pylist()
+    return [_live_file(action, table) for action in actions]
+
+
+def commit(
+    store: Store, handle: DeltaTable | None, table: str, schema: pa.Schema, entry: Entry, change: TableChange
+) -> None:
+    """Bring one entry's change into the table, creating it where there is no handle.
+
+    One try: DeltaError where another commit came between, or where the storage fails.
+    """
+    moment_ms = entry.at_us // 1000
+    moves_only = entry.kind == Kind.COMPACT
+    adds = [_add(file, table, moment_ms, not moves_only) for file in change.add]
+    removes = [_remove(path, table, moment_ms, not moves_only) for path in change.remove]
+    properties = CommitProperties(
+        custom_metadata={"wellspring.entry": str(entry.n)},
+        max_commit_retries=0,
+        app_transactions=[Transaction(APP, entry.n)],
+    )
+    columns = Schema.from_arrow(schema.append(pa.field("month", pa.string(), nullable=False)))
+    if handle is None:
+        create_table_with_add_actions(
+            store.uri(table),
+            columns,
+            adds,
+            mode="error",
+            partition_by=["month"],
+            configuration=PROPERTIES,
+            commit_properties=properties,
+            post_commithook_properties=_NO_HOOKS,
+        )
+    else:
+        handle.create_write_transaction(
+            [*adds, *removes],
+            "append",
+            columns,
+            ["month"],
+            commit_properties=properties,
+            post_commithook_properties=_NO_HOOKS,
+        )
+
+
+def checkpoint(store: Store, table: str, version: int) -> None:
+    """Now and then, gather the log into a checkpoint and drop what is older than its retention."""
+    if (version + 1) % CHECKPOINT_EVERY:
+        return
+    handle = DeltaTable(store.uri(table))
+    handle.create_checkpoint()
+    for name in (f"{handle.version():020d}.checkpoint.parquet", "_last_checkpoint"):
+        store.sync(f"{table}/_delta_log/{name}")
+    handle.cleanup_metadata()
+
+
+def is_torn(data: bytes) -> bool:
+    """Whether a commit was cut off by a failing machine before it was durable."""
+    try:
+        return not data.strip() or any(not isinstance(json.loads(line), dict) for line in data.splitlines())
+    except ValueError:
+        return True
+
+
+_NO_HOOKS = PostCommitHookProperties(create_checkpoint=False, cleanup_expired_logs=False)
+
+
+def _add(file: DataFile, table: str, moment_ms: int, data_change: bool) -> AddAction:
+    bounds = {
+        "pbucket": (file.pbucket_min, file.pbucket_max),
+        "start": (_stamp(file.start_min_us), _stamp(file.start_max_us)),
+    }
+    known = {name: pair for name, pair in bounds.items() if None not in pair}
+    stats = {
+        "numRecords": file.rows,
+        "minValues": {name: pair[0] for name, pair in known.items()},
+        "maxValues": {name: pair[1] for name, pair in known.items()},
+        "nullCount": dict.fromkeys(known, 0),
+    }
+    path = file.path.removeprefix(f"{table}/")
+    return AddAction(path, file.bytes, {"month": file.month}, moment_ms, data_change, json.dumps(stats))
+
+
+def _remove(path: str, table: str, moment_ms: int, data_change: bool) -> RemoveAction:
+    inner = path.removeprefix(f"{table}/")
+    month = inner.partition("/")[0].removeprefix("month=")
+    return RemoveAction(inner, data_change, moment_ms, partition_values={"month": month})
+
+
+def _live_file(action: Mapping[str, object], table: str) -> LiveFile:
+    file = DataFile.model_validate(
+        {
+            "path": f"{table}/{action['path']}",
+            "table": table,
+            "month": action["partition.month"],
+            "rows": action["num_records"],
+            "bytes": action["size_bytes"],
+            "start_min_us": _micros(action.get("min.start")),
+            "start_max_us": _micros(action.get("max.start")),
+            "pbucket_min": action.get("min.pbucket"),
+            "pbucket_max": action.get("max.pbucket"),
+        }
+    )
+    moment = action["modification_time"]
+    return LiveFile(file, int(moment) * 1000 if isinstance(moment, int) else 0)
+
+
+def _stamp(micros: int | None) -> str | None:
+    if micros is None:
+        return None
+    return (_EPOCH_START + timedelta(microseconds=micros)).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def _micros(moment: object) -> int | None:
+    return (moment - _EPOCH_START) // timedelta(microseconds=1) if isinstance(moment, datetime) else None

@@ -1,0 +1,154 @@
+"""Which rows are there already: within the plan, in the study's table, or in its quarantine; and which are revisions.
+
+Keys are 64-bit hashes that contain the study's and the member's secret, so equal keys mean equal person and reading.
+A data file never changes, so the sorted keys of a file are read once and kept while there is room.
+"""
+
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow.parquet as pq
+
+from pipelines.store import Store
+
+Int64s = npt.NDArray[np.int64]
+Flags = npt.NDArray[np.bool_]
+
+CACHE_BYTES = 512 * 1024 * 1024
+
+
+@dataclass(frozen=True)
+class KeyedFile:
+    """A live data file: where it lies, and the span of its rows' starts (microseconds, both inclusive)."""
+
+    path: str
+    start_min_us: int
+    start_max_us: int
+
+
+class FileKeys:
+    """Sorted keys, and records with their revisions, of data files; the least recently used are forgotten."""
+
+    def __init__(self, store: Store, limit_bytes: int = CACHE_BYTES) -> None:
+        self._store, self._limit = store, limit_bytes
+        self._held: OrderedDict[tuple[str, str], Any] = OrderedDict()
+        self._bytes = 0
+
+    def keys(self, path: str) -> Int64s:
+        """[n] the file's key64 in ascending order."""
+        return self._get("keys", path, _read_keys)  # type: ignore[no-any-return]
+
+    def records(self, path: str) -> tuple[Int64s, npt.NDArray[np.int16]]:
+        """([n] record64 in ascending order, [n] the highest revision of each), of the rows that have a record id."""
+        return self._get("records", path, _read_records)  # type: ignore[no-any-return]
+
+    def _get(self, kind: str, path: str, read: Callable[[pq.ParquetFile], Any]) -> Any:
+        found = self._held.get((kind, path))
+        if found is None:
+            with self._store.open_file(path) as source:
+                found = read(pq.ParquetFile(source))
+            self._held[kind, path] = found
+            self._bytes += _size(found)
+            while self._bytes > self._limit and len(self._held) > 1:
+                self._bytes -= _size(self._held.popitem(last=False)[1])
+        else:
+            self._held.move_to_end((kind, path))
+        return found
+
+
+def _size(held: Any) -> int:
+    return sum(part.nbytes for part in held) if isinstance(held, tuple) else int(held.nbytes)
+
+
+def _read_keys(file: pq.ParquetFile) -> Int64s:
+    return np.sort(file.read(columns=["key64"]).column("key64").to_numpy())
+
+
+def _read_records(file: pq.ParquetFile) -> tuple[Int64s, npt.NDArray[np.int16]]:
+    if not _has_records(file):
+        return np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int16)
+    table = file.read(columns=["record64", "revision"])
+    table = table.filter(table.column("record64").is_valid())
+    record, revision = table.column("record64").to_numpy(), table.column("revision").to_numpy()
+    order = np.lexsort((revision, record))
+    record, revision = record[order], revision[order]
+    last = np.concatenate([record[1:] != record[:-1], [True]]) if len(record) else np.empty(0, dtype=bool)
+    return record[last], revision[last]
+
+
+def _has_records(file: pq.ParquetFile) -> bool:
+    leaf = next(i for i in range(file.metadata.num_columns) if file.metadata.schema.column(i).path == "record64")
+    for group in range(file.metadata.num_row_groups):
+        statistics = file.metadata.row_group(group).column(leaf).statistics
+        if statistics is None or statistics.null_count != file.metadata.row_group(group).num_rows:
+            return True
+    return False
+
+
+@dataclass
+class Seen:
+    """What one study has been given in this plan so far: sorted keys of each portion, and revisions by record."""
+
+    keys: list[Int64s] = field(default_factory=list)
+    revisions: dict[int, int] = field(default_factory=dict)
+
+
+def duplicates(key64: Int64s, start_us: Int64s, seen: Seen, files: list[KeyedFile], cache: FileKeys) -> Flags:
+    """[n] which rows are there already: earlier in these rows, earlier in the plan, or in one of the files.
+
+    Only files whose span of starts contains a row's start can hold it, so what is newer than everything costs nothing.
+    """
+    repeated = np.zeros(len(key64), dtype=bool)
+    in_order = np.sort(key64)
+    if (in_order[1:] == in_order[:-1]).any():
+        _, first = np.unique(key64, return_index=True)
+        repeated[:] = True
+        repeated[first] = False
+    for earlier in seen.keys:
+        repeated |= _contains(earlier, key64)
+    for file in files:
+        rows = np.flatnonzero((start_us >= file.start_min_us) & (start_us <= file.start_max_us) & ~repeated)
+        if len(rows):
+            repeated[rows] = _contains(cache.keys(file.path), key64[rows])
+    return repeated
+
+
+def remember(key64: Int64s, seen: Seen) -> None:
+    """Note keys that are about to be written in this plan."""
+    seen.keys.append(np.sort(key64))
+
+
+def _contains(ascending: Int64s, wanted: Int64s) -> Flags:
+    if not len(ascending):
+        return np.zeros(len(wanted), dtype=bool)
+    order = np.argsort(wanted) if len(wanted) > 1 else np.zeros(len(wanted), dtype=np.int64)
+    place = np.minimum(np.searchsorted(ascending, wanted[order]), len(ascending) - 1)
+    found = np.empty(len(wanted), dtype=bool)
+    found[order] = ascending[place] == wanted[order]
+    return found
+
+
+def revisions(record64: Int64s, has_record: Flags, seen: Seen, files: list[KeyedFile], cache: FileKeys) -> npt.NDArray[np.int16]:
+    """[n] how many times each row's record had come before with another content: 0 for the first and for rows without one."""
+    revision = np.zeros(len(record64), dtype=np.int16)
+    rows = np.flatnonzero(has_record)
+    if not len(rows):
+        return revision
+    distinct = np.unique(record64[rows])
+    landed = np.full(len(distinct), -1, dtype=np.int64)
+    for file in files:
+        record, highest = cache.records(file.path)
+        if len(record):
+            place = np.minimum(np.searchsorted(record, distinct), len(record) - 1)
+            landed = np.where(record[place] == distinct, np.maximum(landed, highest[place]), landed)
+    newest = dict(zip(distinct.tolist(), landed.tolist(), strict=True))
+    for row in rows.tolist():
+        record_id = int(record64[row])
+        number = max(newest[record_id], seen.revisions.get(record_id, -1)) + 1
+        seen.revisions[record_id] = number
+        revision[row] = number
+    return revision

@@ -1,0 +1,163 @@
+"""Holds: readings that wait in Kafka for a link, a first grant or a chain without gaps, as pointers in the vault.
+
+Changed only by ledger entries: each is taken in once, in order, with the totals, so that `opened = released + expired
++ open` can be checked at any time. What is closed is deleted.
+"""
+
+import os
+import sqlite3
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+from schemas.reasons import Code
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS hold (
+  id INTEGER PRIMARY KEY, topic TEXT, partition INTEGER, offset INTEGER, first INTEGER, readings INTEGER,
+  received_us INTEGER, partner TEXT, subject TEXT, reason TEXT, expires_us INTEGER
+);
+CREATE INDEX IF NOT EXISTS hold_by_expiry ON hold (expires_us);
+CREATE INDEX IF NOT EXISTS hold_by_person ON hold (partner, subject);
+CREATE TABLE IF NOT EXISTS total (opened INTEGER, released INTEGER, expired INTEGER, through INTEGER);
+INSERT INTO total SELECT 0, 0, 0, 0 WHERE NOT EXISTS (SELECT 1 FROM total);
+"""
+
+
+class OpenHold(NamedTuple):
+    """A hold with its number; times are microseconds since the epoch, UTC; it never expires where `expires_us` is None."""
+
+    id: int
+    topic: str
+    partition: int
+    offset: int
+    first: int
+    readings: int
+    received_us: int
+    partner: str
+    subject: str
+    reason: str
+    expires_us: int | None
+
+
+class Totals(NamedTuple):
+    """Readings ever held, released and expired; `through` is the ledger entry up to which they are counted."""
+
+    opened: int
+    released: int
+    expired: int
+    through: int
+
+
+class Changes(NamedTuple):
+    """What one ledger entry does to the holds: new ones, and numbers of those that it closes."""
+
+    opened: list[list[object]]
+    released: list[int]
+    expired: list[int]
+
+
+class Holds:
+    """The holds of one vault."""
+
+    def __init__(self, vault: Path, hold_us: int) -> None:
+        vault.mkdir(parents=True, exist_ok=True, mode=0o700)
+        path = vault / "holds.sqlite"
+        self._hold_us = hold_us
+        self._db = sqlite3.connect(path, isolation_level=None)
+        os.chmod(path, 0o600)
+        self._db.execute("PRAGMA journal_mode=WAL")
+        self._db.execute("PRAGMA synchronous=FULL")
+        self._db.executescript(_SCHEMA)
+
+    def apply(self, n: int, changes: Changes) -> None:
+        """Take in ledger entry n; nothing happens where it has been taken in."""
+        totals = self.totals()
+        if n <= totals.through:
+            return
+        with self._transaction():
+            released, expired = self._close(changes.released), self._close(changes.expired)
+            self._db.executemany(
+                "INSERT INTO hold (topic, partition, offset, first, readings, received_us, partner, subject, reason, expires_us)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                [(*hold, self._expiry(int(str(hold[5])), str(hold[8]))) for hold in changes.opened],
+            )
+            opened = sum(int(str(hold[4])) for hold in changes.opened)
+            self._db.execute(
+                "UPDATE total SET opened = opened + ?, released = released + ?, expired = expired + ?, through = ?",
+                (opened, released, expired, n),
+            )
+
+    def _expiry(self, received_us: int, reason: str) -> int | None:
+        return None if reason == Code.CONSENT_LAG else received_us + self._hold_us
+
+    def _close(self, ids: Iterable[int]) -> int:
+        readings = 0
+        for hold in ids:
+            found = self._db.execute("DELETE FROM hold WHERE id = ? RETURNING readings", (hold,)).fetchone()
+            readings += found[0] if found else 0
+        return readings
+
+    def totals(self) -> Totals:
+        return Totals(*self._db.execute("SELECT opened, released, expired, through FROM total").fetchone())
+
+    def open_readings(self) -> dict[str, int]:
+        """How many readings are held, by reason."""
+        return dict(self._db.execute("SELECT reason, sum(readings) FROM hold GROUP BY reason ORDER BY reason"))
+
+    def next_expiry(self) -> int | None:
+        found = self._db.execute("SELECT min(expires_us) FROM hold").fetchone()
+        return found[0] if found else None
+
+    def expired(self, now_us: int) -> list[int]:
+        """Numbers of the holds that have waited long enough."""
+        return [row[0] for row in self._db.execute("SELECT id FROM hold WHERE expires_us <= ? ORDER BY id", (now_us,))]
+
+    def people(self) -> dict[str, list[str]]:
+        """Subjects with open holds, by partner."""
+        found: dict[str, list[str]] = {}
+        for partner, subject in self._db.execute("SELECT DISTINCT partner, subject FROM hold ORDER BY 1, 2"):
+            found.setdefault(partner, []).append(subject)
+        return found
+
+    def of(self, partner: str, subjects: Iterable[str], limit: int) -> list[OpenHold]:
+        """Open holds of these subjects, in the order of their coordinates, at most `limit`."""
+        found: list[OpenHold] = []
+        for subject in subjects:
+            rows = self._db.execute(
+                "SELECT id, topic, partition, offset, first, readings, received_us, partner, subject, reason, expires_us"
+                " FROM hold WHERE partner = ? AND subject = ? ORDER BY topic, partition, offset, first LIMIT ?",
+                (partner, subject, limit - len(found)),
+            )
+            found += [OpenHold(*row) for row in rows]
+            if len(found) >= limit:
+                break
+        return found
+
+    def at(self, topic: str, partition: int, start: int, end: int) -> list[OpenHold]:
+        """Open holds of the records [start, end) of a partition."""
+        rows = self._db.execute(
+            "SELECT id, topic, partition, offset, first, readings, received_us, partner, subject, reason, expires_us"
+            " FROM hold WHERE topic = ? AND partition = ? AND offset >= ? AND offset < ? ORDER BY offset, first",
+            (topic, partition, start, end),
+        )
+        return [OpenHold(*row) for row in rows]
+
+    def oldest_offset(self, topic: str, partition: int) -> int | None:
+        """The oldest record of a partition that somebody still waits for."""
+        found = self._db.execute("SELECT min(offset) FROM hold WHERE topic = ? AND partition = ?", (topic, partition)).fetchone()
+        return found[0] if found else None
+
+    def close(self) -> None:
+        self._db.close()
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        self._db.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+        except BaseException:
+            self._db.execute("ROLLBACK")
+            raise
+        self._db.execute("COMMIT")

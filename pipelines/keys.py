@@ -1,0 +1,112 @@
+"""The studies' keys, and what is made with them: pseudonyms, tokens of people's names for things, and origins.
+
+A key is 32 random bytes in a file of the vault, readable by its owner only. Whoever has it can reverse the study's
+pseudonyms by trying members, so it never leaves the vault; its fingerprint stands in the ledger.
+"""
+
+import base64
+import hashlib
+import hmac
+import os
+import secrets
+import struct
+from functools import lru_cache
+from pathlib import Path
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESSIV
+
+PSEUDONYM_LENGTH = 26
+TOKEN_LENGTH = 16
+_COORDINATES = struct.Struct("<8sIq")
+
+
+class KeyMissing(Exception):
+    """A study without its key: nothing can be landed for it."""
+
+
+class StudyKey:
+    """What one study's key makes. Every result is the same for the same input, for as long as the key lives."""
+
+    def __init__(self, study: str, key: bytes) -> None:
+        self.study = study
+        self._key = key
+        self._origins = AESSIV(self._derive("origin", 64))
+
+    def _derive(self, purpose: str, size: int = 32) -> bytes:
+        digest = hmac.new(self._key, f"v1|{purpose}|{self.study}".encode(), hashlib.sha512).digest()
+        return digest[:size]
+
+    def fingerprint(self) -> str:
+        """16 hexadecimal digits that tell this key from another without telling the key."""
+        return self._derive("fingerprint").hex()[:16]
+
+    def pseudonym(self, member: str) -> str:
+        """The person as this study knows them."""
+        digest = hmac.new(self._key, f"v1|{self.study}|{member}".encode(), hashlib.sha256).digest()
+        return base64.b32encode(digest).decode()[:PSEUDONYM_LENGTH]
+
+    def secret64(self, member: str) -> int:
+        """64 secret bits of this study and member, mixed into key64 and record64."""
+        digest = hmac.new(self._key, f"v1|secret|{self.study}|{member}".encode(), hashlib.sha256).digest()
+        return int.from_bytes(digest[:8], "little")
+
+    def token(self, partner: str, name: str) -> str:
+        """A name that somebody gave a device or app, as this study sees it."""
+        digest = hmac.new(self._key, f"v1|source|{partner}|{name}".encode(), hashlib.sha256).digest()
+        return base64.b32encode(digest).decode()[:TOKEN_LENGTH]
+
+    def origin(self, topic_hash: bytes, partition: int, offset: int) -> bytes:
+        """A message's coordinates under AES-SIV: equal coordinates give equal tokens, and only the key opens them."""
+        return self._origins.encrypt(_COORDINATES.pack(topic_hash, partition, offset), None)
+
+    def coordinates(self, origin: bytes) -> tuple[bytes, int, int]:
+        """Topic hash, partition and offset behind an origin; KeyMissing where another key made it."""
+        try:
+            topic_hash, partition, offset = _COORDINATES.unpack(self._origins.decrypt(origin, None))
+        except InvalidTag:
+            raise KeyMissing(f"the key of study {self.study} did not make this origin") from None
+        return topic_hash, partition, offset
+
+
+def topic_hash(topic: str) -> bytes:
+    """8 bytes that stand for a topic in an origin."""
+    return hashlib.blake2b(topic.encode(), digest_size=8).digest()
+
+
+def bucket(pseudonym: str) -> int:
+    """A number from 0 to 255 by which a person's files can be found through the file statistics."""
+    return hashlib.blake2b(pseudonym.encode(), digest_size=1).digest()[0]
+
+
+class KeyRing:
+    """The studies' keys in the vault's folder `keys/`."""
+
+    def __init__(self, vault: Path) -> None:
+        self._folder = vault / "keys"
+        self.key = lru_cache(maxsize=None)(self._read)
+
+    def create(self, study: str) -> bool:
+        """Make the study's random key unless it has one; True where it was made."""
+        self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        try:
+            handle = os.open(self._path(study), os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        except FileExistsError:
+            return False
+        with os.fdopen(handle, "wb") as file:
+            file.write(secrets.token_bytes(32))
+            file.flush()
+            os.fsync(file.fileno())
+        return True
+
+    def _read(self, study: str) -> StudyKey:
+        try:
+            key = self._path(study).read_bytes()
+        except FileNotFoundError:
+            raise KeyMissing(f"study {study} has no key in the vault: `wellspring studies add {study}` makes one") from None
+        if len(key) != 32:
+            raise KeyMissing(f"the key of study {study} is damaged: restore the vault's folder keys/ from its backup")
+        return StudyKey(study, key)
+
+    def _path(self, study: str) -> Path:
+        return self._folder / f"{study}.key"

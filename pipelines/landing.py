@@ -1,0 +1,135 @@
+"""Landing: what a study may have is judged by the gate, freed of duplicates, and written as data files.
+
+Rows are gathered by study, family and month until there are enough for a file, so that a plan writes few and large
+ones; what is gathered is bounded in all.
+"""
+
+import os
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from pipelines.accounts import note
+from pipelines.blocks import Block, column
+from pipelines.duplicates import FileKeys, KeyedFile, Seen, duplicates, remember, revisions
+from pipelines.files import DataFile, describe, new_key, table_key
+from pipelines.rows import Rows, join, ordered, table
+from pipelines.store import Store
+from pipelines.write import write_sorted
+from quality.gate import QUARANTINES
+from schemas.families import FAMILIES, QUARANTINE
+
+FILE_ROWS = 1_000_000
+FILE_BYTES = 192 * 1024 * 1024
+HELD_BYTES = 512 * 1024 * 1024
+
+FilesOf = Callable[[str, str], list[KeyedFile]]
+Place = tuple[str, str, str]
+
+
+@dataclass
+class _Gathered:
+    blocks: list[Block]
+    rows: int = 0
+    bytes: int = 0
+
+
+class Landing:
+    """The rows of one bundle on their way into files of entry `n`; `files_of(table, month)` gives the live ones."""
+
+    def __init__(self, store: Store, n: int, epoch: int, files_of: FilesOf, cache: FileKeys) -> None:
+        self._store, self._n, self._epoch, self._files_of, self._cache = store, n, epoch, files_of, cache
+        self._gathered: dict[Place, _Gathered] = {}
+        self._seen: dict[str, Seen] = defaultdict(Seen)
+
+    def add(self, block: Block) -> Iterator[str]:
+        """Gather a study's block whose readings have their `flags`; notes of what had to be written to make room."""
+        for month, part in _by_month(block):
+            place = (part.meta["study"], part.meta["family"], month)
+            gathered = self._gathered.setdefault(place, _Gathered([]))
+            gathered.blocks.append(part)
+            gathered.rows += part.readings.num_rows
+            gathered.bytes += part.readings.nbytes
+            if gathered.rows >= FILE_ROWS or gathered.bytes >= FILE_BYTES:
+                yield self._write(place)
+        while sum(g.bytes for g in self._gathered.values()) > HELD_BYTES:
+            yield self._write(max(self._gathered, key=lambda p: self._gathered[p].bytes))
+
+    def finish(self) -> Iterator[str]:
+        """Write what is left; its notes."""
+        for place in sorted(self._gathered):
+            yield self._write(place)
+
+    def _write(self, place: Place) -> str:
+        study, family, month = place
+        rows = join(self._gathered.pop(place).blocks)
+        repeated = self._duplicates(rows, place)
+        count = int(repeated.sum())
+        if count:
+            rows = rows.filter(~repeated)
+        files = []
+        if len(rows):
+            rows = rows.with_column("revision", self._revisions(rows, place))
+            held_back = (rows.numbers("flags") & QUARANTINES) != 0
+            if held_back.any():
+                files.append(self._file(rows.filter(held_back), place, QUARANTINE.name))
+                rows = rows.filter(~held_back)
+            if len(rows):
+                files.append(self._file(rows, place, family))
+        return note("write", study=study, duplicate=count, files=[file.model_dump(mode="json") for file in files])
+
+    def _duplicates(self, rows: Rows, place: Place) -> Any:
+        key64, seen = rows.numbers("key64"), self._seen[place[0]]
+        repeated = duplicates(key64, rows.numbers("start"), seen, self._live(place), self._cache)
+        remember(key64[~repeated], seen)
+        return repeated
+
+    def _revisions(self, rows: Rows, place: Place) -> Any:
+        if "record64" not in rows.readings.column_names:
+            return np.zeros(len(rows), dtype=np.int16)
+        record64 = rows.readings.column("record64").combine_chunks()
+        has_record = record64.is_valid().to_numpy(zero_copy_only=False)
+        numbers = record64.fill_null(0).to_numpy(zero_copy_only=False)
+        return revisions(numbers, has_record, self._seen[place[0]], self._live((place[0], place[1], "")), self._cache)
+
+    def _live(self, place: Place) -> list[KeyedFile]:
+        study, family, month = place
+        tables = (table_key(study, family), table_key(study, QUARANTINE.name))
+        return [file for key in tables for file in self._files_of(key, month)]
+
+    def _file(self, rows: Rows, place: Place, family: str) -> DataFile:
+        study, origin_family, month = place
+        rows, order = ordered(rows)
+        content = table(rows, order, FAMILIES[family], self._n, origin_family)
+        return publish(self._store, content, table_key(study, family), month, self._n, self._epoch)
+
+
+def publish(store: Store, content: pa.Table, table_name: str, month: str, n: int, epoch: int) -> DataFile:
+    """Write rows that lie in their family's order as a new file of entry n; what the ledger will say of it."""
+    key = new_key(table_name, month, n, epoch)
+    temp = store.temp_path(key)
+    os.makedirs(temp.parent, exist_ok=True)
+    size = write_sorted(content, FAMILIES[table_name.rsplit("/", 1)[1]], temp)
+    store.publish_file(temp, key)
+    return describe(key, content, size)
+
+
+def _by_month(block: Block) -> Iterator[tuple[str, Block]]:
+    """The block, or its parts where the starts of its readings lie in several months."""
+    start = column(block.readings, "start")
+    first, last = _month(int(start.min())), _month(int(start.max()))
+    if first == last:
+        yield str(first), block
+        return
+    months = start.astype("datetime64[us]").astype("datetime64[M]")
+    for month in np.unique(months):
+        part = block.readings.filter(pa.array(months == month))
+        yield str(month), Block(block.meta, {**block.parts, "readings": part})
+
+
+def _month(moment_us: int) -> Any:
+    return np.datetime64(moment_us, "us").astype("datetime64[M]")

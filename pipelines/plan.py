@@ -1,0 +1,95 @@
+"""A plan: what one run reads and under which circumstances, fixed before it starts."""
+
+import uuid
+from collections.abc import Iterable
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from connectors.kafka import KafkaSettings
+from pipelines.files import DataFile
+from pipelines.entries import Kind
+from schemas.registry import Partner
+
+
+class Selection(BaseModel):
+    """Readings of one record that are to be judged, as (first, count) in its message; None for all of them."""
+
+    model_config = ConfigDict(frozen=True)
+    offset: int
+    runs: tuple[tuple[int, int], ...] | None = None
+
+
+class PlannedRange(BaseModel):
+    """Records [start, end) of one partition; where `selected` is given, only these of them."""
+
+    model_config = ConfigDict(frozen=True)
+    topic: str
+    partition: int
+    start: Annotated[int, Field(ge=0)]
+    end: Annotated[int, Field(ge=0)]
+    selected: tuple[Selection, ...] | None = None
+
+    @property
+    def key(self) -> str:
+        return partition_key(self.topic, self.partition)
+
+
+class Replacement(BaseModel):
+    """What a replay takes out of a table: files that go, and files with the rows of theirs that stay."""
+
+    model_config = ConfigDict(frozen=True)
+    remove: tuple[str, ...] = ()
+    add: tuple[DataFile, ...] = ()
+
+
+class Plan(BaseModel):
+    """One run: entry `n` of the driver with `epoch` if it commits. Times are microseconds since the epoch, UTC."""
+
+    model_config = ConfigDict(frozen=True)
+    id: str = Field(default_factory=lambda: uuid.uuid4().hex)
+    n: int
+    epoch: int
+    kind: Kind = Kind.INGEST
+    planned_at_us: int
+    hold_us: int
+    ranges: tuple[PlannedRange, ...]
+    snapshot: str
+    lake: str
+    vault: str
+    kafka: KafkaSettings
+    partners: dict[str, Partner]
+    replaced: dict[str, Replacement] = {}
+
+    @property
+    def manifest_key(self) -> str:
+        return f"_control/manifests/{self.n:012d}-{self.epoch}-{self.id}.json"
+
+    @property
+    def vault_key(self) -> str:
+        """What the run found out about single people: pointers to rejected records, and holds."""
+        return f"runs/{self.n:012d}-{self.epoch}-{self.id}.json"
+
+    def partner_of(self, topic: str) -> Partner:
+        """The partner whose topic it is: the topic says who sent a message, the message cannot."""
+        return self.partners[topic.split(".", 1)[0]]
+
+
+def partition_key(topic: str, partition: int) -> str:
+    """A partition as the ledger names it."""
+    return f"{topic}/{partition}"
+
+
+def capped(begin: dict[str, int], end: dict[str, int], records: int) -> Iterable[tuple[str, int, int]]:
+    """(partition key, start, end) of what is new, at most `records` in all, shared evenly over the partitions.
+
+    `begin` and `end` are offsets by partition key; a partition that is not in `begin` starts at 0.
+    """
+    backlog = {key: end[key] - begin.get(key, 0) for key in sorted(end) if end[key] > begin.get(key, 0)}
+    left = records
+    for place, key in enumerate(sorted(backlog, key=lambda k: backlog[k])):
+        share = min(backlog[key], left // (len(backlog) - place))
+        left -= share
+        if share:
+            start = begin.get(key, 0)
+            yield key, start, start + share

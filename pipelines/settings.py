@@ -1,0 +1,112 @@
+"""The operator's settings: one YAML file, each value of which an environment variable `WELLSPRING_…` can replace."""
+
+import os
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, YamlConfigSettingsSource
+
+from connectors.kafka import KafkaSettings
+
+DEFAULT_FILE = "wellspring.yaml"
+FILE_VARIABLE = "WELLSPRING_CONFIG"
+
+
+class SettingsError(Exception):
+    """Settings that cannot be used; the text names the setting, never its value."""
+
+
+def _absolute(path: Path) -> Path:
+    return path.expanduser().absolute()
+
+
+Folder = Annotated[Path, AfterValidator(_absolute)]
+
+
+class Limits(BaseModel):
+    """How much one plan may take, and how often."""
+
+    model_config = ConfigDict(extra="forbid")
+    freshness_s: Annotated[float, Field(gt=0, le=3600)] = Field(10.0, description="Seconds from one plan to the next while little comes in.")
+    plan_records: Annotated[int, Field(ge=1)] = Field(20_000, description="Most records in a plan; a plan starts early when so many wait.")
+    hold_hours: Annotated[float, Field(gt=0, le=24 * 30)] = Field(72.0, description="How long a reading of an unknown person waits for a link and a first grant.")
+    compact_files: Annotated[int, Field(ge=2)] = Field(50, description="So many files of one table and month are made into one.")
+
+
+class Settings(BaseSettings):
+    """Where everything lies and how it is reached. Paths in the file are relative to the file."""
+
+    model_config = SettingsConfigDict(env_prefix="WELLSPRING_", env_nested_delimiter="__", extra="forbid")
+    lake: Folder = Field(Path("lake"), description="Folder of the studies' tables and the ledger.")
+    vault: Folder = Field(Path("vault"), description="Folder of keys, consent register and holds; not readable by studies.")
+    partners: Folder = Field(Path("partners.yaml"), description="Registry of the partners.")
+    studies: Folder = Field(Path("studies.yaml"), description="Registry of the studies.")
+    authority: str = Field("authority", pattern=r"^[a-z][a-z0-9-]{0,39}$", description="Name of the consent authority, the prefix of its topics.")
+    kafka: KafkaSettings = Field(default_factory=KafkaSettings, description="How Kafka is reached.")
+    broker_folder: Folder = Field(Path("kafka"), description="Folder of the local broker that `wellspring kafka up` starts.")
+    limits: Limits = Field(default_factory=Limits, description="How much a plan takes, and how often.")
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return env_settings, YamlConfigSettingsSource(settings_cls)
+
+    @property
+    def consent_topic(self) -> str:
+        return f"{self.authority}.consent-event.v1"
+
+    @property
+    def link_topic(self) -> str:
+        return f"{self.authority}.identity-link.v1"
+
+    @property
+    def hold_us(self) -> int:
+        """How long a reading waits for a link and a first grant, microseconds."""
+        return round(self.limits.hold_hours * 3_600_000_000)
+
+
+def load_settings(path: Path | None) -> Settings:
+    """The settings in the file, or in the one that the environment names, or in `wellspring.yaml`, or the defaults.
+
+    SettingsError where a named file is missing or a setting cannot be used.
+    """
+    named = path or (Path(os.environ[FILE_VARIABLE]) if FILE_VARIABLE in os.environ else None)
+    file = (named or Path(DEFAULT_FILE)).absolute()
+    if not file.exists():
+        raise SettingsError(
+            f"there is no settings file {file}: name one with --config or {FILE_VARIABLE}; `wellspring demo` writes one"
+        )
+    before = Path.cwd()
+    os.chdir(file.parent)
+    try:
+        return _from(file)
+    finally:
+        os.chdir(before)
+
+
+def _from(file: Path) -> Settings:
+    class FromFile(Settings):
+        model_config = SettingsConfigDict(yaml_file=file)
+
+    variable = os.environ.pop(FILE_VARIABLE, None)
+    try:
+        return FromFile()
+    except ValidationError as error:
+        first = error.errors(include_input=False, include_url=False, include_context=False)[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise SettingsError(f"{file.name}: {where}: {first['msg']}") from None
+    finally:
+        if variable is not None:
+            os.environ[FILE_VARIABLE] = variable
+
+
+def shown(settings: Settings) -> dict[str, Any]:
+    """The settings as JSON, secrets hidden."""
+    return settings.model_dump(mode="json")

@@ -1,0 +1,175 @@
+"""The stages of a run, each around plain functions: what it opens, and what it notes for the accounts.
+
+A stage is made with the plan, started once a bundle on its worker, given elements, and finished. It yields blocks for
+the next stage and texts for the manifest.
+"""
+
+import json
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from connectors.ranges import OffsetRange, read_range
+from pipelines import delta
+from pipelines.accounts import claims_note, note, rejection_note, total
+from pipelines.blocks import Block, column, with_columns
+from pipelines.claims import claim
+from pipelines.consent.snapshot import Snapshot
+from pipelines.decode import decode_block
+from pipelines.duplicates import FileKeys, KeyedFile
+from pipelines.fan_out import study_block
+from pipelines.keys import KeyRing
+from pipelines.landing import Landing
+from pipelines.normalise import normalise
+from pipelines.plan import Plan, PlannedRange
+from pipelines.selection import select
+from pipelines.store import FolderStore
+from quality.gate import gate
+
+BROKER_CLOCK = 1  # the record's timestamp is the broker's (LogAppendTime)
+
+
+class Stage:
+    """What the stages have in common: a plan, and nothing to do at the start and the end of a bundle."""
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+
+    def start(self) -> None:
+        """Open what the bundle needs."""
+
+    def finish(self) -> Iterator[str]:
+        """Yield what is left at the end of a bundle."""
+        yield from ()
+
+
+class Read(Stage):
+    """Ranges of offsets become blocks of Kafka records."""
+
+    def each(self, text: str) -> Iterator[Block | str]:
+        planned = PlannedRange.model_validate_json(text)
+        wanted = None if planned.selected is None else [chosen.offset for chosen in planned.selected]
+        offsets = OffsetRange(planned.topic, planned.partition, planned.start, planned.end)
+        meta = {"topic": planned.topic, "partition": planned.partition}
+        for records in read_range(self.plan.kafka, offsets, wanted):
+            yield note("read", records=records.num_rows)
+            yield Block(meta, {"records": records})
+
+
+class Decode(Stage):
+    """Records become messages; those that are none are rejected."""
+
+    def each(self, block: Block) -> Iterator[Block | str]:
+        topic, partition = block.meta["topic"], block.meta["partition"]
+        records = block.parts["records"]
+        decoded, pointers = decode_block(records, topic, partition, self._received(records, topic))
+        readings = int(column(decoded.messages, "readings").sum()) if decoded else 0
+        yield rejection_note("decode", pointers, messages=decoded.messages.num_rows if decoded else 0, decoded=readings)
+        if decoded:
+            yield decoded
+
+    def _received(self, records: Any, topic: str) -> Any:
+        """When each record came in, microseconds: by the broker, by our own mirror's header, or the plan's time."""
+        planned = np.int64(self.plan.planned_at_us)
+        if self.plan.partner_of(topic).received == "header":
+            return records.column("received_header_us").fill_null(int(planned)).to_numpy(zero_copy_only=False)
+        by_broker = column(records, "timestamp_type") == BROKER_CLOCK
+        return np.where(by_broker, column(records, "timestamp_us"), planned)
+
+
+class Normalise(Stage):
+    """Messages become readings in the catalogue's terms; what breaks a rule is rejected."""
+
+    def each(self, block: Block) -> Iterator[Block | str]:
+        blocks, pointers = normalise(block, self.plan.partner_of(block.meta["topic"]))
+        selected, skipped = select(blocks, pointers, self.plan)
+        yield rejection_note("normalise", [] if skipped is not None else pointers, skipped=skipped or 0)
+        yield from selected
+
+
+class Consent(Stage):
+    """Readings become what each study may have of them."""
+
+    def start(self) -> None:
+        self._snapshot = Snapshot.open(Path(self.plan.snapshot))
+        self._keys = KeyRing(Path(self.plan.vault))
+
+    def each(self, block: Block) -> Iterator[Block | str]:
+        partner = self.plan.partner_of(block.meta["topic"]).name
+        claims = claim(block, partner, self._snapshot, self.plan.hold_us)
+        yield claims_note(claims)
+        for grant in claims.grants:
+            yield study_block(block, partner, claims, grant, self._snapshot, self._keys)
+
+
+class Check(Stage):
+    """A study's readings get the flags of the checks that they fail."""
+
+    def each(self, block: Block) -> Iterator[Block | str]:
+        partner, family = block.meta["partner"], block.meta["family"]
+        flags, _ = gate(block.messages, block.readings, partner, family, self.plan.partners[partner].firmware)
+        readings = with_columns(block.readings, [("flags", flags)])
+        if family == "waveform":
+            readings = readings.select([name for name in readings.schema.names if name != "value"])
+        yield Block(block.meta, {**block.parts, "readings": readings})
+
+
+class Land(Stage):
+    """A study's readings become data files of its tables."""
+
+    def start(self) -> None:
+        store = FolderStore(Path(self.plan.lake))
+        self._files = _LiveFiles(store, self.plan)
+        self._landing = Landing(store, self.plan.n, self.plan.epoch, self._files, _file_keys(store))
+
+    def each(self, block: Block) -> Iterator[str]:
+        yield from self._landing.add(block)
+
+    def finish(self) -> Iterator[str]:
+        yield from self._landing.finish()
+
+
+_CACHES: dict[str, FileKeys] = {}
+
+
+def _file_keys(store: FolderStore) -> FileKeys:
+    """One cache of keys for each lake and worker process: files never change, so it outlives the plan."""
+    return _CACHES.setdefault(str(store.root), FileKeys(store))
+
+
+class _LiveFiles:
+    """The live files of tables as the plan finds them, a replay's replacements in place of what they replace."""
+
+    def __init__(self, store: FolderStore, plan: Plan) -> None:
+        self._store, self._replaced = store, plan.replaced
+        self._tables: dict[str, list[Any]] = {}
+
+    def __call__(self, table: str, month: str) -> list[KeyedFile]:
+        """Files of one month, or of all months where `month` is empty."""
+        files = self._tables.get(table)
+        if files is None:
+            files = self._tables[table] = self._open(table)
+        return [
+            KeyedFile(file.path, file.start_min_us, file.start_max_us)
+            for file in files
+            if month in ("", file.month)
+        ]
+
+    def _open(self, table: str) -> list[Any]:
+        handle = delta.open_table(self._store, table)
+        files = [live.file for live in delta.live_files(handle, table)] if handle else []
+        replaced = self._replaced.get(table)
+        if replaced is None:
+            return files
+        return [file for file in files if file.path not in replaced.remove] + list(replaced.add)
+
+
+def write_manifest(plan: Plan, notes: Iterable[str]) -> str:
+    """The accounts of a run under the plan's name; what concerns single people goes to the vault beside it."""
+    accounts = total(notes)
+    store, vault = FolderStore(Path(plan.lake)), FolderStore(Path(plan.vault))
+    vault.put(plan.vault_key, json.dumps({"pointers": accounts.pointers, "holds": accounts.holds}).encode())
+    store.put(plan.manifest_key, accounts.to_json().encode())
+    return plan.manifest_key

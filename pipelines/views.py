@@ -1,0 +1,151 @@
+"""The lake in SQL: one DuckDB view per study and family, read only.
+
+`<study>_<family>` (hyphens as underscores) shows what holds now: of a record that its source revised, the last
+revision. `<study>_<family>_all` shows every row. A query sees the files that were live when it began, and no
+other file.
+"""
+
+import tempfile
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+import duckdb
+import pyarrow as pa
+from deltalake import DeltaTable
+
+from pipelines import delta
+from pipelines.entries import LakeError
+from pipelines.files import table_folders
+from pipelines.store import Store
+from schemas.families import FAMILIES, Family
+
+_ALLOWED = (duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN)
+
+
+class QueryRefused(LakeError):
+    """The query is not one that may be asked, or DuckDB could not answer it."""
+
+
+class TableInfo(NamedTuple):
+    """What a table holds at its latest version. `view` is its name in SQL."""
+
+    table: str
+    view: str
+    rows: int
+    files: int
+    bytes: int
+    version: int
+    entry: int
+
+
+def table_keys(store: Store, families: Mapping[str, Family] = FAMILIES) -> list[str]:
+    """The lake's tables, `study=<id>/<family>`, by name."""
+    return [table for table in table_folders(store) if table.rpartition("/")[2] in families]
+
+
+def view_name(table: str) -> str:
+    """`study=heart-a/observation` is `heart_a_observation` in SQL."""
+    study, _, family = table.removeprefix("study=").partition("/")
+    return f"{study}_{family}".replace("-", "_")
+
+
+def tables(store: Store, families: Mapping[str, Family] = FAMILIES) -> list[TableInfo]:
+    """Every table with its rows, files, bytes, Delta version and the last ledger entry that it holds."""
+    found = []
+    for table in table_keys(store, families):
+        handle = delta.open_table(store, table)
+        if handle is None:
+            continue
+        files = [live.file for live in delta.live_files(handle, table)]
+        rows, size = sum(file.rows for file in files), sum(file.bytes for file in files)
+        entry = delta.entry_of(handle)
+        found.append(TableInfo(table, view_name(table), rows, len(files), size, handle.version(), entry))
+    return found
+
+
+def sql(store: Store, query: str, families: Mapping[str, Family] = FAMILIES) -> pa.Table:
+    """The answer to one SELECT over the lake's views; times come as UTC. QueryRefused for anything else.
+
+    The views of the tables that the query names are made, or all where it names none, as `SHOW TABLES` does. From then
+    on the session opens the live files of these views and nothing else, and its settings are locked.
+    """
+    named = [table for table in table_keys(store, families) if _names(query, view_name(table))]
+    with tempfile.TemporaryDirectory(prefix="wellspring-sql-") as spill, _connect(spill) as session:
+        paths = make_views(session, store, named or table_keys(store, families), families)
+        _lock(session, paths)
+        try:
+            statements = session.extract_statements(query)
+            if len(statements) != 1 or statements[0].type not in _ALLOWED:
+                raise QueryRefused("one SELECT at a time, please: the lake is changed by the driver alone")
+            return session.execute(statements[0]).to_arrow_table()
+        except duckdb.Error as error:
+            raise QueryRefused(_told(error)) from None
+
+
+def make_views(
+    session: duckdb.DuckDBPyConnection, store: Store, tables: Iterable[str], families: Mapping[str, Family] = FAMILIES
+) -> list[str]:
+    """Create the views of these tables in a session; the addresses of the files that they read."""
+    paths: list[str] = []
+    for table in tables:
+        family = families[table.rpartition("/")[2]]
+        handle = delta.open_table(store, table)
+        if handle is not None:
+            paths += _make_view(session, handle, view_name(table), family)
+    return paths
+
+
+def _connect(spill: str) -> duckdb.DuckDBPyConnection:
+    return duckdb.connect(
+        ":memory:",
+        config={
+            "TimeZone": "UTC",
+            "temp_directory": spill,
+            "autoinstall_known_extensions": False,
+            "autoload_known_extensions": False,
+        },
+    )
+
+
+def _lock(session: duckdb.DuckDBPyConnection, paths: Sequence[str]) -> None:
+    session.execute(f"SET allowed_paths = {_list(paths)}")
+    session.execute("SET enable_external_access = false")
+    session.execute("SET lock_configuration = true")
+
+
+def _make_view(session: duckdb.DuckDBPyConnection, handle: DeltaTable, name: str, family: Family) -> list[str]:
+    paths = handle.file_uris()
+    columns = ", ".join(f'"{column}"' for column in (*family.schema.names, "month"))
+    if paths:
+        options = "hive_partitioning = true, union_by_name = true, hive_types = {'month': VARCHAR}"
+        session.execute(f"CREATE VIEW {name}_all AS SELECT {columns} FROM read_parquet({_list(paths)}, {options})")
+    else:
+        session.register(f"{name}_none", family.schema.append(pa.field("month", pa.string())).empty_table())
+        session.execute(f"CREATE VIEW {name}_all AS SELECT {columns} FROM {name}_none")
+    session.execute(f"CREATE VIEW {name} AS {_current(name, family)}")
+    return paths
+
+
+def _current(name: str, family: Family) -> str:
+    if "record64" not in family.schema.names:
+        return f"SELECT * FROM {name}_all"
+    last = "max(revision) OVER (PARTITION BY pseudonym, record64)"
+    return (
+        f"SELECT * FROM {name}_all WHERE record64 IS NULL UNION ALL "
+        f"SELECT * FROM {name}_all WHERE record64 IS NOT NULL QUALIFY revision = {last}"
+    )
+
+
+def _told(error: duckdb.Error) -> str:
+    """DuckDB's own words where they are about the query; about rows they would show a value."""
+    about_query = (duckdb.ParserException, duckdb.BinderException, duckdb.CatalogException, duckdb.PermissionException)
+    return str(error) if isinstance(error, about_query) else f"DuckDB could not answer: {type(error).__name__}"
+
+
+def _names(query: str, view: str) -> bool:
+    return view in query.lower()
+
+
+def _list(texts: Sequence[str]) -> str:
+    quoted = ("'" + text.replace("'", "''") + "'" for text in texts)
+    return f"[{', '.join(quoted)}]"

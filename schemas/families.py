@@ -1,0 +1,77 @@
+"""What lands: the Arrow schema of each family's table, and the order in which its rows lie.
+
+`month` is the partition and stands in the path only. Text columns hold few distinct values a file and are written with
+dictionaries that contain nothing but the values used. Times are microseconds, UTC; intervals are half-open, and the
+end of an instant is its start.
+"""
+
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+UTC_MICROS = pa.timestamp("us", tz="UTC")
+
+_WHO = [
+    pa.field("pbucket", pa.int16(), nullable=False),
+    pa.field("pseudonym", pa.string(), nullable=False),
+]
+_WHAT = [
+    pa.field("metric", pa.string(), nullable=False),
+    pa.field("unit", pa.string(), nullable=False),
+]
+_VALUE = [
+    pa.field("value", pa.float64()),
+    pa.field("code", pa.string()),
+]
+_BLOCK = [
+    pa.field("period_us", pa.int64()),
+    pa.field("channels", pa.list_(pa.field("element", pa.string(), nullable=False))),
+    pa.field("samples", pa.int32()),
+    pa.field("values", pa.list_(pa.field("element", pa.float64(), nullable=False))),
+    pa.field("times_us", pa.list_(pa.field("element", pa.int64(), nullable=False))),
+]
+_WHEN = [
+    pa.field("start", UTC_MICROS, nullable=False),
+    pa.field("end", UTC_MICROS, nullable=False),
+    pa.field("offset_min", pa.int16()),
+    pa.field("time_quality", pa.string(), nullable=False),
+]
+_SOURCE = [
+    pa.field("partner", pa.string(), nullable=False),
+    pa.field("source", pa.string(), nullable=False),
+    pa.field("device_model", pa.string()),
+    pa.field("firmware", pa.string()),
+    pa.field("app", pa.string()),
+    pa.field("app_version", pa.string()),
+    pa.field("modality", pa.string(), nullable=False),
+    pa.field("unit_sent", pa.string(), nullable=False),
+]
+_CONTROL = [
+    pa.field("flags", pa.int64(), nullable=False),
+    pa.field("received", UTC_MICROS, nullable=False),
+    pa.field("consent_seq", pa.int32(), nullable=False),
+    pa.field("entry", pa.int64(), nullable=False),
+    pa.field("key64", pa.int64(), nullable=False),
+    pa.field("record64", pa.int64()),
+    pa.field("revision", pa.int16(), nullable=False),
+    pa.field("origin", pa.binary(), nullable=False),
+    pa.field("origin_index", pa.int32(), nullable=False),
+]
+
+
+@dataclass(frozen=True)
+class Family:
+    """One kind of table: its name, its columns in order, and the columns by which its rows are sorted."""
+
+    name: str
+    schema: pa.Schema
+    sort_key: tuple[str, ...] = ("pbucket", "pseudonym", "metric", "source", "start")
+
+
+OBSERVATION = Family("observation", pa.schema(_WHO + _WHAT + _VALUE + _WHEN + _SOURCE + _CONTROL))
+WAVEFORM = Family("waveform", pa.schema(_WHO + _WHAT + _BLOCK + _WHEN + _SOURCE + _CONTROL))
+QUARANTINE = Family(
+    "quarantine",
+    pa.schema([pa.field("family", pa.string(), nullable=False)] + _WHO + _WHAT + _VALUE + _BLOCK + _WHEN + _SOURCE + _CONTROL),
+)
+FAMILIES = {family.name: family for family in (OBSERVATION, WAVEFORM, QUARANTINE)}

@@ -1,0 +1,68 @@
+"""The header of a sensor message: who, what and from where, judged by pydantic before any reading is looked at."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+
+from schemas.reasons import Reason, Rejected
+
+Text = Annotated[str, StringConstraints(min_length=1, max_length=200)]
+OptionalText = Annotated[str, StringConstraints(min_length=1, max_length=200)] | None
+DAY_MINUTES = 24 * 60
+
+
+class Source(BaseModel):
+    """The device or app that readings come from, as the partner describes it."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    name: Text
+    device_model: OptionalText = None
+    firmware: OptionalText = None
+    serial: OptionalText = None
+    app: OptionalText = None
+    app_version: OptionalText = None
+
+
+class SensorHeader(BaseModel):
+    """Everything of a sensor message but its series."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    subject: Text
+    metric: Annotated[str, StringConstraints(min_length=1, max_length=80)]
+    unit: Annotated[str, StringConstraints(min_length=1, max_length=40)]
+    modality: Literal["sensed", "self_reported", "derived"] = "sensed"
+    source: Source
+    clock: Literal["utc", "local"] = "utc"
+    offset_min: Annotated[int, Field(ge=-DAY_MINUTES, le=DAY_MINUTES)] | None = None
+    zone: Annotated[str, StringConstraints(min_length=1, max_length=64)] | None = None
+    channels: Annotated[tuple[Annotated[str, StringConstraints(min_length=1, max_length=40)], ...], Field(max_length=64)] = ()
+
+
+def sensor_header(message: dict[str, Any]) -> SensorHeader:
+    """The judged header of a decoded message; Rejected with the field's path and what was expected, never its value."""
+    fields = {name: value for name, value in message.items() if name not in ("times", "values", "record_ids")}
+    try:
+        return SensorHeader.model_validate(fields)
+    except ValidationError as error:
+        raise field_rejection(error) from None
+
+
+def field_rejection(error: ValidationError) -> Rejected:
+    """Our rejection for pydantic's finding: path and kind, without the value that its own message prints."""
+    first = error.errors(include_input=False, include_url=False, include_context=False)[0]
+    path = ".".join(str(part) for part in first["loc"])
+    return Rejected(Reason.FIELD, path, _EXPECTED.get(first["type"], "a value that the contract allows"))
+
+
+_EXPECTED = {
+    "missing": "the field to be there",
+    "string_too_short": "at least 1 character",
+    "string_too_long": "a shorter text",
+    "string_type": "a text",
+    "int_type": "a whole number",
+    "extra_forbidden": "no such field",
+    "literal_error": "one of the contract's symbols",
+    "greater_than_equal": "a larger number",
+    "less_than_equal": "a smaller number",
+    "too_long": "fewer items",
+}

@@ -1,0 +1,112 @@
+"""The two registries an operator keeps: partners who may publish, studies that may receive."""
+
+from collections.abc import Iterable
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Literal, Self, TypeVar
+
+import yaml
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
+
+Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,39}$")]
+M = TypeVar("M", bound=BaseModel)
+T = TypeVar("T")
+KeepBasis = Literal["none", "public_interest_research", "anonymised_only"]
+
+
+class RegistryError(Exception):
+    """A registry file that cannot be used; the text names the entry and the field, never a value."""
+
+
+class Partner(BaseModel):
+    """Who may publish, and how their topics are made and read."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    name: Name
+    contracts: tuple[Name, ...] = ("sensor-reading",)
+    partitions: Annotated[int, Field(ge=1, le=512)] = 4
+    live_devices: bool = True
+    assumed_zone: str | None = None
+    received: Literal["broker", "header"] = "broker"
+    retention_days: Annotated[int, Field(ge=4)] = 7
+    max_message_bytes: Annotated[int, Field(ge=1024, le=8 * 1024 * 1024)] = 1024 * 1024
+    firmware: tuple[str, ...] = ()
+
+    def topic(self, contract: str) -> str:
+        return f"{self.name}.{contract}.v1"
+
+
+class Study(BaseModel):
+    """Who may receive: when it runs, and whether its legal basis lets it keep data after a withdrawal."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    id: Name
+    title: str = ""
+    active_from: AwareDatetime | None = None
+    active_until: AwareDatetime | None = None
+    basis_after_withdrawal: KeepBasis = "none"
+
+    @property
+    def keeps_after_withdrawal(self) -> bool:
+        return self.basis_after_withdrawal != "none"
+
+    @model_validator(mode="after")
+    def _ends_after_it_starts(self) -> Self:
+        if self.active_from and self.active_until and self.active_until <= self.active_from:
+            raise ValueError("active_until must be later than active_from")
+        return self
+
+
+class Partners(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+    partners: tuple[Partner, ...] = ()
+
+
+class Studies(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+    studies: tuple[Study, ...] = ()
+
+
+def load_partners(path: Path) -> dict[str, Partner]:
+    """Partners by name; RegistryError where the file or an entry is not what it should be."""
+    return _unique((p.name, p) for p in _load(path, Partners).partners)
+
+
+def load_studies(path: Path) -> dict[str, Study]:
+    """Studies by id; RegistryError where the file or an entry is not what it should be."""
+    return _unique((s.id, s) for s in _load(path, Studies).studies)
+
+
+def save_studies(path: Path, studies: dict[str, Study]) -> None:
+    """Write the registry back, sorted by id, so that a version control system shows small changes."""
+    rows = [s.model_dump(mode="json", exclude_defaults=True) for _, s in sorted(studies.items())]
+    path.write_text(yaml.safe_dump({"studies": rows}, sort_keys=False), encoding="utf-8")
+
+
+def _load(path: Path, model: type[M]) -> M:
+    try:
+        return model.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")) or {})
+    except FileNotFoundError:
+        raise RegistryError(f"there is no registry {path}; `wellspring demo` writes one to look at") from None
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f" at line {mark.line + 1}" if mark else ""
+        raise RegistryError(f"{path} is not YAML{where}") from None
+    except ValidationError as error:
+        first = error.errors(include_input=False, include_url=False)[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise RegistryError(f"{path}: {where}: {first['msg']}") from None
+
+
+def _unique(pairs: Iterable[tuple[str, T]]) -> dict[str, T]:
+    found: dict[str, T] = {}
+    for name, entry in pairs:
+        if name in found:
+            raise RegistryError(f"{name} is registered twice")
+        found[name] = entry
+    return found
+
+
+def micros(moment: datetime | None, missing: int) -> int:
+    """Microseconds since the epoch, UTC; `missing` where there is no moment."""
+    return missing if moment is None else int(round(moment.timestamp() * 1_000_000))

@@ -1,0 +1,99 @@
+"""The series of a sensor message: times and values as NumPy arrays, whichever of the contract's forms they came in."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from schemas.reasons import Reason, Rejected
+
+Int64s = npt.NDArray[np.int64]
+Float64s = npt.NDArray[np.float64]
+
+_DTYPES = {"f8": np.dtype("<f8"), "f4": np.dtype("<f4"), "i4": np.dtype("<i4"), "i2": np.dtype("<i2")}
+# Times outside these bounds cannot be added to without overflow; the years 1677 and 2262 in nanoseconds.
+_TIME_BOUND = 9_000_000_000_000_000
+
+
+@dataclass(slots=True)
+class Series:
+    """n samples: `start` and `end` as sent, int64 microseconds [n] (`end` None for instants; `period` 0 if irregular);
+    `values` float64 [n * channels], sample by sample, or `codes` [n]; `record_ids` [n] or None."""
+
+    start: Int64s
+    end: Int64s | None
+    period: int
+    values: Float64s | None
+    codes: list[str] | None
+    record_ids: list[str] | None
+
+    def __len__(self) -> int:
+        return len(self.start)
+
+
+def series(message: dict[str, Any]) -> Series:
+    """The series of a decoded message; Rejected where its parts do not fit together.
+
+    A value that is not finite stays in: it costs that one reading, not its neighbours.
+    """
+    values, codes = _values(message["values"])
+    width = max(1, len(message["channels"]))
+    held = len(codes) if codes is not None else len(values) if values is not None else 0
+    if held % width:
+        raise Rejected(Reason.RAGGED, "values", "a whole number of samples for the channels")
+    count = held // width
+    if count == 0:
+        raise Rejected(Reason.NO_READINGS, "values")
+    start, end, period = _times(message["times"], count)
+    record_ids = message.get("record_ids")
+    if record_ids is not None and len(record_ids) != count:
+        raise Rejected(Reason.RAGGED, "record_ids", "one identifier for each reading")
+    return Series(start, end, period, values, codes, record_ids)
+
+
+def _values(values: Any) -> tuple[Float64s | None, list[str] | None]:
+    if isinstance(values, list):
+        return np.asarray(values, dtype=np.float64), None
+    if "codes" in values:
+        return None, values["codes"]
+    dtype = _DTYPES[values["dtype"]]
+    data = values["data"]
+    if len(data) % dtype.itemsize:
+        raise Rejected(Reason.RAGGED, "values.data", "a whole number of values of its dtype")
+    numbers: Float64s = np.frombuffer(data, dtype=dtype)
+    scale = values["scale"]
+    if not np.isfinite(scale):
+        raise Rejected(Reason.NOT_FINITE, "values.scale")
+    return (numbers.astype(np.float64) if scale == 1.0 else numbers * np.float64(scale)), None
+
+
+def _times(times: dict[str, Any], count: int) -> tuple[Int64s, Int64s | None, int]:
+    if "period" in times:
+        start, period = times["start"], times["period"]
+        if period <= 0:
+            raise Rejected(Reason.INTERVAL, "times.period", "a period above 0")
+        if not -_TIME_BOUND < start < _TIME_BOUND or period * count >= _TIME_BOUND:
+            raise Rejected(Reason.TIME, "times.start", "a time that can be represented")
+        return np.arange(start, start + period * count, period, dtype=np.int64), None, period
+    if "at" in times:
+        return _moments(times["at"], count, "times.at"), None, 0
+    start_array = _moments(times["start"], count, "times.start")
+    end_array = _moments(times["end"], count, "times.end")
+    if (end_array < start_array).any():
+        raise Rejected(Reason.INTERVAL, "times.end", "an end not before its start")
+    return start_array, end_array, 0
+
+
+def _moments(raw: bytes | list[int], count: int, path: str) -> Int64s:
+    if isinstance(raw, bytes):
+        if len(raw) != 8 * count:
+            raise Rejected(Reason.RAGGED, path, "as many times as values")
+        moments: Int64s = np.frombuffer(raw, dtype="<i8")
+    else:
+        if len(raw) != count:
+            raise Rejected(Reason.RAGGED, path, "as many times as values")
+        moments = np.asarray(raw, dtype=np.int64)
+    if moments.min() <= -_TIME_BOUND or moments.max() >= _TIME_BOUND:
+        raise Rejected(Reason.TIME, path, "times that can be represented")
+    return moments
