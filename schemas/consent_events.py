@@ -166,13 +166,9 @@ def parse_line(text: str, known_metrics: Collection[str] | None = None) -> Conse
         return _checked_link(validated(lambda: IdentityLink.model_validate_json(text, by_alias=True, by_name=False)))
     event = _checked_event(validated(lambda: ConsentEvent.model_validate_json(text)))
     if known_metrics is not None:
-        for number, metric in enumerate(event.metrics or ()):
+        for number, metric in enumerate(fields.get("metrics") or ()):
             if metric not in known_metrics:
-                raise Rejected(
-                    Reason.METRIC,
-                    f"metrics[{number}] (sorted)",
-                    "a code of the metric catalogue",
-                )
+                raise Rejected(Reason.METRIC, f"metrics[{number}]", "a code of the metric catalogue")
     return event
 
 

@@ -22,6 +22,7 @@ class Reason(StrEnum):
     """Why a record or a reading was rejected: it breaks the contract, and its partner can mend it."""
 
     TOO_LARGE = "R_TOO_LARGE"
+    CORRUPT = "R_CORRUPT"
     EMPTY = "R_EMPTY"
     NOT_AVRO = "R_NOT_AVRO"
     FINGERPRINT = "R_FINGERPRINT"
@@ -43,6 +44,7 @@ class Reason(StrEnum):
 
 REASON_MEANING: dict[Reason, str] = {
     Reason.TOO_LARGE: "the record, or its compressed batch, is larger than the limit",
+    Reason.CORRUPT: "the record's compressed batch cannot be unpacked",
     Reason.EMPTY: "the record has no value",
     Reason.NOT_AVRO: "the value does not begin with the single-object marker C3 01",
     Reason.FINGERPRINT: "no version of any contract has this schema fingerprint",
