@@ -44,6 +44,9 @@ class Limits:
     record_bytes: int = 8 * _MIB
 
 
+DEFAULT_LIMITS = Limits()
+
+
 class OverCeiling(Exception):
     """The batch unpacks to more than the ceiling."""
 
@@ -53,7 +56,7 @@ class Unreadable(Exception):
 
 
 def decompress(codec: int, packed: bytes | memoryview, ceiling: int) -> bytes:
-    """Unpack one batch's records; OverCeiling as soon as they exceed `ceiling` bytes, Unreadable where they are damaged.
+    """One batch's records, unpacked; OverCeiling as soon as they exceed `ceiling` bytes, Unreadable if damaged.
 
     `codec` is Kafka's number: 1 gzip, 2 snappy (raw, or in Java's blocks), 3 lz4 frames, 4 zstd.
     """
@@ -109,7 +112,7 @@ class BoundedRecordBatch(DefaultRecordBatch):  # type: ignore[misc]  # kafka-pyt
     `mark` is empty, TOO_LARGE or CORRUPT once the batch has been unpacked.
     """
 
-    limits: ClassVar[Limits] = Limits()
+    limits: ClassVar[Limits] = DEFAULT_LIMITS
     _buffer: bytes | bytearray
     _pos: int
     _decompressed: bool
@@ -187,7 +190,7 @@ def _refuse_old_format(buffer: bytes | memoryview, magic: int) -> Any:
     raise CorruptRecordError(f"record format {magic} is older than Kafka 0.11 and is not read")
 
 
-def install(limits: Limits = Limits()) -> None:
+def install(limits: Limits = DEFAULT_LIMITS) -> None:
     """Let every consumer of this process unpack with these ceilings; calling it again only changes them."""
     BoundedRecordBatch.limits = limits
     memory_records.DefaultRecordBatch = BoundedRecordBatch

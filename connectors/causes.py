@@ -150,5 +150,5 @@ _REFUSALS: dict[type[KafkaError], str] = {
 
 
 def in_words(error: BaseException) -> str:
-    """What a broker's refusal means; where there are no words of ours, the name of the error and nothing of its text."""
+    """What a broker's refusal means; where we have no words for it, the name of the error, and nothing of its text."""
     return next((words for kind, words in _REFUSALS.items() if isinstance(error, kind)), type(error).__name__)

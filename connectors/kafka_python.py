@@ -8,36 +8,43 @@ import warnings
 with warnings.catch_warnings():
     warnings.simplefilter("ignore", DeprecationWarning)
     from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
-    from kafka.admin import ConfigResource, ConfigResourceType, NewTopic
+    from kafka.admin import ConfigResource, ConfigResourceType
     from kafka.consumer.fetcher import Fetcher
     from kafka.errors import (
+        BrokerResponseError,
         ClusterAuthorizationFailedError,
         CorruptRecordError,
         GroupAuthorizationFailedError,
         InvalidTopicError,
         KafkaError,
         KafkaTimeoutError,
+        LogTruncationError,
         MessageSizeTooLargeError,
         OffsetOutOfRangeError,
         RecordListTooLargeError,
+        RetriableError,
         TopicAlreadyExistsError,
         TopicAuthorizationFailedError,
         UnknownTopicOrPartitionError,
     )
+    from kafka.errors import for_code as error_of_code
     from kafka.net.compat import KafkaNetClient
     from kafka.net.transport import KafkaSSLTransport, KafkaTCPTransport
     from kafka.protocol.consumer import IsolationLevel
     from kafka.record import memory_records
-    from kafka.record.default_records import DefaultRecord, DefaultRecordBatch
+    from kafka.record.default_records import DefaultRecord, DefaultRecordBatch, DefaultRecordBatchBuilder
+    from kafka.record.memory_records import MemoryRecords
     from kafka.record.util import decode_varint
 
 __all__ = [
+    "BrokerResponseError",
     "ClusterAuthorizationFailedError",
     "ConfigResource",
     "ConfigResourceType",
     "CorruptRecordError",
     "DefaultRecord",
     "DefaultRecordBatch",
+    "DefaultRecordBatchBuilder",
     "Fetcher",
     "GroupAuthorizationFailedError",
     "InvalidTopicError",
@@ -50,14 +57,17 @@ __all__ = [
     "KafkaSSLTransport",
     "KafkaTCPTransport",
     "KafkaTimeoutError",
+    "LogTruncationError",
+    "MemoryRecords",
     "MessageSizeTooLargeError",
-    "NewTopic",
     "OffsetOutOfRangeError",
     "RecordListTooLargeError",
+    "RetriableError",
     "TopicAlreadyExistsError",
     "TopicAuthorizationFailedError",
     "TopicPartition",
     "UnknownTopicOrPartitionError",
     "decode_varint",
+    "error_of_code",
     "memory_records",
 ]

@@ -6,6 +6,7 @@ kafka-python's consumer; only its loop over the records is replaced (`records`),
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -23,6 +24,7 @@ from connectors.kafka_python import (
     KafkaTimeoutError,
     LogTruncationError,
     OffsetOutOfRangeError,
+    RetriableError,
     TopicPartition,
 )
 from connectors.records import BatchCursor, Rows
@@ -115,7 +117,7 @@ class RangeReader:
         settings: KafkaSettings,
         *,
         fetch_bytes: int = FETCH_BYTES,
-        limits: bounded.Limits = bounded.Limits(),
+        limits: bounded.Limits = bounded.DEFAULT_LIMITS,
         patience_s: float = 60.0,
     ) -> None:
         self._settings = settings
@@ -172,7 +174,7 @@ class RangeReader:
             for block in self._consumer.poll(timeout_ms=_POLL_MS, max_records=1).get(partition, ()):
                 yield block.records
                 moved = time.monotonic()  # what the caller does with a block is not the broker's delay
-            if (now_at := self._consumer.position(partition)) != position:
+            if (now_at := self._consumer.position(partition, timeout_ms=_POLL_MS)) != position:
                 position, moved = now_at, time.monotonic()
             elif time.monotonic() - moved > self._patience_s:
                 raise KafkaUnreachable(cause(self._settings, recent()))
@@ -184,11 +186,11 @@ class RangeReader:
         return set(found)
 
     def end_offsets(self, topics: Sequence[str]) -> dict[Partition, int]:
-        """Per topic and partition the offset after the last committed record. DataMissing where a topic is not there."""
+        """Per topic and partition the offset after the last committed record. DataMissing for an unknown topic."""
         return self._bounds(topics, self._consumer.end_offsets)
 
     def begin_offsets(self, topics: Sequence[str]) -> dict[Partition, int]:
-        """Per topic and partition the first offset that is kept. DataMissing where a topic is not there."""
+        """Per topic and partition the first offset that is kept. DataMissing for an unknown topic."""
         return self._bounds(topics, self._consumer.beginning_offsets)
 
     def _bounds(self, topics: Sequence[str], ask: Any) -> dict[Partition, int]:
@@ -198,5 +200,74 @@ class RangeReader:
         return {(partition.topic, partition.partition): offset for partition, offset in sorted(found.items())}
 
 
-class _words:  # noqa: N801
-    pass
+def read_range(
+    settings: KafkaSettings, wanted: OffsetRange, offsets: Sequence[int] | None = None
+) -> Iterator[pa.RecordBatch]:
+    """`RangeReader.read` with a consumer of its own; with `offsets` it asks for little at a time."""
+    with RangeReader(settings, fetch_bytes=FETCH_BYTES if offsets is None else FETCH_BYTES // 16) as reader:
+        yield from reader.read(wanted, offsets)
+
+
+def end_offsets(settings: KafkaSettings, topics: Sequence[str]) -> dict[Partition, int]:
+    """`RangeReader.end_offsets` with a consumer of its own."""
+    with RangeReader(settings) as reader:
+        return reader.end_offsets(topics)
+
+
+def begin_offsets(settings: KafkaSettings, topics: Sequence[str]) -> dict[Partition, int]:
+    """`RangeReader.begin_offsets` with a consumer of its own."""
+    with RangeReader(settings) as reader:
+        return reader.begin_offsets(topics)
+
+
+def cluster_id(settings: KafkaSettings) -> str:
+    """The id that the cluster was given when its storage was formatted: another id, another cluster."""
+    with admin(settings) as client, _words(settings, "the cluster"):
+        return str(client.describe_cluster()["cluster_id"])
+
+
+def topic_ids(settings: KafkaSettings, topics: Sequence[str]) -> dict[str, str]:
+    """Per topic its id, a UUID: made again under its name, a topic has another. DataMissing for an unknown one."""
+    with admin(settings) as client, _words(settings, ", ".join(topics)):
+        found = {
+            told["name"]: str(told["topic_id"]) for told in client.describe_topics(topics) if not told["error_code"]
+        }
+    if missing := sorted(set(topics) - set(found)):
+        raise DataMissing(f"there is no topic {', '.join(missing)}, or this user may not see it")
+    return found
+
+
+def _parts(wanted: OffsetRange, offsets: Sequence[int] | None) -> list[OffsetRange]:
+    """The stretches to be read: the range itself, or those around the wanted offsets."""
+    if offsets is None:
+        return [wanted]
+    inside = np.unique(np.asarray(offsets, dtype=np.int64))
+    inside = inside[(inside >= wanted.start) & (inside < wanted.end)]
+    stretches = np.split(inside, np.flatnonzero(np.diff(inside) > _FAR) + 1)
+    return [OffsetRange(wanted.topic, wanted.partition, int(s[0]), int(s[-1]) + 1) for s in stretches if len(s)]
+
+
+def _chosen(block: pa.RecordBatch, part: OffsetRange, offsets: Sequence[int] | None) -> pa.RecordBatch:
+    """A fetch ends with a batch, not with the range; and of single offsets only those are wanted."""
+    found = block.column("offset").to_numpy()
+    block = block.slice(0, int(np.searchsorted(found, part.end)))
+    if offsets is None:
+        return block
+    return block.filter(pa.array(np.isin(found[: block.num_rows], np.asarray(offsets, dtype=np.int64))))
+
+
+@contextmanager
+def _words(settings: KafkaSettings, what: str) -> Iterator[None]:
+    """kafka-python's errors as ours; `what` names topics, never their contents."""
+    try:
+        yield
+    except (OffsetOutOfRangeError, LogTruncationError):
+        raise DataMissing(f"{what}: the offsets are no longer there (retention, or a log that was cut)") from None
+    except CorruptRecordError:
+        raise DataDamaged(
+            f"{what}: a batch has a wrong checksum; read it again, and look at the broker's disk"
+        ) from None
+    except (KafkaTimeoutError, RetriableError):
+        raise KafkaUnreachable(cause(settings, recent())) from None
+    except KafkaError as error:
+        raise KafkaRefused(f"{what}: {in_words(error)}") from None

@@ -1,0 +1,37 @@
+"""What a source holds that cannot be published: where, why, and what was expected. Never the value."""
+
+from typing import NamedTuple
+
+from schemas.reasons import REASON_MEANING
+
+NOT_JSON = "R_NOT_JSON"
+
+# Reasons that only a source can give: what is no message never reaches Kafka. The others are the pipeline's own.
+SOURCE_REASON_MEANING: dict[str, str] = {
+    NOT_JSON: "the line is not one JSON object in UTF-8, or holds NaN or Infinity",
+}
+
+
+class LineError(Exception):
+    """A line that cannot be published: `reason`, the field's path (empty: the line as a whole), what was expected."""
+
+    def __init__(self, reason: str, field: str, expected: str) -> None:
+        super().__init__(f"{reason} at {field or 'the line'}: expected {expected}")
+        self.reason, self.field, self.expected = str(reason), field, expected
+
+
+class Problem(NamedTuple):
+    """A line that was not published, by its number from 1; no part of it is kept."""
+
+    line: int
+    field: str
+    reason: str
+    expected: str
+
+
+def reason_meanings() -> dict[str, str]:
+    """What each reason for which a reading can be refused means: those of a source, then those of a message."""
+    return {
+        **SOURCE_REASON_MEANING,
+        **{str(reason): meaning for reason, meaning in REASON_MEANING.items()},
+    }

@@ -1,0 +1,161 @@
+"""The topics of an installation: what they should be, from the partners' registry, and making them so."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from connectors.causes import cause, in_words, recent
+from connectors.kafka import KafkaRefused, KafkaSettings, KafkaUnreachable, admin
+from connectors.kafka_python import (
+    ConfigResource,
+    ConfigResourceType,
+    KafkaAdminClient,
+    KafkaError,
+    RetriableError,
+    TopicAlreadyExistsError,
+    error_of_code,
+)
+from schemas.registry import Partner
+
+_DAY_MS = 24 * 60 * 60 * 1000
+_BROKER_STAMPS = {"message.timestamp.type": "LogAppendTime"}
+_SENDER_STAMPS = {"message.timestamp.type": "CreateTime"}
+_AUTHORITY_BYTES = 256 * 1024  # an event or link has a few hundred bytes
+_TOMBSTONES_KEPT_MS = 30 * _DAY_MS  # a register that was down for less still sees every link's end
+_SURVIVES_A_POWER_CUT = {"flush.messages": "1"}  # few records, and each one counts, on a single replica too
+
+
+@dataclass(frozen=True)
+class TopicSpec:
+    """A topic: its name, number of partitions, and the settings that differ from the broker's defaults."""
+
+    name: str
+    partitions: int
+    settings: dict[str, str] = field(default_factory=dict)
+
+
+class TopicOutcome(StrEnum):
+    """What `create_topics` found or did."""
+
+    CREATED = "created"
+    EXISTS = "exists"
+    DIFFERS = "differs"
+
+
+@dataclass(frozen=True)
+class TopicResult:
+    """`differences`: one line per setting of an existing topic that is not what is wanted; nothing was changed."""
+
+    name: str
+    outcome: TopicOutcome
+    differences: tuple[str, ...] = ()
+
+
+def wanted_topics(partners: Iterable[Partner], authority: str) -> list[TopicSpec]:
+    """Per partner its contracts' topics and the one of its rejected records; then the consent authority's two."""
+    specs = [spec for partner in partners for spec in (*_data_topics(partner), _rejected_topic(partner))]
+    return [*specs, _consent_topic(authority), _link_topic(authority)]
+
+
+def _data_topics(partner: Partner) -> list[TopicSpec]:
+    settings = {
+        **(_BROKER_STAMPS if partner.received == "broker" else _SENDER_STAMPS),
+        "cleanup.policy": "delete",
+        "retention.ms": str(partner.retention_days * _DAY_MS),
+        "max.message.bytes": str(partner.max_message_bytes),
+    }
+    return [TopicSpec(partner.topic(contract), partner.partitions, dict(settings)) for contract in partner.contracts]
+
+
+def _rejected_topic(partner: Partner) -> TopicSpec:
+    """Kept as long as the records that it points to."""
+    settings = {**_BROKER_STAMPS, "cleanup.policy": "delete", "retention.ms": str(partner.retention_days * _DAY_MS)}
+    return TopicSpec(partner.topic("rejected"), 1, settings)
+
+
+def _consent_topic(authority: str) -> TopicSpec:
+    """Kept for ever, never compacted: consent must be provable."""
+    settings = {"cleanup.policy": "delete", "retention.ms": "-1", "retention.bytes": "-1"}
+    return TopicSpec(f"{authority}.consent-event.v1", 1, _of_the_authority(settings))
+
+
+def _link_topic(authority: str) -> TopicSpec:
+    settings = {"cleanup.policy": "compact", "delete.retention.ms": str(_TOMBSTONES_KEPT_MS)}
+    return TopicSpec(f"{authority}.identity-link.v1", 1, _of_the_authority(settings))
+
+
+def _of_the_authority(settings: dict[str, str]) -> dict[str, str]:
+    return {**_BROKER_STAMPS, **_SURVIVES_A_POWER_CUT, "max.message.bytes": str(_AUTHORITY_BYTES), **settings}
+
+
+def create_topics(settings: KafkaSettings, specs: Iterable[TopicSpec], *, replication: int = 1) -> list[TopicResult]:
+    """Create what is missing, compare what is there; a result per spec, in their order.
+
+    KafkaUnreachable, or KafkaRefused where a topic may not or cannot be created (those before it then exist).
+    """
+    wanted = list(specs)
+    with admin(settings) as client:
+        try:
+            there = _described(client, [spec.name for spec in wanted])
+            return [
+                _compared(spec, there[spec.name]) if spec.name in there else _created(client, spec, replication)
+                for spec in wanted
+            ]
+        except RetriableError:
+            raise KafkaUnreachable(cause(settings, recent())) from None
+        except KafkaError as error:
+            raise KafkaRefused(f"topics: {in_words(error)}") from None
+
+
+def list_topics(settings: KafkaSettings, names: Iterable[str] | None = None) -> list[TopicSpec]:
+    """Topics as they are, sorted by name: those of `names` that are there, or all of this user but Kafka's own."""
+    with admin(settings) as client:
+        try:
+            chosen = client.list_topics() if names is None else list(names)
+            found = _described(client, [name for name in chosen if not name.startswith("__")])
+        except RetriableError:
+            raise KafkaUnreachable(cause(settings, recent())) from None
+        except KafkaError as error:
+            raise KafkaRefused(f"topics: {in_words(error)}") from None
+    return [found[name] for name in sorted(found)]
+
+
+def _described(client: KafkaAdminClient, names: list[str]) -> dict[str, TopicSpec]:
+    """What is there of `names`, with all its settings (defaults too: they may be what is wanted)."""
+    if not names:
+        return {}
+    partitions = {told["name"]: len(told["partitions"]) for told in client.describe_topics(names) if _is_there(told)}
+    if not partitions:
+        return {}
+    resources = [ConfigResource(ConfigResourceType.TOPIC, name) for name in partitions]
+    told = client.describe_configs(resources, config_filter="all").get("topic", {})
+    values = {name: {key: str(entry["value"]) for key, entry in told.get(name, {}).items()} for name in partitions}
+    return {name: TopicSpec(name, count, values[name]) for name, count in partitions.items()}
+
+
+def _is_there(told: dict[str, Any]) -> bool:
+    return not told["error_code"]
+
+
+def _compared(wanted: TopicSpec, found: TopicSpec) -> TopicResult:
+    differences = [
+        f"{key} is {found.settings.get(key, 'not told')}, not {value}"
+        for key, value in wanted.settings.items()
+        if found.settings.get(key) != value
+    ]
+    if found.partitions != wanted.partitions:
+        differences.insert(0, f"partitions is {found.partitions}, not {wanted.partitions}")
+    outcome = TopicOutcome.DIFFERS if differences else TopicOutcome.EXISTS
+    return TopicResult(wanted.name, outcome, tuple(differences))
+
+
+def _created(client: KafkaAdminClient, spec: TopicSpec, replication: int) -> TopicResult:
+    options = {"num_partitions": spec.partitions, "replication_factor": replication, "configs": spec.settings}
+    told = client.create_topics({spec.name: options}, raise_errors=False)["topics"][0]
+    if told["error_code"] == TopicAlreadyExistsError.errno:  # somebody was faster
+        return _compared(spec, _described(client, [spec.name])[spec.name])
+    if told["error_code"]:
+        raise KafkaRefused(f"{spec.name}: {told['error_message'] or in_words(error_of_code(told['error_code'])())}")
+    client.wait_for_topics([spec.name])
+    return TopicResult(spec.name, TopicOutcome.CREATED)
