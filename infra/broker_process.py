@@ -1,5 +1,6 @@
 """The broker's process: free ports, starting it apart from us, remembering it, and never mistaking another for it."""
 
+import fcntl
 import json
 import os
 import random
@@ -58,6 +59,18 @@ def free_port(*others: int) -> int:
         if port not in others and is_free(port):
             return port
     raise PortTaken(f"No port of {_PORTS.start} to {_PORTS.stop - 1} is free on {LOOPBACK}.")
+
+
+def is_locked(file: Path) -> bool:
+    """Whether another process holds this file with the kind of lock that Java takes."""
+    try:
+        with file.open("r+b") as stream:
+            fcntl.lockf(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except BlockingIOError:
+        return True
+    return False
 
 
 def spawn(command: list[str], console: Path) -> psutil.Process:

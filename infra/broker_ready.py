@@ -1,7 +1,8 @@
 """Is the broker ready: one metadata request in Kafka's own protocol, written by hand so that no client is needed.
 
-A broker lists itself in its metadata only when the controller has let it in (it is "unfenced"), and names a controller
-only when it knows one. That is exactly what creating a topic needs; an open port or a line of a log is less.
+A broker lists itself in its metadata only when a controller has let it in (it is "unfenced"), and names a controller
+only when it knows one: an open port is less. After a crash the list may be that of the former run, so this alone does
+not tell that the broker is up.
 """
 
 import socket

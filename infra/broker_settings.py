@@ -94,7 +94,7 @@ class BrokerFolder:
 
     @property
     def console(self) -> Path:
-        """What Java wrote to its console since the last start."""
+        """What Java wrote to its console since the last start: that Kafka is up, or why it is not."""
         return self.logs / "console.log"
 
 
@@ -120,8 +120,15 @@ def last_port(properties: Path) -> int | None:
     return int(found.group(1)) if found else None
 
 
+STARTED = "Kafka Server started"
+"""What the broker says when all its parts are up (and not before, unlike its answers to clients)."""
+
+
 def log4j_properties(log: Path) -> str:
-    """Log4j's configuration: warnings and the broker's own steps to one file, four files of 10 MB at most."""
+    """Log4j's configuration: the broker's own steps and all warnings to one file, of which four of 10 MB are kept.
+
+    That it has started, or why it could not, also goes to the console, which begins anew with every start.
+    """
     return f"""\
 status = error
 appender.file.type = RollingFile
@@ -135,8 +142,16 @@ appender.file.policies.size.type = SizeBasedTriggeringPolicy
 appender.file.policies.size.size = 10MB
 appender.file.strategy.type = DefaultRolloverStrategy
 appender.file.strategy.max = 3
+appender.console.type = Console
+appender.console.name = console
+appender.console.layout.type = PatternLayout
+appender.console.layout.pattern = %p %m%n
 rootLogger.level = INFO
 rootLogger.appenderRef.file.ref = file
+logger.server.name = kafka.server.KafkaRaftServer
+logger.server.appenderRef.console.ref = console
+logger.main.name = kafka.Kafka$
+logger.main.appenderRef.console.ref = console
 """
 
 

@@ -13,9 +13,20 @@ from typing import TypeVar
 
 import psutil
 
-from infra.broker_process import PortTaken, Running, free_port, is_alive, kill, listens_on, now_us, remember, spawn
+from infra.broker_process import (
+    PortTaken,
+    Running,
+    free_port,
+    is_alive,
+    is_locked,
+    kill,
+    listens_on,
+    now_us,
+    remember,
+    spawn,
+)
 from infra.broker_ready import LOOPBACK, ask_metadata
-from infra.broker_settings import JAVA_OPTIONS, BrokerFolder, log4j_properties, server_properties
+from infra.broker_settings import JAVA_OPTIONS, STARTED, BrokerFolder, log4j_properties, server_properties
 from infra.class_archive import ClassArchive, class_archive
 from infra.java import Java, find_java
 from infra.kafka_jars import Progress, fetch_jars, kafka_version, read_lock
@@ -27,7 +38,6 @@ LAY_OUT_SECONDS = 120.0
 
 _LOOK_EVERY_SECONDS = 0.05
 _ANSWER_SECONDS = 5.0
-_LONGEST_LOG = 1 << 20
 _CLUSTER_ID = re.compile(r"^cluster\.id=(\S+)$", re.MULTILINE)
 
 
@@ -35,8 +45,8 @@ class BrokerFailed(Exception):
     """The broker did not start or cannot be used; the text says what to do, or where its log is."""
 
 
-class JavaCrashed(BrokerFailed):
-    """Java itself died of a signal that we did not send."""
+class EndedUnexplained(BrokerFailed):
+    """Java ended by itself, and nothing that is known of says why: it may be the class archive."""
 
 
 @dataclass(frozen=True)
@@ -63,15 +73,16 @@ def prepare(on_progress: Progress) -> Runtime:
 
 
 def _with_archive(runtime: Runtime, attempt: Callable[[Path | None], T]) -> T:
-    """Attempt it with the class archive if there is one; if Java crashes on that, remove it and go without."""
+    """Attempt it with the class archive if there is one; where it goes only without, that archive is removed."""
     used = runtime.archive.find()
     try:
         return attempt(used)
-    except JavaCrashed:
+    except EndedUnexplained:
         if used is None:
             raise
+        done = attempt(None)
         used.unlink(missing_ok=True)
-        return attempt(None)
+        return done
 
 
 def lay_out(folder: BrokerFolder, runtime: Runtime, extra: Mapping[str, str]) -> None:
@@ -91,13 +102,12 @@ def _lay_out(folder: BrokerFolder, runtime: Runtime, extra: Mapping[str, str], u
     try:
         code = process.wait(LAY_OUT_SECONDS)
     except psutil.TimeoutExpired:
-        code = None
+        raise BrokerFailed(f"{folder.data} was not laid out within {LAY_OUT_SECONDS:.0f} s; try again.") from None
     finally:
         kill(process)
         properties.unlink()
     if code != 0:
-        failure = JavaCrashed if code is not None and code < 0 else BrokerFailed
-        raise failure(f"Apache Kafka could not lay out {folder.data}; {folder.console} says why.")
+        raise EndedUnexplained(f"Apache Kafka could not lay out {folder.data}; {folder.console} says why.")
     new.replace(folder.data)
 
 
@@ -120,15 +130,20 @@ def cluster_id(folder: BrokerFolder) -> str:
 def start(folder: BrokerFolder, runtime: Runtime, port: int, extra: Mapping[str, str]) -> Running:
     """Start the broker on this port and wait until it is ready; it is gone again if that fails.
 
-    Raises PortTaken where somebody else was faster, and BrokerFailed.
+    Raises PortTaken where somebody else was faster, and BrokerFailed. Kafka itself would see that another one uses the
+    data only after it had written to them.
     """
+    if is_locked(folder.data / ".lock"):
+        raise BrokerFailed(
+            f"Another broker, not started from here, uses {folder.data}: stop it, or choose another folder."
+        )
     folder.properties.write_text(server_properties(port, free_port(port), folder.data, extra), "ascii")
     folder.logging.write_text(log4j_properties(folder.log), "ascii")
     return _with_archive(runtime, lambda used: _start(folder, runtime, port, used))
 
 
 def _start(folder: BrokerFolder, runtime: Runtime, port: int, used: Path | None) -> Running:
-    cluster, log_size = cluster_id(folder), _size(folder.log)
+    cluster = cluster_id(folder)
     new = None if used else runtime.archive.new_file()
     archiving = runtime.archive.to_use(used) if used else runtime.archive.to_make(new) if new else []
     options = [f"-Dlog4j2.configurationFile={folder.logging.as_uri()}", *archiving]
@@ -138,7 +153,7 @@ def _start(folder: BrokerFolder, runtime: Runtime, port: int, used: Path | None)
         java, made = f"{runtime.java.version} ({runtime.java.executable})", str(new) if new else None
         running = Running(process.pid, process.create_time(), port, cluster, now_us(), java, runtime.version, made)
         remember(folder.pid_file, running)
-        _wait_until_ready(process, folder, running, log_size)
+        _wait_until_ready(process, folder, running)
         ready = True
     finally:
         if not ready:
@@ -147,51 +162,27 @@ def _start(folder: BrokerFolder, runtime: Runtime, port: int, used: Path | None)
     return running
 
 
-def _wait_until_ready(process: psutil.Process, folder: BrokerFolder, running: Running, log_size: int) -> None:
+def _wait_until_ready(process: psutil.Process, folder: BrokerFolder, running: Running) -> None:
+    """Ready: it says so itself, it answers clients as the cluster that it is, and the port is its own."""
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline:
         if not is_alive(process):
-            raise _why_it_ended(process, folder, running.port, log_size)
-        said = ask_metadata(running.port, _ANSWER_SECONDS)
-        if said is not None and said.cluster_id not in (None, running.cluster_id):
-            raise PortTaken(f"Another broker answers on port {running.port} of {LOOPBACK}: choose another port.")
-        if said is not None and said.ready and listens_on(process, running.port):
-            return
+            raise _why_it_ended(folder, running.port)
+        if STARTED in folder.console.read_text("utf-8", "replace"):
+            said = ask_metadata(running.port, _ANSWER_SECONDS)
+            if said is not None and said.cluster_id not in (None, running.cluster_id):
+                raise PortTaken(f"Another broker answers on port {running.port} of {LOOPBACK}: choose another port.")
+            if said is not None and said.ready and listens_on(process, running.port):
+                return
         time.sleep(_LOOK_EVERY_SECONDS)
     raise BrokerFailed(f"Apache Kafka was not ready within {START_SECONDS:.0f} s; {folder.log} says how far it came.")
 
 
-def _why_it_ended(process: psutil.Process, folder: BrokerFolder, port: int, log_size: int) -> Exception:
-    """The cause in words where the logs of this start show a known one."""
-    said = _tail(folder.console, 0) + _tail(folder.log, log_size)
+def _why_it_ended(folder: BrokerFolder, port: int) -> Exception:
+    """The cause in words where the console shows a known one."""
+    said = folder.console.read_text("utf-8", "replace")
     if "Address already in use" in said:
-        return PortTaken(
-            f"Port {port} on {LOOPBACK}, or the controller's, was taken by another program at the same time."
-        )
-    if "Failed to acquire lock on file" in said:
-        return BrokerFailed(
-            f"Another broker, not started from here, uses {folder.data}: stop it, or choose another folder."
-        )
+        return PortTaken(f"Port {port} on {LOOPBACK}, or the controller's, was taken by another program meanwhile.")
     if "No space left on device" in said:
         return BrokerFailed(f"The disk of {folder.path} is full: make room, or choose another folder.")
-    failure = JavaCrashed if _died_of_a_signal(process) else BrokerFailed
-    return failure(f"Apache Kafka ended while starting; see {folder.log} and {folder.console}.")
-
-
-def _died_of_a_signal(process: psutil.Process) -> bool:
-    code = process.wait(0)
-    return code is not None and code < 0
-
-
-def _size(file: Path) -> int:
-    return file.stat().st_size if file.is_file() else 0
-
-
-def _tail(file: Path, start: int) -> str:
-    """What was written from this byte on, at most the last megabyte; all of a file that has begun anew since."""
-    size = _size(file)
-    if size == 0:
-        return ""
-    with file.open("rb") as stream:
-        stream.seek(max(start if start <= size else 0, size - _LONGEST_LOG))
-        return stream.read().decode("utf-8", "replace")
+    return EndedUnexplained(f"Apache Kafka ended while starting; see {folder.console} and {folder.log}.")

@@ -65,7 +65,7 @@ def archive_name(key: str, file: Path) -> str:
 def class_archive(
     java: Java, jars: list[Path], options: list[str], environ: Mapping[str, str] = os.environ
 ) -> ClassArchive:
-    """The archive for this Java, these jars (by path, size and modification time, as Java compares them) and options."""
+    """The archive for this Java, these jars (by path, size and time, as Java compares them) and these options."""
     parts = [str(java.executable), java.build, *options]
     parts += [f"{jar} {jar.stat().st_size} {jar.stat().st_mtime_ns}" for jar in jars]
     key = hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
