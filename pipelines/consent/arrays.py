@@ -6,7 +6,7 @@
                voided    void_at[g] : void_at[g + 1]      intervals
 
 Times are int64 microseconds UTC. Sets of metrics are rows of one boolean matrix, `sets`, with a column for each metric
-of the catalogue in the order the caller gave; row 0 is the empty set.
+of the catalogue in the order the caller gave.
 """
 
 from array import array
@@ -155,21 +155,23 @@ def columns_of(arrays: Mapping[str, NDArray[np.generic]]) -> ChainColumns:
 
 
 def take(columns: ChainColumns, chains: Ints) -> ChainColumns:
-    """Only these chains, in this order, as columns of their own; `sets` is shared."""
-    span_at, spans = _slices(columns.span_at, chains)
-    group_at, groups = _slices(columns.group_at, chains)
-    cover_at, covers = _slices(columns.cover_at, groups)
-    void_at, voids = _slices(columns.void_at, groups)
+    """Only these chains, in this order, as columns of their own."""
+    span_at, spans = slices(columns.span_at, chains)
+    group_at, groups = slices(columns.group_at, chains)
+    cover_at, covers = slices(columns.cover_at, groups)
+    void_at, voids = slices(columns.void_at, groups)
+    used, inverse = np.unique(np.concatenate([columns.span_set[spans], columns.group_set[groups]]), return_inverse=True)
+    row: Seqs = inverse.astype(np.int32, copy=False)
     return ChainColumns(
-        sets=columns.sets,
+        sets=columns.sets[used],
         span_at=span_at,
         span_from=columns.span_from[spans],
         span_last_seq=columns.span_last_seq[spans],
         span_grant_seq=columns.span_grant_seq[spans],
         span_store_until=columns.span_store_until[spans],
-        span_set=columns.span_set[spans],
+        span_set=row[: len(spans)],
         group_at=group_at,
-        group_set=columns.group_set[groups],
+        group_set=row[len(spans) :],
         cover_at=cover_at,
         cover_from=columns.cover_from[covers],
         cover_to=columns.cover_to[covers],
@@ -193,9 +195,13 @@ def concatenate(first: ChainColumns, second: ChainColumns) -> ChainColumns:
     return columns_of({"sets": np.concatenate([first.sets, second.sets]), **joined})
 
 
-def _slices(offsets: Ints, rows: Ints) -> tuple[Ints, Ints]:
+def slices(offsets: Ints, rows: Ints) -> tuple[Ints, Ints]:
     """For the chosen rows of a list column: their new offsets, and the positions of their items."""
-    starts = offsets[rows]
-    counts = offsets[rows + 1] - starts
+    return spread(offsets[rows], offsets[rows + 1])
+
+
+def spread(starts: Ints, ends: Ints) -> tuple[Ints, Ints]:
+    """Runs [start, end) one after another: their offsets, and the numbers in them."""
+    counts = ends - starts
     at = np.concatenate([np.zeros(1, dtype=np.int64), np.cumsum(counts)])
     return at, np.arange(at[-1]) + np.repeat(starts - at[:-1], counts)

@@ -79,10 +79,6 @@ class _Told:
     events: defaultdict[Key, list[ChainEvent]] = field(default_factory=lambda: defaultdict(list))
     closed: set[Key] = field(default_factory=set)
 
-    def close(self, event: Unreadable) -> None:
-        if event.member is not None and event.study is not None:
-            self.closed.add((event.member, event.study))
-
 
 def explain(
     events_lines: Iterable[str],
@@ -122,13 +118,12 @@ def _read_events(lines: Iterable[str]) -> _Told:
         try:
             event = parse_line(line)
         except Rejected as refusal:
-            if refusal.path not in _NOT_UNDERSTOOD:
+            event = unreadable(json_object(line)) if refusal.path in _NOT_UNDERSTOOD else Unreadable()
+            if event.member is None or event.study is None:
                 raise _at_line("events", number, refusal) from None
-            event = unreadable(json_object(line))
+            told.closed.add((event.member, event.study))
         if isinstance(event, ConsentEvent):
             told.events[event.member, event.study].append(ChainEvent.of(event))
-        elif isinstance(event, Unreadable):
-            told.close(event)
     return told
 
 
@@ -201,13 +196,8 @@ def _instants(times: Sequence[int | None]) -> Ints:
 def _answer(reading: AskedReading, code: Code, seq: int, told: _Told, keeps: bool) -> dict[str, Any]:
     events = told.events.get((reading.member, reading.study), [])
     because = _because(reading, code, seq, {event.seq: event for event in events}, keeps)
-    return {
-        "id": reading.id,
-        "code": code.value,
-        "outcome": OUTCOMES[code].value,
-        "consent_seq": seq,
-        "because": because,
-    }
+    outcome = OUTCOMES[code].value
+    return {"id": reading.id, "code": code.value, "outcome": outcome, "consent_seq": seq, "because": because}
 
 
 _PLAINLY = {
@@ -215,7 +205,7 @@ _PLAINLY = {
     Code.STUDY_INACTIVE: "The study was not running when the reading was received.",
     Code.NOT_MEMBER: "The reading is surely someone else's.",
     Code.ATTRIBUTION: "Whose reading it is cannot be told, so it waits for confirmation.",
-    Code.CONSENT_LAG: "A chain of the member has a missing, contradictory or unknown event, so nothing is concluded from it.",
+    Code.CONSENT_LAG: "A chain of the member has a missing, contradictory or unknown event, so the reading waits.",
     Code.NO_CONSENT: "The member has no consent chain with any study, so the reading waits for one.",
     Code.NOT_CONSIDERED: "The member has consent chains, but none with this study.",
 }
@@ -224,26 +214,25 @@ _PLAINLY = {
 def _because(reading: AskedReading, code: Code, seq: int, events: Mapping[int, ChainEvent], keeps: bool) -> str:
     if code in _PLAINLY:
         return _PLAINLY[code]
-    if code == Code.NO_AUTHORITY:
-        return _no_authority(reading, events.get(seq))
     if code == Code.ERASED:
         return _erased(reading, events, keeps)
     late = seq in events and events[seq].effective_at > reading.received
-    asked = "at its effective time, as the reading waited for it" if late else "when the reading was received"
+    asked = "when it came into force, for which the reading had waited" if late else "when the reading was received"
+    if code == Code.NO_AUTHORITY:
+        return _no_authority(reading, events.get(seq), asked)
     if code == Code.OK:
         return f"Grant {seq} was live {asked}, and the windows of its metric cover the whole interval."
     lacking = "start or end is missing" if code == Code.UNDATED else "no window of its metric covers the whole interval"
-    return f"A live grant names the metric, the last event {asked} being {seq}, but {lacking}."
+    return f"A live grant named the metric, event {seq} being the last {asked}, but {lacking}."
 
 
-def _no_authority(reading: AskedReading, last: ChainEvent | None) -> str:
+def _no_authority(reading: AskedReading, last: ChainEvent | None, asked: str) -> str:
     if last is None:
         return "No event of the chain was in force when the reading was received."
-    if last.kind == "grant" and reading.metric not in last.metrics:
-        return f"Grant {last.seq} was the last event when the reading was received, and it does not name the metric."
-    if last.kind == "grant":
-        return f"Grant {last.seq} was the last event when the reading was received, and its time to store had ended."
-    return f"Event {last.seq} ({last.kind}) was the last when the reading was received, and no live grant named the metric."
+    if last.kind != "grant":
+        return f"Event {last.seq}, a {last.kind}, was the last {asked}, and no live grant named the metric."
+    lacking = "its time to store had ended" if reading.metric in last.metrics else "it does not name the metric"
+    return f"Grant {last.seq} was the last event {asked}, and {lacking}."
 
 
 def _erased(reading: AskedReading, events: Mapping[int, ChainEvent], keeps: bool) -> str:
@@ -252,6 +241,4 @@ def _erased(reading: AskedReading, events: Mapping[int, ChainEvent], keeps: bool
     if later:
         return f"Withdrawal {later[-1].seq} erases what the study received before it."
     voiding = next(event for event in erasing if reading.end is not None and event.effective_at >= reading.end)
-    return (
-        f"Withdrawal {voiding.seq} voided the windows that the interval lies in, and no fill_gap has opened them again."
-    )
+    return f"Withdrawal {voiding.seq} voided the windows of the interval, and no fill_gap has opened them again."

@@ -1,0 +1,313 @@
+"""The register: what the consent topics have said so far, in one SQLite file in the vault.
+
+It follows the topics by offsets that are committed together with what was read, so that a record counts once however
+often it comes. Nothing here is a source: delete the file and it is built again from the topics. `version` rises with
+each change; a member or a subject remembers the version that last touched it, so that a snapshot can be brought up to
+date by what changed.
+
+A member's number (`ref`) counts from 0 in the order in which members were first heard of, and so does a study's.
+"""
+
+import json
+import os
+import secrets
+import sqlite3
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from itertools import groupby
+from pathlib import Path
+from typing import Any, NamedTuple, cast
+
+from pipelines.consent.chains import ChainEvent
+from pipelines.consent.status import RegisterStatus, read_status
+from schemas.consent_events import ConsentEvent, IdentityLink, Unreadable
+from schemas.registry import Study
+
+_TABLES = """
+CREATE TABLE IF NOT EXISTS about (name TEXT PRIMARY KEY, value TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS positions (
+    topic TEXT, partition INTEGER, next INTEGER NOT NULL, PRIMARY KEY (topic, partition)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS members (id INTEGER PRIMARY KEY, member TEXT NOT NULL UNIQUE, changed INTEGER NOT NULL);
+CREATE INDEX IF NOT EXISTS members_changed ON members (changed);
+CREATE TABLE IF NOT EXISTS studies (id INTEGER PRIMARY KEY, study TEXT NOT NULL UNIQUE);
+CREATE TABLE IF NOT EXISTS chains (
+    id INTEGER PRIMARY KEY, member INTEGER NOT NULL, study INTEGER NOT NULL,
+    events INTEGER NOT NULL DEFAULT 0, top INTEGER NOT NULL DEFAULT 0, closed INTEGER NOT NULL DEFAULT 0,
+    UNIQUE (member, study));
+CREATE TABLE IF NOT EXISTS metric_sets (id INTEGER PRIMARY KEY, metrics TEXT NOT NULL UNIQUE);
+CREATE TABLE IF NOT EXISTS events (
+    chain INTEGER, seq INTEGER, kind TEXT NOT NULL, effective_at INTEGER NOT NULL, metrics INTEGER NOT NULL,
+    retro_from INTEGER, fill_gap INTEGER NOT NULL, collect_until INTEGER, store_until INTEGER, mode TEXT,
+    appended_us INTEGER NOT NULL, PRIMARY KEY (chain, seq)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS links (
+    link_id TEXT PRIMARY KEY, partner TEXT NOT NULL, subject TEXT NOT NULL, member INTEGER NOT NULL,
+    from_us INTEGER, to_us INTEGER, readable INTEGER NOT NULL DEFAULT 1) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS links_subject ON links (partner, subject);
+CREATE TABLE IF NOT EXISTS subjects (
+    partner TEXT, subject TEXT, changed INTEGER NOT NULL, PRIMARY KEY (partner, subject)) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS subjects_changed ON subjects (changed);
+CREATE TABLE IF NOT EXISTS alarms (
+    topic TEXT, partition INTEGER, offset INTEGER, what TEXT NOT NULL,
+    PRIMARY KEY (topic, partition, offset)) WITHOUT ROWID;
+"""
+
+_FIELDS = "seq, kind, effective_at, metrics, retro_from, fill_gap, collect_until, store_until, mode, appended_us"
+_EVENTS = f"SELECT chain, {_FIELDS} FROM events"
+_CHAINS = f"""
+SELECT c.member, c.study, NOT c.closed AND c.events = c.top, {_FIELDS}
+FROM members m CROSS JOIN chains c ON c.member = m.id LEFT JOIN events e ON e.chain = c.id
+WHERE m.changed > ? ORDER BY m.id, c.study, e.seq"""
+_SUBJECTS = """
+SELECT s.partner, s.subject, l.member, l.from_us, l.to_us, l.readable
+FROM subjects s LEFT JOIN links l ON l.partner = s.partner AND l.subject = s.subject
+WHERE s.changed > ? ORDER BY s.partner, s.subject"""
+
+NOT_UNDERSTOOD = "an event that is not understood has closed its chain"
+NO_CHAIN_NAMED = "a record that is not understood names no chain and no link"
+LINK_NOT_UNDERSTOOD = "a link's new version is not understood: its subject is ambiguous"
+CONTRADICTION = "two different events have one sequence number: their chain is closed"
+
+
+class Tombstone(NamedTuple):
+    """A record without a value on the link topic: the link of its key is gone."""
+
+
+Item = ConsentEvent | IdentityLink | Unreadable | Tombstone
+Record = tuple[int, int, bytes | None, Item]
+"""(offset, time of append in microseconds UTC, key, what the value says)"""
+
+
+class ChainRow(NamedTuple):
+    """One chain; `whole` is False where an event is missing, contradicted or not understood."""
+
+    member: int
+    study: int
+    whole: bool
+    events: list[ChainEvent]
+
+
+class LinkRow(NamedTuple):
+    """One link of a subject, in reading time; `readable` is False where its newest version is not understood."""
+
+    member: int
+    from_us: int | None
+    to_us: int | None
+    readable: bool
+
+
+class Register:
+    """The register at `path`, made with mode 600 where it is not there. One writer; `close` it."""
+
+    def __init__(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+        self._db = sqlite3.connect(path, isolation_level=None)
+        self._db.execute("PRAGMA journal_mode = WAL")
+        self._db.execute("PRAGMA synchronous = NORMAL")
+        self._db.executescript(_TABLES)
+        self._db.execute("INSERT OR IGNORE INTO about VALUES ('id', ?), ('version', '0')", (secrets.token_hex(8),))
+        (self.id,) = self._db.execute("SELECT value FROM about WHERE name = 'id'").fetchone()
+        self._remember()
+
+    def _remember(self) -> None:
+        """Keep at hand what is small and asked of every event."""
+        rows = self._db.execute("SELECT id, metrics FROM metric_sets")
+        self._sets = {row: frozenset(json.loads(text)) for row, text in rows}
+        self._row_of: dict[frozenset[str], int] = {metrics: row for row, metrics in self._sets.items()}
+        self._study_of = {name: number for number, name in enumerate(self.studies())}
+
+    def close(self) -> None:
+        self._db.close()
+
+    @property
+    def version(self) -> int:
+        """How many times what the register knows has changed."""
+        (version,) = self._db.execute("SELECT value FROM about WHERE name = 'version'").fetchone()
+        return int(version)
+
+    def positions(self) -> dict[tuple[str, int], int]:
+        """The next offset to read, by (topic, partition)."""
+        return {(topic, partition): at for topic, partition, at in self._db.execute("SELECT * FROM positions")}
+
+    # -- following the topics
+
+    def apply(self, topic: str, partition: int, records: Iterable[Record]) -> None:
+        """Take in records of one partition in order of offset, with the position, all or nothing.
+
+        Records before the position are passed over: they were taken in already.
+        """
+        position = self.positions().get((topic, partition), 0)
+        fresh = [record for record in records if record[0] >= position]
+        if not fresh:
+            return
+        with self._transaction():
+            version = self.version + 1
+            for offset, appended_us, key, item in fresh:
+                alarm = self._take_in(version, appended_us, key, item)
+                if alarm:
+                    self._db.execute("INSERT INTO alarms VALUES (?, ?, ?, ?)", (topic, partition, offset, alarm))
+            self._db.execute("UPDATE about SET value = ? WHERE name = 'version'", (str(version),))
+            self._move(topic, partition, fresh[-1][0] + 1)
+
+    def reached(self, topic: str, partition: int, end: int) -> None:
+        """Everything before `end` was read, although its last offsets may hold no record."""
+        with self._transaction():
+            self._move(topic, partition, end)
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        self._db.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+        except BaseException:
+            self._db.execute("ROLLBACK")
+            self._remember()
+            raise
+        self._db.execute("COMMIT")
+
+    def _move(self, topic: str, partition: int, to: int) -> None:
+        self._db.execute(
+            "INSERT INTO positions VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET next = max(next, excluded.next)",
+            (topic, partition, to),
+        )
+
+    def _take_in(self, version: int, appended_us: int, key: bytes | None, item: Item) -> str | None:
+        """One record; what there is to be alarmed about, if anything."""
+        if isinstance(item, ConsentEvent):
+            return self._event(version, appended_us, item)
+        if isinstance(item, IdentityLink):
+            self._link(version, item)
+            return None
+        if isinstance(item, Tombstone):
+            self._unlink(version, key)
+            return None
+        if item.member is not None and item.study is not None:
+            self._close_chain(version, self._chain(version, item.member, item.study))
+            return NOT_UNDERSTOOD
+        return self._doubt_link(version, key)
+
+    def _event(self, version: int, appended_us: int, event: ConsentEvent) -> str | None:
+        chain = self._chain(version, event.member, event.study)
+        said = ChainEvent.of(event, appended_us)
+        known = self._db.execute(_EVENTS + " WHERE chain = ? AND seq = ?", (chain, event.seq)).fetchone()
+        if known is not None:
+            if self._chain_event(known[1:]).says_the_same(said):
+                return None
+            self._close_chain(version, chain)
+            return CONTRADICTION
+        head = (chain, said.seq, said.kind, said.effective_at, self._metric_set(said.metrics))
+        rest = (said.retro_from, said.fill_gap, said.collect_until, said.store_until, said.mode, said.appended_us)
+        self._db.execute("INSERT INTO events VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", (*head, *rest))
+        self._db.execute("UPDATE chains SET events = events + 1, top = max(top, ?) WHERE id = ?", (said.seq, chain))
+        self._touch_member_of(version, chain)
+        return None
+
+    def _chain(self, version: int, member: str, study: str) -> int:
+        """The chain's id, made where there is none."""
+        pair = self._member(version, member), self._study(study)
+        found = self._db.execute("SELECT id FROM chains WHERE member = ? AND study = ?", pair).fetchone()
+        if found is None:
+            return cast(int, self._db.execute("INSERT INTO chains (member, study) VALUES (?, ?)", pair).lastrowid)
+        return cast(int, found[0])
+
+    def _close_chain(self, version: int, chain: int) -> None:
+        self._db.execute("UPDATE chains SET closed = 1 WHERE id = ?", (chain,))
+        self._touch_member_of(version, chain)
+
+    def _touch_member_of(self, version: int, chain: int) -> None:
+        self._db.execute(
+            "UPDATE members SET changed = ? WHERE id = (SELECT member FROM chains WHERE id = ?)", (version, chain)
+        )
+
+    def _member(self, version: int, member: str) -> int:
+        found = self._db.execute("SELECT id FROM members WHERE member = ?", (member,)).fetchone()
+        if found is not None:
+            return cast(int, found[0])
+        (ref,) = self._db.execute("SELECT coalesce(max(id) + 1, 0) FROM members").fetchone()
+        self._db.execute("INSERT INTO members VALUES (?, ?, ?)", (ref, member, version))
+        return int(ref)
+
+    def _study(self, study: str) -> int:
+        if study not in self._study_of:
+            self._study_of[study] = len(self._study_of)
+            self._db.execute("INSERT INTO studies VALUES (?, ?)", (self._study_of[study], study))
+        return self._study_of[study]
+
+    def _metric_set(self, metrics: frozenset[str]) -> int:
+        if metrics not in self._row_of:
+            row = self._row_of[metrics] = len(self._sets)
+            self._sets[row] = metrics
+            self._db.execute("INSERT INTO metric_sets VALUES (?, ?)", (row, json.dumps(sorted(metrics))))
+        return self._row_of[metrics]
+
+    def _link(self, version: int, link: IdentityLink) -> None:
+        self._touch_subject_of(version, link.link_id)
+        self._db.execute(
+            "INSERT OR REPLACE INTO links VALUES (?, ?, ?, ?, ?, ?, 1)",
+            (link.link_id, link.partner, link.subject, self._member(version, link.member), link.from_us, link.to_us),
+        )
+        self._touch_subject_of(version, link.link_id)
+
+    def _unlink(self, version: int, key: bytes | None) -> None:
+        link_id = _text(key)
+        self._touch_subject_of(version, link_id)
+        self._db.execute("DELETE FROM links WHERE link_id = ?", (link_id,))
+
+    def _doubt_link(self, version: int, key: bytes | None) -> str:
+        """Of a link whose newest version is not understood nothing is certain but its subject."""
+        link_id = _text(key)
+        self._touch_subject_of(version, link_id)
+        found = self._db.execute("UPDATE links SET readable = 0 WHERE link_id = ?", (link_id,)).rowcount
+        return LINK_NOT_UNDERSTOOD if found else NO_CHAIN_NAMED
+
+    def _touch_subject_of(self, version: int, link_id: str | None) -> None:
+        self._db.execute(
+            "INSERT OR REPLACE INTO subjects SELECT partner, subject, ? FROM links WHERE link_id = ?",
+            (version, link_id),
+        )
+
+    # -- what an operator is told
+
+    def status(self, studies: Mapping[str, Study]) -> RegisterStatus:
+        """Chains that lag, alarms, and the removals owed, for the eyes of who may see the vault."""
+        return read_status(self._db, studies)
+
+    # -- what a snapshot is made of
+
+    def studies(self) -> list[str]:
+        """The studies that have chains, by number."""
+        return [name for (name,) in self._db.execute("SELECT study FROM studies ORDER BY id")]
+
+    def changed_since(self, version: int) -> tuple[int, int]:
+        """How many members and how many subjects were touched after `version`."""
+        (members,) = self._db.execute("SELECT count(*) FROM members WHERE changed > ?", (version,)).fetchone()
+        (subjects,) = self._db.execute("SELECT count(*) FROM subjects WHERE changed > ?", (version,)).fetchone()
+        return members, subjects
+
+    def members(self, since: int = 0) -> Iterator[tuple[int, str]]:
+        """(ref, member) of those touched after version `since`, by ref."""
+        yield from self._db.execute("SELECT id, member FROM members WHERE changed > ? ORDER BY id", (since,))
+
+    def chains(self, since: int = 0) -> Iterator[ChainRow]:
+        """The chains of the members touched after version `since`, by member's ref and study."""
+        rows = self._db.execute(_CHAINS, (since,))
+        for (member, study, whole), group in groupby(rows, key=lambda row: row[:3]):
+            events = [self._chain_event(row[3:]) for row in group if row[3] is not None]
+            yield ChainRow(member, study, bool(whole), events)
+
+    def subjects(self, since: int = 0) -> Iterator[tuple[str, str, list[LinkRow]]]:
+        """(partner, subject, links) of the subjects touched after version `since`; no links where they are gone."""
+        rows = self._db.execute(_SUBJECTS, (since,))
+        for (partner, subject), group in groupby(rows, key=lambda row: row[:2]):
+            yield partner, subject, [LinkRow(*row[2:]) for row in group if row[2] is not None]
+
+    def _chain_event(self, row: tuple[Any, ...]) -> ChainEvent:
+        seq, kind, effective_at, metrics, retro_from, fill_gap, collect_until, store_until, mode, appended_us = row
+        named = self._sets[metrics]
+        return ChainEvent(
+            kind, seq, effective_at, named, retro_from, bool(fill_gap), collect_until, store_until, mode, appended_us
+        )
+
+
+def _text(key: bytes | None) -> str | None:
+    return None if key is None else key.decode(errors="replace")
