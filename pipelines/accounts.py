@@ -131,6 +131,7 @@ class Accounts:
                 "rejected": self.rejected,
                 "held": sum(self.held.values()),
                 "claimed": self.claimed,
+                "skipped": self.skipped,
             },
             "rejected": dict(sorted(self.reasons.items())),
             "held": dict(sorted(self.held.items())),

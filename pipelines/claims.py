@@ -13,13 +13,14 @@ import numpy as np
 import numpy.typing as npt
 
 from pipelines.blocks import Block, column, group_bounds, texts
+from pipelines.consent.build import AMBIGUOUS_MEMBER
 from pipelines.consent.snapshot import Snapshot
 from pipelines.consent.verdict import CODES, judge
 from schemas.reasons import Code
 
 Ints = npt.NDArray[Any]
 
-UNLINKED, AMBIGUOUS = -1, -2
+UNLINKED, AMBIGUOUS = -1, AMBIGUOUS_MEMBER
 _DEPENDS_ON_INTERVAL = [CODES.index(Code.OUTSIDE_WINDOW), CODES.index(Code.ERASED)]
 _OK = CODES.index(Code.OK)
 _NOT_CONSIDERED = CODES.index(Code.NOT_CONSIDERED)

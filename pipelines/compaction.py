@@ -6,6 +6,7 @@ already, so that a large file is not rewritten for the sake of a few rows; a fil
 """
 
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
@@ -71,7 +72,7 @@ def compact(job: Job, family: Family, store: Store, n: int, epoch: int, write: W
 
     LakeError where the rows written are not as many as the rows read, or as many as the ledger says.
     """
-    rows = in_order(_gathered(store, job, family), family)
+    rows = _gathered(store, job, family)
     key = new_key(job.table, job.month, n, epoch)
     temp = store.temp_path(key)
     write(rows, family, temp)
@@ -81,15 +82,6 @@ def compact(job: Job, family: Family, store: Store, n: int, epoch: int, write: W
     if not rows.num_rows == counted == job.rows:
         raise LakeError(f"compaction of {job.table} read {rows.num_rows} rows of {job.rows} and wrote {counted}")
     return TableChange(add=(describe(key, rows, size),), remove=tuple(file.path for file in job.files))
-
-
-def in_order(rows: pa.Table, family: Family) -> pa.Table:
-    """The rows in the order of the family's sort key, text by code point; equal rows keep their order."""
-    order = np.lexsort([_ranks(rows[name].combine_chunks()) for name in reversed(family.sort_key)])
-    if (order[1:] > order[:-1]).all():
-        return rows
-    places = pa.array(order)
-    return pa.table([column.take(places) for column in rows.columns], schema=rows.schema)
 
 
 def _by_month(files: Iterable[LiveFile]) -> dict[str, list[LiveFile]]:
@@ -129,16 +121,31 @@ def _is_due(group: list[LiveFile], is_closed: bool, now_us: int, limits: Limits)
 
 
 def _gathered(store: Store, job: Job, family: Family) -> pa.Table:
-    """All rows of the job's files, text as dictionaries of exactly the texts in use."""
-    parts = pa.concat_tables([_read(store, file, family) for file in job.files])
-    return parts.unify_dictionaries().combine_chunks()
+    """All rows of the job's files in the family's order, text as dictionaries of exactly the texts in use.
+
+    One column at a time, so that the rows are not in memory twice.
+    """
+    with ExitStack() as stack:
+        sources = [stack.enter_context(store.open_file(file.path)) for file in job.files]
+        files = [pq.ParquetFile(source, read_dictionary=_texts(family)) for source in sources]
+        order = pa.array(_order([_column(files, name) for name in family.sort_key]))
+        columns = [_column(files, field.name).take(order) for field in family.schema]
+    kinds = zip(family.schema, columns, strict=True)
+    fields = [pa.field(field.name, column.type, field.nullable) for field, column in kinds]
+    return pa.Table.from_arrays(columns, schema=pa.schema(fields))
 
 
-def _read(store: Store, file: DataFile, family: Family) -> pa.Table:
-    text = [field.name for field in family.schema if pa.types.is_string(field.type) or pa.types.is_binary(field.type)]
-    with store.open_file(file.path) as source:
-        rows = pq.ParquetFile(source, read_dictionary=text).read(columns=family.schema.names)
-    return rows.select(family.schema.names).replace_schema_metadata(None)
+def _texts(family: Family) -> list[str]:
+    return [f.name for f in family.schema if pa.types.is_string(f.type) or pa.types.is_binary(f.type)]
+
+
+def _column(files: list[pq.ParquetFile], name: str) -> pa.Array:
+    parts = pa.concat_tables([file.read(columns=[name]).replace_schema_metadata(None) for file in files])
+    return parts.unify_dictionaries()[name].combine_chunks()
+
+
+def _order(keys: list[pa.Array]) -> npt.NDArray[np.int64]:
+    return np.lexsort([_ranks(values) for values in reversed(keys)])
 
 
 def _ranks(values: pa.Array) -> npt.NDArray[np.int64]:

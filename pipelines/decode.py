@@ -53,16 +53,16 @@ class _Messages:
 def decode_block(raw: pa.RecordBatch, topic: str, partition: int, received: np.ndarray[Any, Any]) -> tuple[Block | None, list[Pointer]]:
     """The messages among the records of one partition, and a pointer for each record that is none.
 
-    `raw` has the columns offset, value, too_large; `received` int64 [n], microseconds, the time each record came in.
+    `raw` has the columns offset, value, too_large, corrupt; `received` int64 [n], microseconds, the time each record came in.
     """
     found, rejected = _Messages(), []
     offsets = raw.column("offset").to_pylist()
-    too_large = raw.column("too_large").to_pylist()
-    for row, (offset, value, large) in enumerate(zip(offsets, raw.column("value"), too_large, strict=True)):
+    faulty = {**_marked(raw, "corrupt", Reason.CORRUPT), **_marked(raw, "too_large", Reason.TOO_LARGE)}
+    for row, (offset, value) in enumerate(zip(offsets, raw.column("value").to_pylist(), strict=True)):
         try:
-            if large:
-                raise Rejected(Reason.TOO_LARGE)
-            message = decode(value.as_py(), CONTRACT)
+            if row in faulty:
+                raise Rejected(faulty[row])
+            message = decode(value, CONTRACT)
             header, content = sensor_header(message), series(message)
         except Rejected as fault:
             rejected.append(Pointer(topic, partition, offset, None, 0, fault.reason, fault.path))
@@ -75,6 +75,11 @@ def decode_block(raw: pa.RecordBatch, topic: str, partition: int, received: np.n
     if not found.offset:
         return None, rejected
     return _block(found, topic, partition), rejected
+
+
+def _marked(raw: pa.RecordBatch, name: str, reason: Reason) -> dict[int, Reason]:
+    """The rows that the reader has marked, with the reason."""
+    return dict.fromkeys(np.flatnonzero(raw.column(name).to_numpy(zero_copy_only=False)).tolist(), reason)
 
 
 def readings_of(header: SensorHeader, content: Series) -> int:

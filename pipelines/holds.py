@@ -15,7 +15,7 @@ from schemas.reasons import Code
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS hold (
-  id INTEGER PRIMARY KEY, topic TEXT, partition INTEGER, offset INTEGER, first INTEGER, readings INTEGER,
+  id INTEGER PRIMARY KEY AUTOINCREMENT, topic TEXT, partition INTEGER, offset INTEGER, first INTEGER, readings INTEGER,
   received_us INTEGER, partner TEXT, subject TEXT, reason TEXT, expires_us INTEGER
 );
 CREATE INDEX IF NOT EXISTS hold_by_expiry ON hold (expires_us);
@@ -106,6 +106,11 @@ class Holds:
         """How many readings are held, by reason."""
         return dict(self._db.execute("SELECT reason, sum(readings) FROM hold GROUP BY reason ORDER BY reason"))
 
+    def readings_of(self, ids: Iterable[int]) -> int:
+        """How many readings the holds with these numbers are."""
+        found = (self._db.execute("SELECT readings FROM hold WHERE id = ?", (hold,)).fetchone() for hold in ids)
+        return sum(row[0] for row in found if row)
+
     def next_expiry(self) -> int | None:
         found = self._db.execute("SELECT min(expires_us) FROM hold").fetchone()
         return found[0] if found else None
@@ -121,14 +126,18 @@ class Holds:
             found.setdefault(partner, []).append(subject)
         return found
 
-    def of(self, partner: str, subjects: Iterable[str], limit: int) -> list[OpenHold]:
-        """Open holds of these subjects, in the order of their coordinates, at most `limit`."""
+    def newest(self) -> int:
+        """The highest number that a hold has had."""
+        return int(self._db.execute("SELECT coalesce(max(id), 0) FROM hold").fetchone()[0])
+
+    def of(self, partner: str, subjects: Iterable[str], limit: int, through: int) -> list[OpenHold]:
+        """Open holds of these subjects with numbers up to `through`, at most `limit`."""
         found: list[OpenHold] = []
         for subject in subjects:
             rows = self._db.execute(
                 "SELECT id, topic, partition, offset, first, readings, received_us, partner, subject, reason, expires_us"
-                " FROM hold WHERE partner = ? AND subject = ? ORDER BY topic, partition, offset, first LIMIT ?",
-                (partner, subject, limit - len(found)),
+                " FROM hold WHERE partner = ? AND subject = ? AND id <= ? ORDER BY topic, partition, offset, first LIMIT ?",
+                (partner, subject, through, limit - len(found)),
             )
             found += [OpenHold(*row) for row in rows]
             if len(found) >= limit:

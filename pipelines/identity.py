@@ -34,6 +34,13 @@ def hash64(*parts: Any) -> int:
     return int.from_bytes(hashlib.blake2b(repr(parts).encode(), digest_size=8).digest(), "little")
 
 
+def block_hash64(numbers: npt.NDArray[Any], *parts: Any) -> int:
+    """64 bits of BLAKE2b over the numbers' bytes and the parts' texts; both zeros are the same."""
+    hashed = hashlib.blake2b(repr((len(numbers), *parts)).encode(), digest_size=8)
+    hashed.update((numbers + 0).data)
+    return int.from_bytes(hashed.digest(), "little")
+
+
 def value_bits(values: npt.NDArray[np.float64]) -> Uint64s:
     """The bits of float64 values; both zeros have the same."""
     return (values + 0.0).view(np.uint64)

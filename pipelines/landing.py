@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 
 from pipelines.accounts import note
-from pipelines.blocks import Block, column
+from pipelines.blocks import Block, arrow, column
 from pipelines.duplicates import FileKeys, KeyedFile, Seen, duplicates, remember, revisions
 from pipelines.files import DataFile, describe, new_key, table_key
 from pipelines.rows import Rows, join, ordered, table
@@ -74,7 +74,7 @@ class Landing:
         files = []
         if len(rows):
             rows = rows.with_column("revision", self._revisions(rows, place))
-            held_back = (rows.numbers("flags") & QUARANTINES) != 0
+            held_back = (rows.readings["flags"] & QUARANTINES) != 0
             if held_back.any():
                 files.append(self._file(rows.filter(held_back), place, QUARANTINE.name))
                 rows = rows.filter(~held_back)
@@ -83,15 +83,15 @@ class Landing:
         return note("write", study=study, duplicate=count, files=[file.model_dump(mode="json") for file in files])
 
     def _duplicates(self, rows: Rows, place: Place) -> Any:
-        key64, seen = rows.numbers("key64"), self._seen[place[0]]
-        repeated = duplicates(key64, rows.numbers("start"), seen, self._live(place), self._cache)
+        key64, seen = rows.readings["key64"], self._seen[place[0]]
+        repeated = duplicates(key64, rows.readings["start"], seen, self._live(place), self._cache)
         remember(key64[~repeated], seen)
         return repeated
 
     def _revisions(self, rows: Rows, place: Place) -> Any:
-        if "record64" not in rows.readings.column_names:
+        if "record64" not in rows.readings:
             return np.zeros(len(rows), dtype=np.int16)
-        record64 = rows.readings.column("record64").combine_chunks()
+        record64 = arrow(rows.readings["record64"])
         has_record = record64.is_valid().to_numpy(zero_copy_only=False)
         numbers = record64.fill_null(0).to_numpy(zero_copy_only=False)
         return revisions(numbers, has_record, self._seen[place[0]], self._live((place[0], place[1], "")), self._cache)
@@ -103,8 +103,7 @@ class Landing:
 
     def _file(self, rows: Rows, place: Place, family: str) -> DataFile:
         study, origin_family, month = place
-        rows, order = ordered(rows)
-        content = table(rows, order, FAMILIES[family], self._n, origin_family)
+        content = table(ordered(rows), FAMILIES[family], self._n, origin_family)
         return publish(self._store, content, table_key(study, family), month, self._n, self._epoch)
 
 

@@ -6,7 +6,6 @@ costs that reading only, except in a block of a high-rate signal, which is one r
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -15,9 +14,9 @@ import pyarrow as pa
 
 from pipelines.blocks import Block, batch, column, texts
 from pipelines.decode import Pointer
-from pipelines.identity import hash64, sent64, value_bits
-from pipelines.zones import NO_OFFSET, place
-from schemas.metrics import catalogue
+from pipelines.identity import block_hash64, hash64, sent64, value_bits
+from pipelines.zones import Clock, Placed, place
+from schemas.mappings import Mapping, mapping
 from schemas.reasons import Reason, Rejected
 from schemas.registry import Partner
 
@@ -26,41 +25,6 @@ EARLIEST_LIVE_US = 1_420_070_400_000_000  # 2015-01-01T00:00:00Z: a live device 
 
 Int64s = npt.NDArray[np.int64]
 Flags = npt.NDArray[np.bool_]
-
-
-@dataclass(frozen=True)
-class Mapping:
-    """What a (metric, unit) as sent becomes: value in `unit` = value as sent * factor + offset."""
-
-    metric: int
-    family: str
-    unit: str
-    factor: float
-    offset: float
-    interval: bool
-    codes: frozenset[str]
-
-
-@lru_cache(maxsize=4096)
-def mapping(metric: str, unit: str, coded: bool, width: int, form: str) -> Mapping:
-    """The mapping of a message's header, `form` one of regular, irregular, intervals; Rejected where there is none."""
-    found = catalogue().get(metric)
-    if found is None or found.family not in ("observation", "waveform"):
-        raise Rejected(Reason.METRIC, "metric")
-    conversion = found.conversion(unit)
-    if conversion is None:
-        raise Rejected(Reason.UNIT, "unit")
-    waveform = found.family == "waveform"
-    if coded != (found.value == "code"):
-        raise Rejected(Reason.CODE, "values", "codes for a metric of codes, numbers for one of numbers")
-    if width > 1 and not waveform:
-        raise Rejected(Reason.RAGGED, "channels", "one value a reading for this metric")
-    interval = found.kind in ("interval", "daily_total")
-    if waveform and form == "intervals":
-        raise Rejected(Reason.INTERVAL, "times", "regular or irregular times for a high-rate signal")
-    return Mapping(
-        catalogue().index[metric], found.family, conversion.unit, conversion.factor, conversion.offset, interval, frozenset(found.codes)
-    )
 
 
 def normalise(block: Block, partner: Partner) -> tuple[list[Block], list[Pointer]]:
@@ -80,26 +44,22 @@ def normalise(block: Block, partner: Partner) -> tuple[list[Block], list[Pointer
 @dataclass(slots=True)
 class _Judged:
     mapping: Mapping
-    shift_us: Any
-    offset_min: Any
-    quality: Any
+    placed: Placed
 
 
 def _judge_headers(block: Block, partner: Partner) -> tuple[list[_Judged | None], list[Pointer]]:
     messages = block.messages
     bounds = _bounds(column(messages, "samples"))
-    start = column(block.parts["samples"], "start")
+    start, end = (column(block.parts["samples"], name) for name in ("start", "end"))
     judged: list[_Judged | None] = []
     rejected = []
     columns = [texts(messages, name) for name in _JUDGED]
     for row, (metric, unit, coded, width, period, instant, local, offset_min, zone, offset, readings) in enumerate(zip(*columns, strict=True)):
         form = "intervals" if not instant else "regular" if period else "irregular"
-        times = start[bounds[row] : bounds[row + 1]]
+        own = slice(bounds[row], bounds[row + 1])
+        clock = Clock(local, offset_min, zone, partner.assumed_zone)
         try:
-            found = mapping(metric, unit, coded, width, form)
-            first, last = (int(times[0]), int(times[-1])) if period else (int(times.min()), int(times.max()))
-            placed = place(first, last, times, local, offset_min, zone, partner.assumed_zone)
-            judged.append(_Judged(found, placed.shift_us, placed.offset_min, placed.quality))
+            judged.append(_Judged(mapping(metric, unit, coded, width, form), place(form, start[own], end[own], clock)))
         except Rejected as fault:
             judged.append(None)
             rejected.append(Pointer(block.meta["topic"], block.meta["partition"], offset, 0, readings, fault.reason, fault.path))
@@ -125,26 +85,37 @@ def _observations(block: Block, partner: Partner, judged: list[_Judged | None], 
         bits ^= np.array([hash64(text) if text is not None else 0 for text in code], dtype=np.uint64)
     if record is not None:
         bits ^= record
-    factor, shift = (np.array([getattr(f.mapping, name) for f in found if f]) for name in ("factor", "offset"))
-    identical = (factor == 1.0) & (shift == 0.0)
-    converted = value if identical.all() else np.where(identical[message], value, value * factor[message] + shift[message])
     readings = {
         "message": message,
         "index": np.arange(len(message), dtype=np.int32) - np.repeat(_bounds(counts)[:-1], counts).astype(np.int32),
         "start": start,
         "end": end,
-        "value": converted,
+        "value": _converted(value, found, message),
         "offset_min": offset_min,
         "quality": quality,
         "sent": sent64(column(messages, "hash")[message], start, end, bits),
     }
     if record is not None:
         readings["record"] = record
-    faults = _faults(readings, None if code is None else _unknown_codes(code, found, message), messages, partner)
+    faults = _faults(readings, messages, partner)
+    coded = False if code is None else np.array([text is not None for text in code])
+    faults.append((~np.isfinite(readings["value"]) & np.logical_not(coded), Reason.NOT_FINITE, "values"))
+    if code is not None:
+        faults.append((_unknown_codes(code, found, message), Reason.CODE, "values"))
     part = batch(readings)
     if code is not None:
         part = batch({**readings, "code": pa.array(code, pa.string())})
     return _keep(block, "observation", messages, part, faults)
+
+
+def _converted(value: npt.NDArray[Any], found: list[_Judged | None], message: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Values in canonical units, bit for bit where the unit is; infinite where the unit makes one too large to hold."""
+    factor, offset = (np.array([getattr(f.mapping, name) for f in found if f]) for name in ("factor", "offset"))
+    identical = (factor == 1.0) & (offset == 0.0)
+    if identical.all():
+        return value
+    with np.errstate(over="ignore"):
+        return np.where(identical[message], value, value * factor[message] + offset[message])
 
 
 def _times(
@@ -154,13 +125,14 @@ def _times(
     picked = _picker(column(block.messages, "samples"), rows)
     start, end = (picked(column(block.parts["samples"], name)) for name in ("start", "end"))
     period = np.where([f.mapping.interval for f in found if f], column(block.messages, "period")[rows], 0)
-    shift = _spread([f.shift_us for f in found if f], counts, np.int64)
-    if shift.any():
-        start, end = start + shift, end + shift
+    placed = [f.placed for f in found if f]
+    shift, end_shift = (_spread([getattr(p, name) for p in placed], counts, np.int64) for name in ("shift_us", "end_shift_us"))
+    if shift.any() or end_shift.any():
+        start, end = start + shift, end + end_shift
     if period.any():
         end = end + period[message]
-    offset_min = _spread([f.offset_min for f in found if f], counts, np.int16)
-    return start, end, offset_min, _spread([f.quality for f in found if f], counts, np.int8)
+    offset_min = _spread([p.offset_min for p in placed], counts, np.int16)
+    return start, end, offset_min, _spread([p.quality for p in placed], counts, np.int8)
 
 
 def _spread(values: list[Any], counts: npt.NDArray[Any], dtype: Any) -> npt.NDArray[Any]:
@@ -245,16 +217,12 @@ def _unknown_codes(code: list[Any], found: list[_Judged | None], message: npt.ND
     return np.array([text is not None and text not in sets[m] for text, m in zip(code, message.tolist(), strict=True)])
 
 
-def _faults(readings: dict[str, Any], unknown: Flags | None, messages: pa.RecordBatch, partner: Partner) -> list[tuple[Flags, Reason, str]]:
-    """Which readings break a rule, by rule; a reading is rejected for the first that it breaks."""
+def _faults(readings: dict[str, Any], messages: pa.RecordBatch, partner: Partner) -> list[tuple[Flags, Reason, str]]:
+    """Which readings break a rule about time, by rule; a reading is rejected for the first that it breaks."""
     received = column(messages, "received")[readings["message"]]
     faults = [(readings["end"] > received + SKEW_US, Reason.FUTURE, "times")]
     if partner.live_devices:
         faults.append((readings["start"] < EARLIEST_LIVE_US, Reason.TIME, "times"))
-    if unknown is None:
-        faults.append((~np.isfinite(readings["value"]), Reason.NOT_FINITE, "values"))
-    else:
-        faults.append((unknown, Reason.CODE, "values"))
     return faults
 
 
@@ -291,46 +259,46 @@ def _waveforms(block: Block, partner: Partner, judged: list[_Judged | None], row
     numbers = np.where(coded, 0, column(block.messages, "samples") * column(block.messages, "width"))
     values = _picker(numbers, rows)(column(block.parts["values"], "value"))
     bounds = _bounds(samples * width)
-    sent = np.array([hash64(values[lo:hi].tobytes()) for lo, hi in zip(bounds[:-1], bounds[1:], strict=True)], dtype=np.uint64)
-    finite = np.array([bool(np.isfinite(values[lo:hi]).all()) for lo, hi in zip(bounds[:-1], bounds[1:], strict=True)])
-    factor = np.array([f.mapping.factor for f in found if f])
-    if (factor != 1.0).any():
-        values = values * np.repeat(factor, samples * width)
     times = _waveform_times(block, found, rows, samples)
-    hashes = sent64(column(messages, "hash"), times["start"], times["end"], sent)
+    hashes = sent64(column(messages, "hash"), times["start"], times["end"], _block_hashes(values, bounds, messages, times["times_us"]))
+    values = _converted(values, found, np.repeat(np.arange(len(rows)), samples * width))
     readings = {
         "message": np.arange(len(rows), dtype=np.int32),
         "index": np.zeros(len(rows), dtype=np.int32),
         **times,
         "samples": samples.astype(np.int32),
         "values": pa.ListArray.from_arrays(pa.array(bounds.astype(np.int32)), pa.array(values)),
-        "value": np.where(finite, 0.0, np.nan),
+        "value": np.where(np.logical_and.reduceat(np.isfinite(values), bounds[:-1]), 0.0, np.nan),
         "sent": hashes,
     }
-    return _keep(block, "waveform", messages, batch(readings), _faults(readings, None, messages, partner))
+    faults = [*_faults(readings, messages, partner), (np.isnan(readings["value"]), Reason.NOT_FINITE, "values")]
+    return _keep(block, "waveform", messages, batch(readings), faults)
+
+
+def _block_hashes(values: npt.NDArray[Any], bounds: Int64s, messages: pa.RecordBatch, times_us: pa.ListArray) -> npt.NDArray[Any]:
+    """A hash of each block's numbers as sent, their channels' names and, where they are irregular, their times."""
+    rows = zip(texts(messages, "channels"), times_us, bounds[:-1], bounds[1:], strict=True)
+    hashes = [block_hash64(values[lo:hi], channels, times.as_py()) for channels, times, lo, hi in rows]
+    return np.array(hashes, dtype=np.uint64)
 
 
 def _waveform_times(block: Block, found: list[_Judged | None], rows: Int64s, samples: npt.NDArray[Any]) -> dict[str, Any]:
     """Start, end, period and, where they are irregular, the samples' times after the start, of each block."""
-    moments = _picker(column(block.messages, "samples"), rows)(column(block.parts["samples"], "start"))
-    period = column(block.messages, "period")[rows]
+    placed = [f.placed for f in found if f]
     bounds = _bounds(samples)
+    moments = _picker(column(block.messages, "samples"), rows)(column(block.parts["samples"], "start"))
+    moments = moments + _spread([p.shift_us for p in placed], samples, np.int64)
+    period = column(block.messages, "period")[rows]
     first = np.minimum.reduceat(moments, bounds[:-1])
     last = np.maximum.reduceat(moments, bounds[:-1])
-    shift = np.array([np.min(f.shift_us) for f in found if f], dtype=np.int64)
     irregular = period == 0
     relative = (moments - np.repeat(first, samples))[np.repeat(irregular, samples)]
     offsets = pa.array(_bounds(np.where(irregular, samples, 0)).astype(np.int32))
     return {
-        "start": first + shift,
-        "end": last + shift + np.where(irregular, 1, period),
+        "start": first,
+        "end": last + np.where(irregular, 1, period),
         "period_us": pa.array(period, mask=irregular),
         "times_us": pa.ListArray.from_arrays(offsets, pa.array(relative), mask=pa.array(~irregular)),
-        "offset_min": np.array([np.min(f.offset_min) for f in found if f], dtype=np.int16),
-        "quality": np.array([np.max(f.quality) for f in found if f], dtype=np.int8),
+        "offset_min": np.array([np.ravel(p.offset_min)[0] for p in placed], dtype=np.int16),
+        "quality": np.array([np.max(p.quality) for p in placed], dtype=np.int8),
     }
-
-
-def has_offset(offset_min: npt.NDArray[Any]) -> Flags:
-    """Which readings' offset from UTC is known."""
-    return np.asarray(offset_min != NO_OFFSET)

@@ -7,9 +7,9 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from pipelines.blocks import Block, column
+from pipelines.blocks import Block, arrow, column
 from pipelines.zones import NO_OFFSET, QUALITIES
-from schemas.families import UTC_MICROS, Family
+from schemas.families import Family
 
 Array = npt.NDArray[Any]
 Int64s = npt.NDArray[np.int64]
@@ -21,58 +21,68 @@ _GROUP = ("pbucket", "pseudonym", "metric", "source")
 class Rows:
     """Rows of one family and month of one study that wait to be written: what is shared by message, and the readings.
 
-    `family_of` is the family of the readings where the table is the quarantine.
+    A column of the readings is a NumPy array, or an Arrow array where it has texts, lists or nulls.
     """
 
     messages: pa.Table
-    readings: pa.Table
+    readings: dict[str, Any]
 
     def __len__(self) -> int:
-        return int(self.readings.num_rows)
-
-    def numbers(self, name: str) -> Array:
-        """A column of the readings without nulls."""
-        return np.asarray(self.readings.column(name).combine_chunks().to_numpy(zero_copy_only=False))
+        return len(self.readings["message"])
 
     def filter(self, keep: Array) -> "Rows":
-        return Rows(self.messages, self.readings.filter(pa.array(keep)))
+        return self.take(np.flatnonzero(keep))
+
+    def take(self, places: Int64s) -> "Rows":
+        """The rows at these places, in this order."""
+        return Rows(self.messages, {name: _taken(values, places) for name, values in self.readings.items()})
 
     def with_column(self, name: str, values: Any) -> "Rows":
-        return Rows(self.messages, self.readings.append_column(name, pa.array(values)))
+        return Rows(self.messages, {**self.readings, name: values})
+
+
+def _taken(values: Any, places: Int64s) -> Any:
+    return values.take(places) if isinstance(values, np.ndarray) else values.take(pa.array(places))
 
 
 def join(blocks: list[Block]) -> Rows:
     """The blocks' rows as one; their messages are counted on."""
-    messages, readings, before = [], [], 0
+    messages, before, counted = [], 0, []
     for block in blocks:
         messages.append(block.messages.append_column("partner", _constant(block.meta["partner"], block.messages.num_rows)))
-        place = block.readings.schema.get_field_index("message")
-        shifted = pa.array(column(block.readings, "message") + np.int32(before))
-        readings.append(block.readings.set_column(place, "message", shifted))
+        counted.append(column(block.readings, "message") + np.int32(before))
         before += block.messages.num_rows
-    return Rows(_stack(messages), _stack(readings))
+    names = dict.fromkeys(name for block in blocks for name in block.readings.schema.names)
+    readings = {name: _stack([block.readings for block in blocks], name) for name in names}
+    readings["message"] = np.concatenate(counted)
+    whole = pa.concat_tables([pa.Table.from_batches([part]) for part in messages], promote_options="default")
+    return Rows(whole.combine_chunks(), readings)
 
 
-def _stack(parts: list[pa.RecordBatch]) -> pa.Table:
-    return pa.concat_tables([pa.Table.from_batches([part]) for part in parts], promote_options="default").combine_chunks()
+def _stack(parts: list[pa.RecordBatch], name: str) -> Any:
+    """One column over all parts; null for the rows of a part that lacks it."""
+    kind = next(part.schema.field(name).type for part in parts if name in part.schema.names)
+    columns = [part.column(name) if name in part.schema.names else pa.nulls(part.num_rows, kind) for part in parts]
+    if pa.types.is_primitive(kind) and not any(values.null_count for values in columns):
+        return np.concatenate([values.to_numpy(zero_copy_only=True) for values in columns])
+    return pa.concat_arrays(columns)
 
 
 def _constant(text: str, count: int) -> pa.Array:
     return pa.repeat(pa.scalar(text, pa.string()), count)
 
 
-def ordered(rows: Rows) -> tuple[Rows, Int64s]:
-    """The rows with their messages, and the order by (pbucket, pseudonym, metric, source, start) in which they lie."""
-    rank = _ranks(rows.messages)[rows.numbers("message")]
-    start = rows.numbers("start").astype(np.int64)
+def ordered(rows: Rows) -> Rows:
+    """The rows by (pbucket, pseudonym, metric, source, start), as they lie in a file."""
+    rank = _ranks(rows.messages)[rows.readings["message"]]
+    start = rows.readings["start"]
     offset = start - start.min()
     bits = max(1, int(offset.max()).bit_length())
     if bits + max(1, int(rank.max()).bit_length()) < 63:
-        key = (rank << bits) | offset
-        order = np.arange(len(key)) if (key[1:] >= key[:-1]).all() else np.argsort(key, kind="stable")
-    else:
-        order = np.lexsort((start, rank))
-    return rows, order
+        rank <<= bits
+        rank |= offset
+        return rows if (rank[1:] >= rank[:-1]).all() else rows.take(np.argsort(rank, kind="stable"))
+    return rows.take(np.lexsort((start, rank)))
 
 
 def _ranks(messages: pa.Table) -> Int64s:
@@ -88,69 +98,65 @@ def _ranks(messages: pa.Table) -> Int64s:
     return rank
 
 
-def table(rows: Rows, order: Int64s, family: Family, entry: int, origin_family: str) -> pa.Table:
-    """The family's table of the rows in the given order, landed by ledger entry `entry`."""
-    readings = rows.readings.take(pa.array(order)) if (order[1:] != order[:-1] + 1).any() or len(order) != len(rows) else rows.readings
-    message = readings.column("message").combine_chunks().to_numpy(zero_copy_only=True)
+def table(rows: Rows, family: Family, entry: int, origin_family: str) -> pa.Table:
+    """The family's table of rows that lie in order, landed by ledger entry `entry`."""
+    readings, messages = rows.readings, rows.messages
+    shared = _Spread(readings["message"])
     made = {
-        "entry": lambda: pa.repeat(pa.scalar(entry, pa.int64()), len(message)),
-        "family": lambda: _coded(np.zeros(len(message), dtype=np.int32), [origin_family]),
-        "time_quality": lambda: _qualities(readings),
-        "offset_min": lambda: _offsets(readings),
-        "received": lambda: _per_message(rows.messages.column("received").to_numpy(), message, UTC_MICROS),
-        "pbucket": lambda: _per_message(rows.messages.column("pbucket").to_numpy(), message, pa.int16()),
-        "origin_index": lambda: readings.column("index").combine_chunks(),
+        "entry": lambda: pa.repeat(pa.scalar(entry, pa.int64()), len(rows)),
+        "family": lambda: _coded(np.zeros(len(rows), dtype=np.int32), [origin_family]),
+        "time_quality": lambda: _qualities(readings["quality"]),
+        "offset_min": lambda: _offsets(readings["offset_min"]),
+        "origin_index": lambda: readings["index"],
     }
     columns = []
     for wanted in family.schema:
         if wanted.name in made:
-            columns.append(made[wanted.name]())
-        elif wanted.name in readings.column_names:
-            columns.append(readings.column(wanted.name).combine_chunks())
-        elif wanted.name in rows.messages.column_names:
-            columns.append(_spread(rows.messages.column(wanted.name).combine_chunks(), message))
+            columns.append(arrow(made[wanted.name]()))
+        elif wanted.name in readings:
+            columns.append(arrow(readings[wanted.name]))
+        elif wanted.name in messages.column_names:
+            columns.append(shared.column(messages.column(wanted.name).combine_chunks()))
         else:
-            columns.append(pa.nulls(len(message), wanted.type))
+            columns.append(pa.nulls(len(rows), wanted.type))
     return _typed(columns, family)
 
 
-def _per_message(values: Array, message: Array, kind: pa.DataType) -> pa.Array:
-    return pa.array(values[message]).cast(kind)
+class _Spread:
+    """What messages share, for each of their readings: readings of a message mostly lie together, as runs."""
 
+    def __init__(self, message: Array) -> None:
+        begins = np.flatnonzero(np.concatenate([[True], message[1:] != message[:-1]]))
+        self._message = message[begins].astype(np.intp)
+        self._runs = np.diff(np.concatenate([begins, [len(message)]]))
 
-def _spread(values: pa.Array, message: Array) -> pa.Array:
-    """A message's text for each of its readings, as a dictionary of exactly the texts in use."""
-    if pa.types.is_list(values.type):
-        return values.take(pa.array(message))
-    coded = values.dictionary_encode()
-    codes = coded.indices.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int32)[message]
-    used = np.zeros(len(coded.dictionary) + 1, dtype=bool)
-    used[codes] = True
-    if not used[:-1].all():
-        place = np.cumsum(used[:-1]) - 1
-        codes = np.where(codes < 0, -1, place[codes]).astype(np.int32)
-        dictionary = coded.dictionary.filter(pa.array(used[:-1]))
-    else:
-        dictionary = coded.dictionary
-    missing = codes < 0
-    indices = pa.array(codes, mask=missing) if missing.any() else pa.array(codes)
-    return pa.DictionaryArray.from_arrays(indices, dictionary)
+    def column(self, values: pa.Array) -> pa.Array:
+        """A message's value for each reading; texts as a dictionary of exactly those in use."""
+        if pa.types.is_list(values.type):
+            return values.take(pa.array(np.repeat(self._message, self._runs)))
+        if pa.types.is_primitive(values.type):
+            return pa.array(np.repeat(values.to_numpy()[self._message], self._runs))
+        coded = values.take(pa.array(self._message)).dictionary_encode()
+        codes = coded.indices.fill_null(0).to_numpy()
+        indices = pa.array(np.repeat(codes, self._runs))
+        if coded.indices.null_count:
+            missing = np.repeat(coded.indices.is_null().to_numpy(zero_copy_only=False), self._runs)
+            indices = pa.array(np.repeat(codes, self._runs), mask=missing)
+        return pa.DictionaryArray.from_arrays(indices, coded.dictionary)
 
 
 def _coded(codes: Array, names: list[str]) -> pa.Array:
     return pa.DictionaryArray.from_arrays(pa.array(codes.astype(np.int32)), pa.array(names, pa.string()))
 
 
-def _qualities(readings: pa.Table) -> pa.Array:
-    codes = readings.column("quality").combine_chunks().to_numpy(zero_copy_only=True)
+def _qualities(codes: Array) -> pa.Array:
     used = np.flatnonzero(np.bincount(codes, minlength=len(QUALITIES)))
     place = np.zeros(len(QUALITIES), dtype=np.int32)
     place[used] = np.arange(len(used))
     return _coded(place[codes], [QUALITIES[code] for code in used])
 
 
-def _offsets(readings: pa.Table) -> pa.Array:
-    offset = readings.column("offset_min").combine_chunks().to_numpy(zero_copy_only=True)
+def _offsets(offset: Array) -> pa.Array:
     missing = offset == NO_OFFSET
     return pa.array(offset, mask=missing) if missing.any() else pa.array(offset)
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from connectors.ranges import OffsetRange, read_range
+from connectors.ranges import OffsetRange, RangeReader
 from pipelines import delta
 from pipelines.accounts import claims_note, note, rejection_note, total
 from pipelines.blocks import Block, column, with_columns
@@ -53,9 +53,20 @@ class Read(Stage):
         wanted = None if planned.selected is None else [chosen.offset for chosen in planned.selected]
         offsets = OffsetRange(planned.topic, planned.partition, planned.start, planned.end)
         meta = {"topic": planned.topic, "partition": planned.partition}
-        for records in read_range(self.plan.kafka, offsets, wanted):
+        for records in _reader(self.plan).read(offsets, wanted):
             yield note("read", records=records.num_rows)
             yield Block(meta, {"records": records})
+
+
+_READERS: dict[str, RangeReader] = {}
+
+
+def _reader(plan: Plan) -> RangeReader:
+    """One consumer for each cluster and worker process: to connect anew would cost more than a small plan."""
+    key = repr(plan.kafka)
+    if key not in _READERS:
+        _READERS[key] = RangeReader(plan.kafka)
+    return _READERS[key]
 
 
 class Decode(Stage):

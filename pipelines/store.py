@@ -132,7 +132,7 @@ class FolderStore:
 
     def temp_path(self, key: str) -> Path:
         folder = self.root / TEMPORARY
-        folder.mkdir(parents=True, exist_ok=True)
+        self._make_folder(folder)
         return folder / f"{PurePosixPath(key).name}.{uuid.uuid4().hex}"
 
     def publish_file(self, local_temp: Path, key: str) -> None:

@@ -77,15 +77,22 @@ class Tables:
     def check(self, entry: Entry) -> None:
         """Whether the entry could be applied, asked before it is appended; LakeError where not.
 
-        Each added file must be there with its size, its rows and its family's columns, each removed one be live.
+        Each added file must be there with its size, its rows and its family's columns, each removed one be live, and
+        each table stand where the ledger brought it.
         """
-        for table, change in entry.tables.items():
-            self._check_change(table, change, None)
+        try:
+            for table, change in entry.tables.items():
+                if problem := _table_disagreement(self.store, table, self.standing.place(table).commits):
+                    raise LedgerLost(problem)
+                self._check_change(table, change, None)
+        except LakeError:
+            self._refuse_if_overtaken()  # then another driver's doings are what is wrong
+            raise
 
     def apply(self, entry: Entry, on_step: OnStep = quiet) -> None:
         """Bring the tables to the entry, the next one after what they hold.
 
-        Fenced where another driver has been here, LedgerLost where a table is not what the ledger made it.
+        Fenced where another driver has taken over, LedgerLost where a table is not what the ledger made it.
         """
         if entry.n != self.standing.through + 1:
             raise LakeError(f"entry {entry.n} cannot be applied after entry {self.standing.through}")
@@ -129,14 +136,13 @@ class Tables:
         if at >= entry.n:
             self._refuse_others(table, at)
         else:
-            self._commit(handle, table, change, entry, on_step)
+            self._commit(handle, at, table, change, entry, on_step)
         self._take_in(table, change, entry)
 
     def _commit(
-        self, handle: DeltaTable | None, table: str, change: TableChange, entry: Entry, on_step: OnStep
+        self, handle: DeltaTable | None, at: int, table: str, change: TableChange, entry: Entry, on_step: OnStep
     ) -> None:
-        place = self.standing.place(table)
-        at, version = delta.entry_of(handle), handle.version() if handle else -1
+        place, version = self.standing.place(table), handle.version() if handle else -1
         if (at, version) != (place.last, place.commits - 1):
             raise LedgerLost(
                 f"{table} holds entry {at} at version {version}, but the ledger brought it to entry {place.last} at "
@@ -164,11 +170,15 @@ class Tables:
         self._refuse_others(table, at)
 
     def _refuse_others(self, table: str, at: int) -> None:
+        self._refuse_if_overtaken()
         head = self.ledger.head()
-        if self.ledger.epoch and head and head.epoch != self.ledger.epoch:
-            raise Fenced("another driver has taken over and has applied this entry: this one stops")
         if head is None or at > head.n:
             raise LedgerLost(f"{table} holds entry {at}, which the ledger does not have: the ledger is an older copy")
+
+    def _refuse_if_overtaken(self) -> None:
+        head = self.ledger.head()
+        if head and head.epoch != self.ledger.epoch:
+            raise Fenced("another driver has taken over: this one stops")
 
     def _check_change(self, table: str, change: TableChange, handle: DeltaTable | None) -> None:
         schema = self._schema(table)
@@ -232,14 +242,20 @@ def _disagreement(store: Store, standing: Standing, waiting: list[Entry]) -> str
         for table in entry.tables:
             more[table] = more.get(table, 0) + 1
     for table in sorted(standing.tables.keys() | more.keys()):
-        commits = standing.place(table).commits
-        if commits and not store.exists(delta.log_key(table, commits - 1)):
-            return f"{table} is older than the ledger: version {commits - 1} of it is missing"
-        if store.exists(delta.log_key(table, commits + more.get(table, 0))):
-            return f"{table} is ahead of the ledger: the ledger is an older copy, or something else changed the table"
+        if problem := _table_disagreement(store, table, standing.place(table).commits, more.get(table, 0)):
+            return problem
     for table in _tables_on_disk(store):
         if table not in standing.tables and table not in more:
             return f"{table} is a table that the ledger does not know"
+    return ""
+
+
+def _table_disagreement(store: Store, table: str, commits: int, more: int = 0) -> str:
+    """The same for one table that has had `commits` commits, and perhaps up to `more` besides."""
+    if commits and not store.exists(delta.log_key(table, commits - 1)):
+        return f"{table} is older than the ledger: version {commits - 1} of it is missing"
+    if store.exists(delta.log_key(table, commits + more)):
+        return f"{table} is ahead of the ledger: the ledger is an older copy, or something else changed the table"
     return ""
 
 

@@ -11,7 +11,6 @@ from typing import NamedTuple
 
 import duckdb
 import pyarrow as pa
-from deltalake import DeltaTable
 
 from pipelines import delta
 from pipelines.entries import LakeError
@@ -77,7 +76,7 @@ def sql(store: Store, query: str, families: Mapping[str, Family] = FAMILIES) -> 
             statements = session.extract_statements(query)
             if len(statements) != 1 or statements[0].type not in _ALLOWED:
                 raise QueryRefused("one SELECT at a time, please: the lake is changed by the driver alone")
-            return session.execute(statements[0]).to_arrow_table()
+            return session.sql(statements[0]).to_arrow_table()
         except duckdb.Error as error:
             raise QueryRefused(_told(error)) from None
 
@@ -91,20 +90,24 @@ def make_views(
         family = families[table.rpartition("/")[2]]
         handle = delta.open_table(store, table)
         if handle is not None:
-            paths += _make_view(session, handle, view_name(table), family)
+            # not file_uris(): it escapes a blank in the lake's own path, and DuckDB takes it as it is
+            files = [store.uri(live.file.path) for live in delta.live_files(handle, table)]
+            _make_view(session, files, view_name(table), family)
+            paths += files
     return paths
 
 
 def _connect(spill: str) -> duckdb.DuckDBPyConnection:
-    return duckdb.connect(
+    session = duckdb.connect(
         ":memory:",
         config={
-            "TimeZone": "UTC",
             "temp_directory": spill,
-            "autoinstall_known_extensions": False,
-            "autoload_known_extensions": False,
+            "autoinstall_known_extensions": "false",
+            "autoload_known_extensions": "false",
         },
     )
+    session.execute("SET TimeZone = 'UTC'")
+    return session
 
 
 def _lock(session: duckdb.DuckDBPyConnection, paths: Sequence[str]) -> None:
@@ -113,8 +116,7 @@ def _lock(session: duckdb.DuckDBPyConnection, paths: Sequence[str]) -> None:
     session.execute("SET lock_configuration = true")
 
 
-def _make_view(session: duckdb.DuckDBPyConnection, handle: DeltaTable, name: str, family: Family) -> list[str]:
-    paths = handle.file_uris()
+def _make_view(session: duckdb.DuckDBPyConnection, paths: Sequence[str], name: str, family: Family) -> None:
     columns = ", ".join(f'"{column}"' for column in (*family.schema.names, "month"))
     if paths:
         options = "hive_partitioning = true, union_by_name = true, hive_types = {'month': VARCHAR}"
@@ -123,7 +125,6 @@ def _make_view(session: duckdb.DuckDBPyConnection, handle: DeltaTable, name: str
         session.register(f"{name}_none", family.schema.append(pa.field("month", pa.string())).empty_table())
         session.execute(f"CREATE VIEW {name}_all AS SELECT {columns} FROM {name}_none")
     session.execute(f"CREATE VIEW {name} AS {_current(name, family)}")
-    return paths
 
 
 def _current(name: str, family: Family) -> str:

@@ -1,6 +1,6 @@
 """Small lakes for the tests: rows of any family, files of them, a driver, and crashes at named steps."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -88,6 +88,16 @@ class Driver:
         entry = self.entry(files)
         self.tables.append_and_apply(entry)
         return entry
+
+
+def noting(noted: list[Any], function: Callable[..., Any], place: int) -> Callable[..., Any]:
+    """The function, which from now on notes its argument at the place."""
+
+    def noted_function(*arguments: Any) -> Any:
+        noted.append(arguments[place])
+        return function(*arguments)
+
+    return noted_function
 
 
 def keys_landed(store: FolderStore, table: str) -> list[int]:

@@ -1,6 +1,7 @@
 """The locked jars and how they are fetched, from folders and from a server of this test on loopback."""
 
 import hashlib
+import io
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -136,6 +137,11 @@ def test_what_is_not_the_original_is_never_moved_into_place(
         fetch_jars(JARS, environ=environ)
     assert "one-1.0.jar" not in left_over(environ)
     assert not [name for name in left_over(environ) if name.endswith(".part")]
+
+
+def test_an_answer_without_end_does_not_fill_the_disk(tmp_path: Path) -> None:
+    kafka_jars._save(io.BytesIO(bytes(1_000_000)), tmp_path / "part", size=1000)
+    assert (tmp_path / "part").stat().st_size == 1001
 
 
 def test_a_jar_that_the_folder_lacks(environ: dict[str, str], mirror: Path) -> None:

@@ -1,3 +1,4 @@
+import contextlib
 import json
 import os
 import shutil
@@ -37,7 +38,8 @@ def test_a_new_lake_has_no_head_and_begins_with_a_takeover(store: FolderStore) -
     assert ledger.head() is None
     first = ledger.takeover(JAN, {"host": "h"})
     assert (first.n, first.epoch, first.kind, first.previous) == (1, 1, Kind.TAKEOVER, "")
-    assert first.at == "2025-01-15T00:00:00.000000Z" and first.at_us == JAN
+    assert first.at == "2025-01-15T00:00:00.000000Z"
+    assert first.at_us == JAN
     assert Ledger(store).head() == first
 
 
@@ -47,7 +49,9 @@ def test_progress_is_carried_forward_in_every_entry(store: FolderStore) -> None:
     add(ledger, b=2)
     assert driver(store).head() == Ledger(store).head()
     last = Ledger(store).head()
-    assert last is not None and last.progress == {"a": 1, "b": 2} and last.kind == Kind.TAKEOVER
+    assert last is not None
+    assert last.progress == {"a": 1, "b": 2}
+    assert last.kind == Kind.TAKEOVER
 
 
 def test_the_older_driver_is_fenced_at_its_next_append(store: FolderStore) -> None:
@@ -77,10 +81,8 @@ def test_of_drivers_that_take_over_at_once_one_gets_each_epoch(store: FolderStor
 
     def race(ledger: Ledger) -> None:
         start.wait()
-        try:
+        with contextlib.suppress(Fenced):
             outcomes.append(ledger.takeover(JAN, {}).epoch)
-        except Fenced:
-            pass
 
     threads = [threading.Thread(target=race, args=(ledger,)) for ledger in first]
     for thread in threads:
@@ -198,9 +200,7 @@ def test_an_entry_under_another_number_is_refused(store: FolderStore) -> None:
 
 
 @pytest.mark.parametrize(("n", "epoch", "month"), [(3, 1, "2025-01"), (2, 2, "2025-01"), (2, 1, "2025-02")])
-def test_an_entry_adds_only_files_that_were_written_for_it(
-    store: FolderStore, n: int, epoch: int, month: str
-) -> None:
+def test_an_entry_adds_only_files_that_were_written_for_it(store: FolderStore, n: int, epoch: int, month: str) -> None:
     ledger = driver(store)
     table = "study=a/observation"
     file = DataFile(path=new_key(table, "2025-01", n, epoch), table=table, month=month, rows=1, bytes=1)
@@ -236,7 +236,8 @@ def test_a_heartbeat_is_renewed_by_its_thread(store: FolderStore) -> None:
             if beat and beat.at_us > JAN:
                 break
             threading.Event().wait(0.01)
-        assert beat is not None and beat.at_us == JAN + 1
+        assert beat is not None
+        assert beat.at_us == JAN + 1
 
 
 def test_an_older_driver_neither_overwrites_nor_removes_the_newer_ones_heartbeat(store: FolderStore) -> None:
@@ -245,13 +246,15 @@ def test_an_older_driver_neither_overwrites_nor_removes_the_newer_ones_heartbeat
         assert Heartbeat(store, 2, clock).beat()
         assert not old.beat()
     beat = read_beat(store)
-    assert beat is not None and beat.epoch == 2
+    assert beat is not None
+    assert beat.epoch == 2
 
 
 def test_a_killed_driver_of_this_machine_is_not_alive(store: FolderStore) -> None:
     Heartbeat(store, 1, Clock()).beat()
     beat = read_beat(store)
-    assert beat is not None and beat.pid == os.getpid()
+    assert beat is not None
+    assert beat.pid == os.getpid()
     for change in ({"born": beat.born - 100}, {"pid": 2**22 + 1}):
         store.put("_control/heartbeat.json", beat.model_copy(update=change).model_dump_json().encode())
         assert live_heartbeat(store, JAN) is None

@@ -1,10 +1,12 @@
-"""The parts of the local broker that need no broker: ports, processes, settings, and the question whether it is ready."""
+"""The parts of the local broker that need no broker: ports, processes, settings, and whether it is ready."""
 
 import json
 import os
 import re
 import socket
 import struct
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -15,14 +17,26 @@ from pathlib import Path
 import psutil
 import pytest
 
-from infra.broker_process import PortTaken, Running, free_port, is_alive, is_free, listens_on, recall, spawn, stop
+from infra import broker_process, local_kafka
+from infra.broker_process import (
+    PortTaken,
+    Running,
+    free_port,
+    is_alive,
+    is_free,
+    is_locked,
+    listens_on,
+    recall,
+    spawn,
+    stop,
+)
 from infra.broker_ready import LOOPBACK, Metadata, ask_metadata, parse_metadata
 from infra.broker_settings import BrokerFolder, last_port, server_properties
 from infra.broker_start import BrokerFailed, cluster_id, new_cluster_id
 from infra.local_kafka import LocalKafka, Stopped
 
 SLEEPER = ["/bin/sh", "-c", "sleep 60 & wait", "mark"]
-STUBBORN = ["/bin/sh", "-c", "trap '' TERM; echo ready; while true; do sleep 0.1; done"]
+STUBBORN = ["/bin/sh", "-c", "trap '' TERM; sleep 60 & echo ready; wait"]
 
 
 @contextmanager
@@ -67,16 +81,72 @@ def test_a_port_is_free_again_after_its_connections_were_closed() -> None:
     assert is_free(port)
 
 
-def test_free_ports_differ() -> None:
-    first = free_port()
-    assert is_free(first)
-    assert free_port(first) != first
+def test_a_free_port_is_neither_taken_nor_one_of_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    first, second = free_port(), free_port()
+    with listening() as taken:
+        monkeypatch.setattr(broker_process, "_PORTS", (taken, first, second))
+        assert {free_port(first) for _ in range(20)} == {second}
 
 
 def test_a_taken_port_is_refused_before_anything_starts(tmp_path: Path) -> None:
     with listening() as port, pytest.raises(PortTaken, match=f"Port {port} on 127.0.0.1 is taken"):
         LocalKafka(tmp_path).up(port)
     assert not (tmp_path / "data").exists()
+
+
+class Starts:
+    """Stands for the start of a broker: the ports it was asked for; somebody else is faster at the first ones."""
+
+    def __init__(self, taken: int) -> None:
+        self.taken = taken
+        self.ports: list[int] = []
+
+    def __call__(self, folder: BrokerFolder, runtime: object, port: int, extra: dict[str, str]) -> Running:
+        self.ports.append(port)
+        if len(self.ports) <= self.taken:
+            raise PortTaken("taken")
+        return Running(1, 0.0, port, "cluster", 0, "17", "4.4.0", None)
+
+
+@pytest.fixture
+def without_java(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(local_kafka, "prepare", lambda on_progress: None)
+    monkeypatch.setattr(local_kafka, "lay_out", lambda folder, runtime, extra: None)
+
+
+@pytest.mark.usefixtures("without_java")
+def test_where_somebody_takes_the_port_meanwhile_another_is_tried(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    starts = Starts(taken=2)
+    monkeypatch.setattr(local_kafka, "start", starts)
+    assert LocalKafka(tmp_path).up().port == starts.ports[-1]
+    assert len(set(starts.ports)) == 3
+    starts = Starts(taken=3)
+    monkeypatch.setattr(local_kafka, "start", starts)
+    with pytest.raises(PortTaken):
+        LocalKafka(tmp_path).up()
+
+
+@pytest.mark.usefixtures("without_java")
+def test_a_port_that_was_asked_for_is_not_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    starts = Starts(taken=1)
+    monkeypatch.setattr(local_kafka, "start", starts)
+    port = free_port()
+    with pytest.raises(PortTaken):
+        LocalKafka(tmp_path).up(port)
+    assert starts.ports == [port]
+
+
+@pytest.mark.usefixtures("without_java")
+def test_the_port_of_last_time_is_taken_if_it_is_free(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    starts = Starts(taken=0)
+    monkeypatch.setattr(local_kafka, "start", starts)
+    port = free_port()
+    (tmp_path / "server.properties").write_text(server_properties(port, 1, tmp_path, {}))
+    assert LocalKafka(tmp_path).up().port == port
+    with socket.create_server((LOOPBACK, port)):
+        assert LocalKafka(tmp_path).up().port != port
 
 
 def test_the_owner_of_a_port_is_told_from_others(sleeper: psutil.Process) -> None:
@@ -118,6 +188,7 @@ def test_one_that_ended_is_not_alive_though_nobody_waited_for_it(tmp_path: Path,
     while is_alive(sleeper) and time.monotonic() < deadline:
         time.sleep(0.01)
     assert sleeper.status() == psutil.STATUS_ZOMBIE
+    assert not is_alive(sleeper)
     assert recall(pid_file, "mark") is None
 
 
@@ -131,6 +202,7 @@ def test_stopped_by_force_with_all_that_it_started(tmp_path: Path) -> None:
     while "ready" not in console.read_text():
         time.sleep(0.01)
     family = [process, *process.children()]
+    assert len(family) == 2
     assert not stop(process, 0.2)
     psutil.wait_procs(family, timeout=10)
     assert not any(is_alive(member) for member in family)
@@ -182,6 +254,20 @@ def test_cluster_ids_are_what_kafka_accepts() -> None:
     chosen = [new_cluster_id() for _ in range(500)]
     assert all(re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_-]{21}", one) for one in chosen)
     assert len(set(chosen)) == 500
+
+
+def test_a_lock_is_seen_while_another_process_holds_it(tmp_path: Path) -> None:
+    lock = tmp_path / ".lock"
+    assert not is_locked(lock)
+    lock.touch()
+    assert not is_locked(lock)
+    hold = "import fcntl, sys; f = open(sys.argv[1], 'w'); fcntl.lockf(f, fcntl.LOCK_EX); print(1, flush=True); input()"
+    with subprocess.Popen([sys.executable, "-c", hold, lock], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
+        assert holder.stdout is not None
+        holder.stdout.readline()
+        assert is_locked(lock)
+        holder.communicate(b"\n")
+    assert not is_locked(lock)
 
 
 def test_a_data_folder_of_something_else_is_refused(tmp_path: Path) -> None:

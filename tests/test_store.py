@@ -66,9 +66,10 @@ def test_file_and_folders_are_synced_before_a_create_returns(
 
     monkeypatch.setattr(os, "fsync", note)
     store.put_new("a/b/key", b"x")
-    folders = [path for path in synced if not path.startswith(str(store.root / "_tmp"))]
-    assert synced[0].startswith(str(store.root / "_tmp")), "the content first"
-    assert str(store.root / "a") in folders and folders[-1] == str(store.root / "a/b"), "then where its name stands"
+    lake = store.root
+    assert [path.partition("/key.")[0] for path in synced] == [
+        str(folder) for folder in (lake.parent, lake, lake / "_tmp", lake, lake / "a", lake / "a/b")
+    ], "a new folder where it stands, the content, and then where its name stands"
 
 
 def test_put_replaces_and_delete_is_content_with_nothing(store: FolderStore) -> None:

@@ -16,7 +16,7 @@ from pipelines.ledger import Ledger
 from pipelines.store import FolderStore
 from pipelines.tables import Tables
 from schemas.families import FAMILIES
-from tests.lakes import JAN, Crash, CrashAt, Driver, keys_landed, rows
+from tests.lakes import JAN, Crash, CrashAt, Driver, keys_landed, noting, rows
 
 A, B = "study=a/observation", "study=b/observation"
 
@@ -52,7 +52,8 @@ def test_the_log_says_nothing_of_a_person(tmp_path: Path) -> None:
     log = (tmp_path / A / "_delta_log/00000000000000000000.json").read_text()
     add = next(json.loads(line)["add"] for line in log.splitlines() if "add" in json.loads(line))
     assert set(json.loads(add["stats"])["minValues"]) == {"pbucket", "start"}
-    assert "PLANTED" not in log and "key64" not in add["stats"]
+    assert "PLANTED" not in log
+    assert "key64" not in add["stats"]
 
 
 def replacement(driver: Driver) -> Entry:
@@ -119,10 +120,7 @@ def test_recovery_opens_only_tables_of_entries_that_may_be_unapplied(
     driver.land("b")
     driver.land("a")
     opened: list[str] = []
-    open_table = delta.open_table
-    monkeypatch.setattr(
-        delta, "open_table", lambda store, table: opened.append(table) or open_table(store, table)
-    )
+    monkeypatch.setattr(delta, "open_table", noting(opened, delta.open_table, 1))
     assert [entry.n for entry in Driver(tmp_path).recovered] == [3]
     assert set(opened) == {A}
 
@@ -201,6 +199,23 @@ def test_a_zombie_that_commits_on_a_stale_handle_is_fenced_too(
     assert landed(tmp_path)[f"study={study}/observation"].count(9000) == 1
 
 
+def test_a_commit_of_something_else_between_open_and_commit_is_not_built_upon(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    driver = Driver(tmp_path)
+    driver.land("a")
+    commit = delta.commit
+
+    def interrupted(*args: object) -> None:
+        DeltaTable(str(tmp_path / A)).alter.set_table_properties({"delta.appendOnly": "false"})
+        commit(*args)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(delta, "commit", interrupted)
+    with pytest.raises(LakeError, match="entry 3 could not be committed"):
+        driver.land("a")
+    assert landed(tmp_path)[A] == [2000, 2001, 2002]
+
+
 def copied(tmp_path: Path, part: str) -> Callable[[], None]:
     """A copy of part of the lake now; calling the result restores it."""
     shutil.copytree(tmp_path / "lake" / part, tmp_path / "copy")
@@ -256,8 +271,21 @@ def test_an_older_table_is_noticed_by_the_running_driver(tmp_path: Path) -> None
     restore = copied(tmp_path, A)
     driver.land("a")
     restore()
-    with pytest.raises(LedgerLost, match="the table is an older copy, or something else has changed it"):
+    with pytest.raises(LedgerLost, match="is older than the ledger"):
         driver.land("a")
+    entry = driver.entry([])
+    driver.ledger.append(entry)
+    assert driver.ledger.read(entry.n).tables == {}, "and nothing was appended for it"
+
+
+def test_a_table_that_changes_under_the_apply_stops_the_driver(tmp_path: Path) -> None:
+    driver = Driver(tmp_path)
+    driver.land("a")
+    entry = driver.entry([driver.file("a", rows(FAMILIES["observation"], 2, 9000))])
+    driver.ledger.append(entry)
+    DeltaTable(str(tmp_path / A)).delete()
+    with pytest.raises(LedgerLost, match="the table is an older copy, or something else has changed it"):
+        driver.tables.apply(entry)
 
 
 def test_a_lost_ledger_is_noticed_by_the_tables_that_are_there(tmp_path: Path) -> None:
@@ -272,22 +300,19 @@ def test_a_commit_by_something_else_is_noticed(tmp_path: Path) -> None:
     driver.land("a")
     driver.land("a")
     DeltaTable(str(tmp_path / A)).delete()
-    with pytest.raises(LedgerLost, match="something else has changed it"):
+    with pytest.raises(LedgerLost, match="ahead of the ledger"):
         driver.land("a")
     with pytest.raises(LedgerLost, match="ahead of the ledger"):
         Driver(tmp_path)
 
 
-def test_the_saved_standing_spares_reading_the_whole_ledger(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_saved_standing_spares_reading_the_whole_ledger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     driver = Driver(tmp_path)
     for _ in range(5):
         driver.land("a")
     driver.tables.save()
     read: list[int] = []
-    load = Ledger._load
-    monkeypatch.setattr(Ledger, "_load", lambda ledger, n: read.append(n) or load(ledger, n))
+    monkeypatch.setattr(Ledger, "_load", noting(read, Ledger._load, 1))
     assert Driver(tmp_path).tables.standing.place(A).commits == 5
     assert min(read) == 6
 
@@ -314,7 +339,8 @@ def test_nothing_is_appended_that_could_not_be_applied(tmp_path: Path) -> None:
     with pytest.raises(LakeError, match="is not live"):
         driver.tables.append_and_apply(driver.ledger.draft(Kind.DISCARD, JAN, cause={}, tables=gone))
     head = driver.ledger.head()
-    assert head is not None and head.kind == Kind.TAKEOVER
+    assert head is not None
+    assert head.kind == Kind.TAKEOVER
     assert landed(tmp_path) == {}
 
 
@@ -341,25 +367,26 @@ def test_live_files_are_the_same_from_the_log_and_from_the_entries(tmp_path: Pat
     assert describe(read[0].file.path, rows(FAMILIES["observation"], 2, 5000), read[0].file.bytes) == read[0].file
 
 
-def test_a_long_log_is_gathered_into_checkpoints_and_keeps_its_number(tmp_path: Path) -> None:
+def test_a_long_log_is_gathered_into_checkpoints_and_keeps_its_number(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(delta, "CHECKPOINT_EVERY", 4)
     driver = Driver(tmp_path)
-    for _ in range(delta.CHECKPOINT_EVERY + 1):
+    for _ in range(5):
         driver.land("a", count=1)
     log = sorted(os.listdir(tmp_path / A / "_delta_log"))
-    assert "_last_checkpoint" in log and any(name.endswith(".checkpoint.parquet") for name in log)
+    assert "_last_checkpoint" in log
+    assert any(name.endswith(".checkpoint.parquet") for name in log)
     (tmp_path / delta.log_key(A, 0)).unlink()
-    assert DeltaTable(str(tmp_path / A)).transaction_version("wellspring") == delta.CHECKPOINT_EVERY + 2
-    assert len(Driver(tmp_path).tables.live(A)) == delta.CHECKPOINT_EVERY + 1
+    assert DeltaTable(str(tmp_path / A)).transaction_version("wellspring") == 6
+    assert len(Driver(tmp_path).tables.live(A)) == 5
 
 
 def test_a_cycle_touches_only_its_own_tables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     driver = Driver(tmp_path)
-    driver.land(*(f"s{i}" for i in range(20)))
+    driver.land(*(f"s{i}" for i in range(8)))
     asked: list[str] = []
     for verb in ("get", "exists", "size", "list", "folders", "sync", "uri", "open_file"):
-        asking = getattr(FolderStore, verb)
-        monkeypatch.setattr(
-            FolderStore, verb, lambda store, key, asking=asking: asked.append(key) or asking(store, key)
-        )
+        monkeypatch.setattr(FolderStore, verb, noting(asked, getattr(FolderStore, verb), 1))
     driver.land("s3", "s7")
     assert {key.split("/")[0] for key in asked} == {"study=s3", "study=s7"}

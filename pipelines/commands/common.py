@@ -1,0 +1,80 @@
+"""What the commands share: the settings option, output for people and for machines, and failures in words."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from connectors.kafka import KafkaRefused, KafkaUnreachable
+from connectors.ranges import DataDamaged, DataMissing
+from infra.java import JavaMissing
+from infra.kafka_jars import JarsMissing
+from infra.local_kafka import BrokerFailed
+from pipelines.accounts import LawBroken
+from pipelines.keys import KeyMissing
+from pipelines.ledger import LakeError
+from pipelines.settings import Settings, SettingsError, load_settings
+from schemas.reasons import Rejected
+from schemas.registry import RegistryError
+
+Config = Annotated[
+    Path | None,
+    typer.Option("--config", envvar="WELLSPRING_CONFIG", help="Settings file.  [default: wellspring.yaml]", show_default=False),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Machine-readable output.")]
+
+_REFUSED = (
+    *(SettingsError, RegistryError, KafkaUnreachable, KafkaRefused, DataDamaged, KeyMissing, LawBroken, Rejected),
+    *(BrokerFailed, JarsMissing, JavaMissing),
+)
+
+
+class Refused(Exception):
+    """What a command will not do; the text says why and what to do."""
+
+
+def settings_of(config: Path | None) -> Settings:
+    """The settings that a command was told to use."""
+    return load_settings(config)
+
+
+def failure_of(error: Exception) -> int | None:
+    """The exit code for an error that is an answer to the operator; None where it is a defect of ours."""
+    if isinstance(error, LakeError):
+        return error.exit_code
+    if isinstance(error, DataMissing):
+        return 4
+    return 1 if isinstance(error, (Refused, *_REFUSED)) else None
+
+
+def say(text: str) -> None:
+    """A line for people, on standard error, so that standard output stays a machine's."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def put(value: Any) -> None:
+    """One JSON value on one line of standard output."""
+    print(json.dumps(value, ensure_ascii=False, default=str), flush=True)
+
+
+def show_rows(title: str, rows: list[dict[str, Any]], as_json: bool) -> None:
+    """Rows as JSON, one object a line, or as a table."""
+    if as_json:
+        for row in rows:
+            put(row)
+        return
+    table = Table(title=title, title_justify="left")
+    for name in rows[0] if rows else ("nothing",):
+        table.add_column(name)
+    for row in rows:
+        table.add_row(*("" if value is None else str(value) for value in row.values()))
+    console().print(table)
+
+
+def console() -> Console:
+    """A console for people: as wide as the terminal, 140 columns where there is none."""
+    return Console(width=None if sys.stdout.isatty() else 140, soft_wrap=False)

@@ -1,0 +1,117 @@
+"""wellspring consent publish|explain|status."""
+
+from collections import Counter
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from connectors.publisher import Publisher
+from pipelines.commands.common import AsJson, Config, Refused, put, say, settings_of, show_rows
+from pipelines.consent.explain import explain as explain_readings
+from pipelines.consent.register import Register
+from pipelines.holds import Holds
+from pipelines.settings import Settings
+from schemas.consent_events import ConsentEvent, IdentityLink, chain_key, parse_line
+from schemas.contracts import encode
+from schemas.metrics import catalogue
+from schemas.reasons import Rejected
+from schemas.registry import load_partners, load_studies
+
+app = typer.Typer(help="What people decided, and what follows from it.", no_args_is_help=True)
+
+
+@app.command(epilog="Example: wellspring consent publish events.ndjson --dry-run")
+def publish(
+    file: Annotated[Path, typer.Argument(help="Consent events and identity links, one JSON object a line.")],
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only validate; needs no broker and no settings.")] = False,
+    config: Config = None,
+    as_json: AsJson = False,
+) -> None:
+    """Publish consent events and identity links; nothing is sent unless every line is valid."""
+    items = _parsed(file)
+    if not dry_run:
+        settings = settings_of(config)
+        _refuse_unknown_names(items, settings)
+        _send(items, settings)
+    kinds = Counter(item.kind for item in items)
+    if as_json:
+        put({"file_lines": len(items), "published": 0 if dry_run else len(items), "by_kind": dict(sorted(kinds.items()))})
+    else:
+        said = ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items())) or "nothing"
+        say(f"{'valid' if dry_run else 'published'}: {said}")
+
+
+def _lines(file: Path) -> list[str]:
+    try:
+        return [line for line in file.read_text(encoding="utf-8").splitlines() if line.strip()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise Refused(f"{file} cannot be read: {getattr(error, 'strerror', None) or 'it is not UTF-8'}") from None
+
+
+def _parsed(file: Path) -> list[ConsentEvent | IdentityLink]:
+    items, faults = [], []
+    for number, line in enumerate(_lines(file), start=1):
+        try:
+            items.append(parse_line(line, catalogue().metrics))
+        except Rejected as fault:
+            faults.append(f"line {number}: {fault.path or 'line'}: expected {fault.expected}")
+    if faults:
+        more = f"\nand {len(faults) - 10} more" if len(faults) > 10 else ""
+        raise Refused(f"{file}: nothing was sent, {len(faults)} lines are not valid:\n" + "\n".join(faults[:10]) + more)
+    return items
+
+
+def _refuse_unknown_names(items: list[ConsentEvent | IdentityLink], settings: Settings) -> None:
+    studies, partners = load_studies(settings.studies), load_partners(settings.partners)
+    for number, item in enumerate(items, start=1):
+        if isinstance(item, IdentityLink) and item.partner not in partners:
+            raise Refused(f"line {number}: partner: expected a partner registered in {settings.partners}")
+        if isinstance(item, ConsentEvent) and item.study not in studies:
+            raise Refused(f"line {number}: study: expected a study registered in {settings.studies}")
+
+
+def _send(items: list[ConsentEvent | IdentityLink], settings: Settings) -> None:
+    with Publisher(settings.kafka, settings.consent_topic) as events, Publisher(settings.kafka, settings.link_topic) as links:
+        for item in items:
+            if isinstance(item, IdentityLink):
+                links.send(item.link_id.encode(), encode("identity-link", item.to_record()))
+            else:
+                events.send(chain_key(item.member, item.study), encode("consent-event", item.to_record()))
+        failed = events.flush().failed + links.flush().failed
+    if failed:
+        raise Refused(f"{failed} of {len(items)} were not acknowledged: publish the same file again, what has arrived stays as it is")
+
+
+@app.command(epilog="Example: wellspring consent explain --events E.ndjson --readings R.ndjson --json")
+def explain(
+    events: Annotated[Path, typer.Option(help="Consent events, one JSON object a line.")],
+    readings: Annotated[Path, typer.Option(help="Readings: id, member, study, metric, start, end, received, attribution.")],
+    studies: Annotated[Path | None, typer.Option(help="Registry of studies; without it each is active and may keep.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """The pipeline's own verdict on each reading, and because of what."""
+    registry = load_studies(studies) if studies else None
+    rows = explain_readings(_lines(events), _lines(readings), registry)
+    show_rows("verdicts", rows, as_json)
+
+
+@app.command(epilog="Example: wellspring consent status --json")
+def status(config: Config = None, as_json: AsJson = False) -> None:
+    """Open holds, chains with gaps, removals owed."""
+    settings = settings_of(config)
+    register, holds = Register(settings.vault / "register.sqlite"), Holds(settings.vault, settings.hold_us)
+    try:
+        found = {
+            "held": holds.open_readings(),
+            "holds": holds.totals()._asdict(),
+            **register.status(load_studies(settings.studies)).as_json(),
+        }
+    finally:
+        register.close()
+        holds.close()
+    if as_json:
+        put(found)
+        return
+    for name, value in found.items():
+        say(f"{name}: {value}")

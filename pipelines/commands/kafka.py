@@ -1,0 +1,39 @@
+"""wellspring kafka up|down|status: a real Apache Kafka on this machine."""
+
+from typing import Annotated
+
+import typer
+
+from infra.local_kafka import LocalKafka
+from pipelines.commands.common import AsJson, Config, put, say, settings_of
+
+app = typer.Typer(help="A local broker: data in a folder, loopback only.", no_args_is_help=True)
+
+
+@app.command(epilog="Example: wellspring kafka up --port 9092")
+def up(
+    config: Config = None, port: Annotated[int | None, typer.Option(help="Port; that of the setting kafka.bootstrap where not given.")] = None
+) -> None:
+    """Fetch Kafka and Java where they are missing, and start the broker; it stays when the command ends."""
+    settings = settings_of(config)
+    address = LocalKafka(settings.broker_folder).up(port or settings.kafka.addresses[0][1], on_progress=say)
+    say(f"Kafka listens on {address.bootstrap}; its data are in {settings.broker_folder}")
+    say("next: wellspring topics create")
+
+
+@app.command(epilog="Example: wellspring kafka down")
+def down(config: Config = None) -> None:
+    """Stop the broker; its data stay."""
+    say(f"Kafka: {LocalKafka(settings_of(config).broker_folder).down()}")
+
+
+@app.command(epilog="Example: wellspring kafka status --json")
+def status(config: Config = None, as_json: AsJson = False) -> None:
+    """Whether the broker runs, where, and since when."""
+    found = LocalKafka(settings_of(config).broker_folder).status()
+    if as_json:
+        put(found.as_json())
+    elif found.running:
+        say(f"Kafka {found.version} listens on {found.bootstrap} (process {found.pid}); its data are in {found.folder}")
+    else:
+        say(f"no broker runs in {found.folder}; start one with: wellspring kafka up")

@@ -1,0 +1,58 @@
+"""wellspring studies add|list, wellspring partners list."""
+
+from datetime import datetime
+from typing import Annotated, get_args
+
+import typer
+
+from pipelines.commands.common import AsJson, Config, Refused, say, settings_of, show_rows
+from pipelines.keys import KeyRing
+from schemas.registry import KeepBasis, Study, load_partners, load_studies, save_studies
+
+studies = typer.Typer(help="The studies that may receive readings.", no_args_is_help=True)
+partners = typer.Typer(help="The partners who may publish readings.", no_args_is_help=True)
+
+
+@studies.command(epilog="Example: wellspring studies add sleep-2026 --title 'Sleep and shift work'")
+def add(
+    study: Annotated[str, typer.Argument(help="Identifier: small letters, digits and hyphens.")],
+    title: Annotated[str, typer.Option(help="Its name for people.")] = "",
+    basis: Annotated[str, typer.Option(help=f"Basis after a withdrawal: {', '.join(get_args(KeepBasis))}.")] = "none",
+    active_from: Annotated[datetime | None, typer.Option(help="First moment in which it may receive, UTC.")] = None,
+    active_until: Annotated[datetime | None, typer.Option(help="From when it receives nothing more, UTC.")] = None,
+    config: Config = None,
+) -> None:
+    """Register a study and make its random key in the vault."""
+    settings = settings_of(config)
+    found = load_studies(settings.studies) if settings.studies.exists() else {}
+    if study in found:
+        raise Refused(f"study {study} is registered already: edit {settings.studies} to change it")
+    found[study] = Study.model_validate(
+        {
+            "id": study,
+            "title": title,
+            "basis_after_withdrawal": basis,
+            "active_from": _utc(active_from),
+            "active_until": _utc(active_until),
+        }
+    )
+    made = KeyRing(settings.vault).create(study)
+    save_studies(settings.studies, found)
+    say(f"study {study} is registered" + ("; its key was made in the vault" if made else "; its key was in the vault"))
+    say("warning: the key is a file (mode 600): keep the vault apart from the lake, and back both up")
+
+
+def _utc(moment: datetime | None) -> str | None:
+    return None if moment is None else moment.isoformat() + "Z"
+
+
+@studies.command("list", epilog="Example: wellspring studies list --json")
+def list_studies(config: Config = None, as_json: AsJson = False) -> None:
+    """The registered studies."""
+    show_rows("studies", [s.model_dump(mode="json") for s in load_studies(settings_of(config).studies).values()], as_json)
+
+
+@partners.command("list", epilog="Example: wellspring partners list --json")
+def list_partners(config: Config = None, as_json: AsJson = False) -> None:
+    """The registered partners."""
+    show_rows("partners", [p.model_dump(mode="json") for p in load_partners(settings_of(config).partners).values()], as_json)

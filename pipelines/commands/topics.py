@@ -1,0 +1,28 @@
+"""wellspring topics create|list."""
+
+import typer
+
+from connectors.topics import create_topics, list_topics, wanted_topics
+from pipelines.commands.common import AsJson, Config, Refused, settings_of, show_rows
+from schemas.registry import load_partners
+
+app = typer.Typer(help="The topics of the partners and of the consent authority.", no_args_is_help=True)
+
+
+@app.command(epilog="Example: wellspring topics create")
+def create(config: Config = None, as_json: AsJson = False) -> None:
+    """Create what the registry wants and is not there; say where an existing topic differs."""
+    settings = settings_of(config)
+    specs = wanted_topics(load_partners(settings.partners).values(), settings.authority)
+    results = create_topics(settings.kafka, specs)
+    show_rows("topics", [{"topic": r.name, "result": r.outcome, "differs": ", ".join(r.differs)} for r in results], as_json)
+    if any(result.outcome == "differs" for result in results):
+        raise Refused("some topics differ from the registry: change the topic or the registry, so that both say the same")
+
+
+@app.command("list", epilog="Example: wellspring topics list --json")
+def list_(config: Config = None, as_json: AsJson = False) -> None:
+    """What is there: partitions, retention, whose clock stamps records, size limits."""
+    settings = settings_of(config)
+    specs = wanted_topics(load_partners(settings.partners).values(), settings.authority)
+    show_rows("topics", [info.as_row() for info in list_topics(settings.kafka, [spec.name for spec in specs])], as_json)

@@ -1,0 +1,339 @@
+"""The driver: plan, run, append, apply, tell, and again. The one process that changes a lake.
+
+It begins by taking over, which fences whoever drove before, brings the tables to the ledger, and refuses to go on
+where Kafka, the vault or a table is not what the ledger was written with. Every change is an entry, whatever its kind.
+"""
+
+import json
+import time
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+from connectors.ranges import RangeReader, cluster_id, topic_ids
+from pipelines import redrive
+from pipelines.accounts import Accounts, LawBroken
+from pipelines.compaction import DEFAULT, choose, compact
+from pipelines.consent.register import Register
+from pipelines.consent.follow import follow
+from pipelines.consent.snapshot import Snapshots
+from pipelines.entries import Entry, Kind, TableChange
+from pipelines.files import DataFile, rows_in_footer
+from pipelines.heartbeat import Heartbeat, live_heartbeat
+from pipelines.holds import Changes, Holds
+from pipelines.keys import KeyRing
+from pipelines.ledger import LakeError, Ledger, LedgerLost
+from pipelines.plan import Plan, PlannedRange, capped, partition_key
+from pipelines.progress import (
+    DataGone,
+    Progress,
+    check_cluster,
+    check_consent,
+    check_offsets,
+    check_vault,
+    json_of,
+    vault_id,
+)
+from pipelines.run import Result, run
+from pipelines.settings import Settings
+from pipelines.store import FolderStore
+from pipelines.sweep import clear_removed, sweep
+from pipelines.tables import OnStep, Tables, quiet
+from pipelines.tell import Teller
+from pipelines.write import write_sorted
+from schemas.families import FAMILIES
+from schemas.metrics import catalogue
+from schemas.registry import load_partners, load_studies
+
+Clock = Callable[[], int]
+REDRIVE_HOLDS = 5_000
+
+
+class DriverAlive(LakeError):
+    """Another driver is at work; this one did not touch anything."""
+
+
+def now_us() -> int:
+    """Microseconds since the epoch, UTC, by this machine's clock."""
+    return time.time_ns() // 1000
+
+
+class Driver:
+    """One driver's life. `on_step` hears of each step (tests stop it there), `on_entry` of each entry once it is applied."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        clock: Clock = now_us,
+        on_step: OnStep = quiet,
+        on_entry: Callable[[Entry], None] = lambda entry: None,
+        accept_loss: bool = False,
+    ) -> None:
+        self.settings, self.clock, self.on_step, self.on_entry = settings, clock, on_step, on_entry
+        self.partners = load_partners(settings.partners)
+        self.studies = load_studies(settings.studies)
+        self.store = FolderStore(settings.lake)
+        self.vault = FolderStore(settings.vault)
+        self.ledger = Ledger(self.store)
+        self.tables = Tables(self.store, self.ledger)
+        self.keys = KeyRing(settings.vault)
+        self.holds = Holds(settings.vault, settings.hold_us)
+        self.register = Register(settings.vault / "register.sqlite")
+        self.snapshots = Snapshots(self.register, settings.vault / "snapshots", self.studies, catalogue().codes)
+        self._accept_loss = accept_loss
+        self._stack = ExitStack()
+        self._redriven: int | None = None
+        self._touched: set[str] = set()
+
+    # -- the beginning
+
+    def start(self, take_over: bool = False) -> None:
+        """Become the driver. DriverAlive, Fenced, LedgerLost, DataGone, KafkaUnreachable say why not."""
+        beat = live_heartbeat(self.store, self.clock())
+        if beat is not None and not take_over:
+            raise DriverAlive(
+                f"a driver (epoch {beat.epoch}) is at work on this lake: stop it, or run with --take-over to replace it"
+            )
+        self.tables.verify()
+        self.look()
+        self.teller = self._stack.enter_context(Teller(self.settings.kafka, self.partners))
+        self._check(self.ledger.head())
+        self.ledger.takeover(self.clock(), {"reason": "take-over" if take_over else "start"})
+        self._stack.enter_context(Heartbeat(self.store, self.ledger.epoch, self.clock))
+        self.on_step("takeover")
+        for entry in self.tables.recover(self.on_step):
+            self.on_entry(entry)
+        self._settle()
+        sweep(self.store, self.ledger, self.clock())
+        self._sweep_runs()
+        self.on_step("swept")
+
+    def look(self) -> None:
+        """Reach Kafka to look, without becoming the driver."""
+        self.reader = self._stack.enter_context(RangeReader(self.settings.kafka))
+
+    def begin_offsets(self) -> dict[tuple[str, int], int]:
+        """The first record that Kafka keeps of each data partition."""
+        return self.reader.begin_offsets(self._topics())
+
+    def backlog(self) -> int:
+        """How many records wait to be read."""
+        read = Progress.of(self.ledger.head()).offsets
+        ends = self.reader.end_offsets(self._topics())
+        return sum(end - read.get(partition_key(*at), 0) for at, end in ends.items())
+
+    def consent_now(self) -> None:
+        """Bring the register to the end of the consent topics."""
+        self._follow(Progress.of(self.ledger.head()))
+
+    def _check(self, head: Entry | None) -> None:
+        """Whether Kafka and the vault are those that the ledger goes on from."""
+        progress, topics = Progress.of(head), self._topics()
+        if self.holds.totals().through > (head.n if head else 0):
+            raise LedgerLost("the vault has seen later entries than the ledger has: the lake is an older copy; restore the newest one")
+        known = [*topics, self.settings.consent_topic, self.settings.link_topic]
+        self._identity = (cluster_id(self.settings.kafka), topic_ids(self.settings.kafka, known))
+        check_cluster(progress, *self._identity)
+        if not self._accept_loss:
+            check_offsets(progress, self.reader.begin_offsets(topics), self.reader.end_offsets(topics))
+        check_vault(progress, vault_id(self.settings.vault), self.keys)
+        for study in self.studies:
+            self.keys.key(study)
+
+    def _sweep_runs(self) -> None:
+        """Delete what runs left that came to nothing: all of it is settled or was never appended."""
+        for store, prefix in ((self.store, "_control/manifests/"), (self.vault, "runs/")):
+            for key in list(store.list(prefix)):
+                store.delete(key)
+
+    def _topics(self) -> list[str]:
+        return [partner.topic("sensor-reading") for partner in self.partners.values()]
+
+    def close(self) -> None:
+        """Leave in good order."""
+        if self.ledger.epoch:
+            self.tables.save()
+        self._stack.close()
+        self.holds.close()
+        self.register.close()
+
+    # -- one cycle
+
+    def cycle(self) -> list[Entry]:
+        """All that can be done now: what is new, what waited for consent, what wants compacting. The entries appended."""
+        self._settle()
+        entries = [entry for entry in (self._ingest(), *self._redrives()) if entry is not None]
+        entries += self._compactions()
+        clear_removed(self.store, self.ledger, self.tables.standing, self.clock())
+        return entries
+
+    def _ingest(self) -> Entry | None:
+        """Everything up to now, or as much as one plan takes: data ends first, then the consent that goes with them."""
+        topics = self._topics()
+        ends = self.reader.end_offsets(topics)
+        begin = self.reader.begin_offsets(topics)
+        progress = Progress.of(self.ledger.head())
+        if not self._accept_loss:
+            check_offsets(progress, begin, ends)
+        consent_ends = self._follow(progress)
+        position = {
+            partition_key(*at): max(progress.offsets.get(partition_key(*at), first), first) for at, first in begin.items()
+        }
+        wanted = {partition_key(*at): end for at, end in ends.items()}
+        ranges = [_range(*cut) for cut in capped(position, wanted, self.settings.limits.plan_records)]
+        expired = self.holds.expired(self.clock())
+        if not ranges and not expired:
+            return None
+        offsets = {**position, **{item.key: item.end for item in ranges}}
+        plan = self.plan(Kind.INGEST, ranges)
+        after = self._progress(progress, offsets, consent_ends)
+        return self.commit(plan, after, Changes([], [], expired), {"records": sum(r.end - r.start for r in ranges)})
+
+    def _follow(self, progress: Progress) -> dict[tuple[str, int], int]:
+        ends = follow(self.reader, self.register, self.settings.consent_topic, self.settings.link_topic)
+        check_consent(progress, ends)
+        self._snapshot = self.snapshots.refresh()
+        return ends
+
+    def _progress(self, before: Progress, offsets: Mapping[str, int], consent_ends: Mapping[tuple[str, int], int]) -> Progress:
+        cluster, topics = self._identity
+        return Progress(
+            cluster=cluster,
+            topics=dict(topics),
+            offsets={**before.offsets, **offsets},
+            consent={partition_key(*at): end for at, end in consent_ends.items()},
+            keys={study: self.keys.key(study).fingerprint() for study in self.studies},
+            vault=vault_id(self.settings.vault),
+        )
+
+    def _redrives(self) -> list[Entry]:
+        """Holds whose link or grant has come since they were last looked at, each judged once."""
+        if self._redriven == self.register.version or not self.holds.totals().opened:
+            return []
+        entries, through = [], self.holds.newest()
+        while found := redrive.releasable(self.holds, self._snapshot.open(), REDRIVE_HOLDS, through):
+            lost = redrive.gone(found, self.begin_offsets())
+            kept = [hold for hold in found if hold.id not in set(lost)]
+            plan = self.plan(Kind.REDRIVE, list(redrive.ranges(kept)))
+            changes = Changes([], [hold.id for hold in kept], lost)
+            entries.append(self.commit(plan, Progress.of(self.ledger.head()), changes, {"holds": len(kept)}))
+        self._redriven = self.register.version
+        return entries
+
+    def plan(self, kind: Kind, ranges: list[PlannedRange], **more: Any) -> Plan:
+        plan = Plan(
+            n=self.ledger.next_n,
+            epoch=self.ledger.epoch,
+            kind=kind,
+            planned_at_us=self.clock(),
+            hold_us=self.settings.hold_us,
+            ranges=tuple(ranges),
+            snapshot=str(self._snapshot.path),
+            lake=str(self.settings.lake),
+            vault=str(self.settings.vault),
+            kafka=self.settings.kafka,
+            partners=self.partners,
+            **more,
+        )
+        self.on_step("planned")
+        return plan
+
+    # -- the commit, the same for every kind
+
+    def commit(self, plan: Plan, progress: Progress, changes: Changes, cause: Mapping[str, Any]) -> Entry:
+        """Run the plan, hold its sums to the law, append it, apply it."""
+        result = run(plan, self.store)
+        self.on_step("ran")
+        result.accounts.count_footers(lambda key: rows_in_footer(self.store, key))
+        result.accounts.check()
+        changes = Changes(result.holds, changes.released, changes.expired)
+        self._write_private(plan, result, changes)
+        self.on_step("manifest")
+        entry = self.ledger.draft(
+            plan.kind,
+            self.clock(),
+            cause={"plan": plan.id, **cause},
+            tables=_changes(result.files, plan),
+            progress=json_of(progress),
+            counts=result.accounts.counts(),
+            holds=self._hold_sums(plan, changes, result.accounts),
+        )
+        self.tables.append_and_apply(entry, self.on_step)
+        self._touched.update(entry.tables)
+        self._settle()
+        self.store.delete(plan.manifest_key)
+        self.on_entry(entry)
+        return entry
+
+    def _write_private(self, plan: Plan, result: Result, changes: Changes) -> None:
+        content = {"pointers": result.pointers, "holds": changes.opened, "released": changes.released, "expired": changes.expired}
+        self.vault.put(plan.vault_key, json.dumps(content).encode())
+
+    def _hold_sums(self, plan: Plan, changes: Changes, accounts: Accounts) -> dict[str, Any]:
+        """What the entry does to the holds, and the law over all of them: opened = released + expired + open."""
+        before = self.holds.totals()
+        opened = sum(accounts.held.values())
+        released, expired = self.holds.readings_of(changes.released), self.holds.readings_of(changes.expired)
+        still = sum(self.holds.open_readings().values()) + opened - released - expired
+        if before.opened + opened != before.released + released + before.expired + expired + still:
+            raise LawBroken("the readings held, released, expired and still open do not add up: the run is not committed")
+        return {"file": plan.vault_key, "opened": opened, "released": released, "expired": expired, "open": still}
+
+    def _settle(self) -> None:
+        """For entries that are applied: tell partners what was rejected, then let the vault take in the holds."""
+        head = self.ledger.head()
+        assert head is not None
+        for entry in self.ledger.entries(self.holds.totals().through + 1):
+            changes = Changes([], [], [])
+            if entry.holds is not None:
+                key = str(entry.holds["file"])
+                found = self.vault.get(key)
+                if found is None:
+                    raise DataGone(
+                        f"the vault lacks what entry {entry.n} held and rejected: it is an older copy; restore the newest one"
+                    )
+                private = json.loads(found)
+                self.teller.rejected(private["pointers"], entry.n)
+                self.on_step("told")
+                changes = Changes(private["holds"], private["released"], private["expired"])
+            self.holds.apply(entry.n, changes)
+            if entry.holds is not None:
+                self.vault.delete(str(entry.holds["file"]))
+
+    # -- compaction
+
+    def _compactions(self) -> list[Entry]:
+        limits = DEFAULT._replace(hot_files=self.settings.limits.compact_files)
+        live = {table: self.tables.live(table) for table in sorted(self._touched)}
+        self._touched.clear()
+        entries = []
+        for job in choose(live, self.clock(), limits):
+            family = FAMILIES[job.table.rsplit("/", 1)[1]]
+            change = compact(job, family, self.store, self.ledger.next_n, self.ledger.epoch, write_sorted)
+            self.on_step("compacted")
+            cause = {"files": len(job.files), "rows": job.rows}
+            entry = self.ledger.draft(Kind.COMPACT, self.clock(), cause=cause, tables={job.table: change})
+            self.tables.append_and_apply(entry, self.on_step)
+            self._settle()
+            self.on_entry(entry)
+            entries.append(entry)
+        return entries
+
+
+def _range(key: str, start: int, end: int) -> PlannedRange:
+    topic, partition = key.rsplit("/", 1)
+    return PlannedRange(topic=topic, partition=int(partition), start=start, end=end)
+
+
+def _changes(files: list[DataFile], plan: Plan) -> dict[str, TableChange]:
+    """What each table gains by the run's files, and what a replay takes from it."""
+    tables = {file.table for file in files} | set(plan.replaced)
+    changes = {}
+    for table in sorted(tables):
+        own = [file for file in files if file.table == table]
+        replaced = plan.replaced.get(table)
+        add = (*own, *(replaced.add if replaced else ()))
+        changes[table] = TableChange(add=add, remove=replaced.remove if replaced else ())
+    return changes

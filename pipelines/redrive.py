@@ -1,0 +1,53 @@
+"""Which holds can be judged again, now that a link or a grant has come: plans with an explicit list of coordinates."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import groupby
+from typing import Any
+
+import numpy as np
+
+from pipelines.consent.snapshot import Snapshot
+from pipelines.holds import Holds, OpenHold
+from pipelines.plan import PlannedRange, Selection
+
+
+def releasable(holds: Holds, snapshot: Snapshot, limit: int, through: int) -> list[OpenHold]:
+    """Open holds, numbered at most `through`, whose subject is now linked to a member with chains and no gap in them."""
+    found: list[OpenHold] = []
+    for partner, subjects in holds.people().items():
+        known = _known(partner, subjects, snapshot)
+        found += [hold for hold in holds.of(partner, known, limit - len(found), through)]
+        if len(found) >= limit:
+            break
+    return found
+
+
+def _known(partner: str, subjects: list[str], snapshot: Snapshot) -> list[str]:
+    links = snapshot.links(partner, subjects)
+    if not len(links.member):
+        return []
+    members, inverse = np.unique(links.member, return_inverse=True)
+    chains = snapshot.chains_of(members)
+    clear = ((np.diff(chains.offsets) > 0) & ~chains.lagging)[inverse]
+    owner = np.repeat(np.arange(len(subjects)), np.diff(links.offsets))
+    return [subjects[place] for place in np.unique(owner[clear]).tolist()]
+
+
+def gone(holds: Iterable[OpenHold], begin: Mapping[tuple[str, int], int]) -> list[int]:
+    """Numbers of the holds whose record Kafka no longer keeps."""
+    return [hold.id for hold in holds if hold.offset < begin.get((hold.topic, hold.partition), 0)]
+
+
+def ranges(holds: Iterable[OpenHold]) -> Iterator[PlannedRange]:
+    """The holds' records as ranges with their selected readings, one a partition."""
+    in_order = sorted(holds, key=lambda hold: (hold.topic, hold.partition, hold.offset, hold.first))
+    for (topic, partition), group in groupby(in_order, key=lambda hold: (hold.topic, hold.partition)):
+        selected = tuple(_selections(group))
+        yield PlannedRange(
+            topic=topic, partition=partition, start=selected[0].offset, end=selected[-1].offset + 1, selected=selected
+        )
+
+
+def _selections(holds: Iterable[Any]) -> Iterator[Selection]:
+    for offset, group in groupby(holds, key=lambda hold: hold.offset):
+        yield Selection(offset=offset, runs=tuple((hold.first, hold.readings) for hold in group))
