@@ -15,7 +15,7 @@ A batch whose checksum is wrong was damaged after it was sent; kafka-python rais
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 import cramjam
 import pyarrow as pa
@@ -112,7 +112,7 @@ class BoundedRecordBatch(DefaultRecordBatch):  # type: ignore[misc]  # kafka-pyt
     `mark` is empty, TOO_LARGE or CORRUPT once the batch has been unpacked.
     """
 
-    limits: ClassVar[Limits] = DEFAULT_LIMITS
+    limits: Limits = DEFAULT_LIMITS  # of the process; a reader may give a batch its own
     _buffer: bytes | bytearray
     _pos: int
     _decompressed: bool

@@ -52,13 +52,13 @@ class _Events(logging.Handler):
         self.texts: deque[str] = deque(maxlen=_KEPT_EVENTS)
 
     def emit(self, record: logging.LogRecord) -> None:
-        _log.debug("%s:%d %s", record.name, record.lineno, record.levelname)
-        if record.levelno < logging.WARNING or record.name == "kafka.protocol.parser":
-            return
-        faults = [arg for arg in record.args or () if isinstance(arg, BaseException)]
-        if record.exc_info and record.exc_info[1] is not None:
-            faults.append(record.exc_info[1])
-        self.texts.extend([told(fault) for fault in faults] or [record.getMessage()])
+        if record.levelno >= logging.WARNING and record.name != "kafka.protocol.parser":
+            faults = [arg for arg in record.args or () if isinstance(arg, BaseException)]
+            if record.exc_info and record.exc_info[1] is not None:
+                faults.append(record.exc_info[1])
+            self.texts.extend([told(fault) for fault in faults] or [record.getMessage()])
+        record.msg, record.args, record.exc_info = f"{record.name}:{record.lineno}", None, None  # for other handlers
+        _log.debug("%s %s", record.levelname, record.msg)
 
 
 _events = _Events()
@@ -143,7 +143,7 @@ _REFUSALS: dict[type[KafkaError], str] = {
     ClusterAuthorizationFailedError: "this user may not do that on the cluster",
     GroupAuthorizationFailedError: "this user may not do that with the group",
     InvalidTopicError: "the topic's name is not one that Kafka allows",
-    MessageSizeTooLargeError: "the record is larger than the topic or the producer allows",
+    MessageSizeTooLargeError: "a record is larger than the topic allows",
     RecordListTooLargeError: "the batch is larger than the topic allows",
     KafkaTimeoutError: "no acknowledgement in time",
 }

@@ -1,9 +1,9 @@
 """Kafka clients from one set of settings, and the true cause when they cannot connect."""
 
-import gc
 import ssl
-import warnings
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal, Self, TypeVar
 
@@ -11,15 +11,8 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 
 from connectors import bounded
 from connectors.causes import PROBE_SHARE, cause, told, watched
-from connectors.kafka_python import (
-    KafkaAdminClient,
-    KafkaConsumer,
-    KafkaError,
-    KafkaNetClient,
-    KafkaProducer,
-    KafkaSSLTransport,
-    KafkaTCPTransport,
-)
+from connectors.kafka_mends import TlsContext, mend
+from connectors.kafka_python import KafkaAdminClient, KafkaConsumer, KafkaError, KafkaNetClient, KafkaProducer
 
 Client = TypeVar("Client")
 Security = Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"]
@@ -129,8 +122,10 @@ def client_options(settings: KafkaSettings) -> dict[str, Any]:
 
 
 def _tls_context(settings: KafkaSettings) -> ssl.SSLContext:
+    context = TlsContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.greeting_s = settings.connect_timeout_s * (1 - PROBE_SHARE)
     try:
-        context = ssl.create_default_context(cafile=settings.ca_file)
+        context.load_default_certs() if settings.ca_file is None else context.load_verify_locations(settings.ca_file)
     except OSError as error:
         raise KafkaUnreachable(f"ca_file cannot be used: {_file_fault(error)}") from None
     if settings.cert_file is not None:
@@ -149,46 +144,35 @@ def _file_fault(error: OSError) -> str:
 
 
 def _connected(settings: KafkaSettings, make: Callable[..., Client], options: dict[str, Any]) -> Client:
+    mend()
     made: list[KafkaNetClient] = []
 
     def network(**config: Any) -> KafkaNetClient:
         made.append(KafkaNetClient(**config))
         return made[-1]
 
+    def stop() -> None:
+        for client in made:
+            client._manager.call_soon(client._manager.close)
+
     everything = {**client_options(settings), **options, "kafka_client": network}
-    with watched() as events:
+    with watched() as events, _at_the_latest(settings.connect_timeout_s, stop):
         try:
             return make(**everything)
         except (KafkaError, OSError) as error:
             events.append(told(error))
             for client in made:
                 client.close()
-    _collect_forgotten_sockets()
     raise KafkaUnreachable(cause(settings, list(events)))
 
 
-def _collect_forgotten_sockets() -> None:
-    """kafka-python leaves the sockets of failed connections to the garbage collector."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ResourceWarning)
-        gc.collect()
-
-
-def _keep_last_words() -> None:
-    """A broker that says why it refuses a login, and then hangs up, shall be heard: kafka-python drops what it has read
-    when the connection ends in the same moment."""
-
-    def heard(
-        receive: Callable[[Any], tuple[bytes, Exception | None]],
-    ) -> Callable[[Any], Any]:
-        def received(transport: Any) -> tuple[bytes, Exception | None]:
-            words, fault = receive(transport)
-            return words, None if words else fault  # the fault comes again with the next, empty, read
-
-        return received
-
-    for transport in (KafkaTCPTransport, KafkaSSLTransport):
-        transport._sock_recv = heard(transport._sock_recv)
-
-
-_keep_last_words()
+@contextmanager
+def _at_the_latest(seconds: float, stop: Callable[[], None]) -> Iterator[None]:
+    """kafka-python looks at its own time limit only between two attempts."""
+    watch = threading.Timer(seconds, stop)
+    watch.daemon = True
+    watch.start()
+    try:
+        yield
+    finally:
+        watch.cancel()

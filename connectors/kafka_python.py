@@ -20,6 +20,7 @@ with warnings.catch_warnings():
         KafkaTimeoutError,
         LogTruncationError,
         MessageSizeTooLargeError,
+        NotEnoughReplicasError,
         OffsetOutOfRangeError,
         RecordListTooLargeError,
         RetriableError,
@@ -29,6 +30,7 @@ with warnings.catch_warnings():
     )
     from kafka.errors import for_code as error_of_code
     from kafka.net.compat import KafkaNetClient
+    from kafka.net.inet import KafkaNetSocket
     from kafka.net.transport import KafkaSSLTransport, KafkaTCPTransport
     from kafka.protocol.consumer import IsolationLevel
     from kafka.record import memory_records
@@ -53,6 +55,7 @@ __all__ = [
     "KafkaConsumer",
     "KafkaError",
     "KafkaNetClient",
+    "KafkaNetSocket",
     "KafkaProducer",
     "KafkaSSLTransport",
     "KafkaTCPTransport",
@@ -60,6 +63,7 @@ __all__ = [
     "LogTruncationError",
     "MemoryRecords",
     "MessageSizeTooLargeError",
+    "NotEnoughReplicasError",
     "OffsetOutOfRangeError",
     "RecordListTooLargeError",
     "RetriableError",

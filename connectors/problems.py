@@ -5,10 +5,12 @@ from typing import NamedTuple
 from schemas.reasons import REASON_MEANING
 
 NOT_JSON = "R_NOT_JSON"
+UNACKNOWLEDGED = "R_UNACKNOWLEDGED"
 
 # Reasons that only a source can give: what is no message never reaches Kafka. The others are the pipeline's own.
 SOURCE_REASON_MEANING: dict[str, str] = {
     NOT_JSON: "the line is not one JSON object in UTF-8, or holds NaN or Infinity",
+    UNACKNOWLEDGED: "the broker did not confirm it in time; it may have arrived, and sent again will not count twice",
 }
 
 
@@ -27,6 +29,10 @@ class Problem(NamedTuple):
     field: str
     reason: str
     expected: str
+
+    def __str__(self) -> str:
+        where = f"line {self.line}, {self.field}" if self.field else f"line {self.line}"
+        return f"{where}: {self.reason}, expected {self.expected}"
 
 
 def reason_meanings() -> dict[str, str]:

@@ -8,6 +8,9 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Self
 
+import pyarrow as pa
+
+from connectors.bounded import Limits
 from connectors.causes import cause, in_words, recent
 from connectors.kafka import KafkaRefused, KafkaSettings, KafkaUnreachable, producer
 from connectors.kafka_python import (
@@ -15,19 +18,24 @@ from connectors.kafka_python import (
     KafkaError,
     KafkaProducer,
     KafkaTimeoutError,
-    MessageSizeTooLargeError,
-    RecordListTooLargeError,
     RetriableError,
 )
+from connectors.topics import message_limit
 
 _LINGER_MS = 20
 _BATCH_BYTES = 256 * 1024
-_LARGEST_RECORD = 9 * 1024 * 1024  # the topic's own limit, at most 8 MiB, is the broker's to judge
+_LARGEST_RECORD = Limits().record_bytes  # unpacked: what a reader takes
+_USUAL_LIMIT = 1024 * 1024  # where the topic's own may not be known
+_ZSTD = pa.Codec("zstd", compression_level=3)
 _TELL_EVERY_S = 0.25
-_OVERHEAD = 64  # bytes in flight of a record beside its key, value and headers
+_OVERHEAD = 256  # bytes of a record, and of a batch with this record alone, beside its key, value and headers
 _LAST_S = 1.0
 
 UNKNOWN = "no acknowledgement in time: it may have arrived or not"
+
+
+class TooLarge(Exception):
+    """A record that its topic would not take, or that a reader would have to reject."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +89,7 @@ class _Account:
                 self._acknowledged += 1
             else:
                 self._reasons[_reason(error)] += 1
-                if not isinstance(error, MessageSizeTooLargeError | RecordListTooLargeError):
+                if not isinstance(error, TooLarge):
                     self.trouble = error
             self._changed.notify_all()
 
@@ -107,6 +115,8 @@ class _Account:
 
 
 def _reason(error: Exception) -> str:
+    if isinstance(error, TooLarge):
+        return str(error)
     decided = isinstance(error, BrokerResponseError) and not isinstance(error, RetriableError)
     return in_words(error) if decided else UNKNOWN
 
@@ -132,6 +142,7 @@ class Publisher:
         self._settings, self._topic, self._patience_s = settings, topic, patience_s
         self._on_progress, self._told_at = on_progress, 0.0
         self._account = _Account(max_records, max_bytes)
+        self._limit = message_limit(settings, topic) or _USUAL_LIMIT
         self._producer: KafkaProducer | None = self._open()
 
     def _open(self) -> KafkaProducer:
@@ -139,8 +150,8 @@ class Publisher:
             self._settings,
             compression_type="zstd",
             linger_ms=_LINGER_MS,
-            batch_size=_BATCH_BYTES,
-            max_request_size=_LARGEST_RECORD,
+            batch_size=min(_BATCH_BYTES, self._limit),
+            max_request_size=2 * _LARGEST_RECORD,
             max_block_ms=int(self._settings.connect_timeout_s * 1000),
             delivery_timeout_ms=int(2 * self._patience_s * 1000) + _LINGER_MS,
             request_timeout_ms=int(min(30.0, self._patience_s) * 1000),
@@ -178,8 +189,9 @@ class Publisher:
         size = _OVERHEAD + len(key) + len(value) + sum(len(name) + len(content) for name, content in listed)
         leave = self._enter(size)
         try:
+            self._must_fit(value, size)
             future = self._producer.send(self._topic, key=key, value=value, headers=listed)
-        except KafkaError as error:
+        except (TooLarge, KafkaError) as error:
             leave(error)
         else:
             future.add_callback(lambda _: leave(None))
@@ -193,6 +205,13 @@ class Publisher:
                 return leave
             self._account.wait(_TELL_EVERY_S)
             self._tell()
+
+    def _must_fit(self, value: bytes, size: int) -> None:
+        """Judged before it is sent: after a broker's refusal kafka-python's producer fails whatever comes next."""
+        if size > _LARGEST_RECORD:
+            raise TooLarge(f"the record is larger than {_LARGEST_RECORD} bytes")
+        if size > self._limit and size - len(value) + len(_ZSTD.compress(value, asbytes=True)) > self._limit:
+            raise TooLarge(f"the record is larger, compressed, than the {self._limit} bytes that its topic takes")
 
     def _must_go_on(self) -> None:
         """Raise where records could not be delivered. kafka-python's producer does not recover from that: it goes."""

@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Self
 
 import numpy as np
@@ -65,6 +66,10 @@ class _Block:
 class _BlocksOfPartition(Fetcher.PartitionRecords):  # type: ignore[misc]  # kafka-python carries no types
     """kafka-python's reader of one fetched partition, yielding blocks instead of records."""
 
+    def __init__(self, limits: bounded.Limits, *fetched: Any, **config: Any) -> None:
+        self._limits = limits
+        super().__init__(*fetched, **config)
+
     def _unpack_records(self, tp: Any, records: Any, *deserializers: Any) -> Iterator[_Block]:
         rows = Rows()
         batch = None
@@ -75,6 +80,7 @@ class _BlocksOfPartition(Fetcher.PartitionRecords):  # type: ignore[misc]  # kaf
             self.leader_epoch = batch.leader_epoch
             if self._is_hidden(batch):
                 continue
+            batch.limits = self._limits
             cursor = BatchCursor(batch, self.fetch_offset)
             while not cursor.fill(rows):
                 yield self._block(rows, rows.offsets[-1] + 1)
@@ -125,8 +131,7 @@ class RangeReader:
         self._consumer = consumer(
             settings, fetch_max_bytes=fetch_bytes, max_partition_fetch_bytes=fetch_bytes, metadata_max_age_ms=30_000
         )
-        bounded.install(limits)
-        self._consumer._fetcher.PartitionRecords = _BlocksOfPartition
+        self._consumer._fetcher.PartitionRecords = partial(_BlocksOfPartition, limits)
 
     def __enter__(self) -> Self:
         return self

@@ -91,8 +91,7 @@ class Gatherer:
                 if message is not None:
                     sent.append(self._close(message))
                 message = self._open[header] = OpenMessage(header, reading.start, now)
-            room = message.room(reading, self._most_bytes)
-            if reading.samples <= room:
+            if reading.samples == 1 or reading.samples <= (room := message.room(reading, self._most_bytes)):
                 break
             begun, reading = split(reading, room)
             self._bytes += message.take(begun)

@@ -8,13 +8,15 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from connectors.problems import LineError
 from connectors.sensor_json_times import Moment, period_us
 from schemas.headers import SensorHeader, Source, sensor_header
-from schemas.metrics import Metric, catalogue
+from schemas.mappings import Mapping, mapping
+from schemas.metrics import catalogue
 from schemas.reasons import Reason, Rejected
 
 _TIME_BYTES = 16
 _CODE_BYTES = 16
 
 Form = Literal["instant", "interval", "series"]
+_PIPELINE_FORM: dict[Form, str] = {"instant": "irregular", "interval": "intervals", "series": "regular"}
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -22,8 +24,9 @@ class LineHeader:
     """What readings share that may go into one message; there is one object for each, so it is compared by identity.
 
     `base` is the message without its series, `key` the Kafka key, `period_us` the period of a series (0 for the other
-    forms), `width` how many numbers a sample has, `identified` whether readings bring record ids; `codes` is empty
-    where values are numbers, `sample_bytes` what a sample adds to a message, about.
+    forms), `width` how many numbers a sample has, `identified` whether readings bring record ids; `waveform` and
+    `interval` whether the metric is a signal, or about intervals; `local` whether times are a wall clock's; `codes` is
+    empty where values are numbers, `sample_bytes` what a sample adds to a message, about.
     """
 
     base: dict[str, Any]
@@ -34,8 +37,19 @@ class LineHeader:
     width: int
     identified: bool
     waveform: bool
+    local: bool
+    interval: bool
     codes: frozenset[str]
     sample_bytes: int
+
+    @property
+    def may_be_regular(self) -> bool:
+        """Whether single readings at equally spaced moments may be sent as a start and a period, and mean the same.
+
+        Of a metric about intervals they would then mean intervals. Of wall clock times only the first would be placed
+        by the wall clock, which can change in between; not within a block, which lies within one minute.
+        """
+        return not self.interval and (self.waveform or not self.local)
 
 
 class Shape:
@@ -82,7 +96,7 @@ class Headers:
 
     def _judge(self, key: tuple[Any, ...], fields: dict[str, Any], shape: Shape, start: Moment) -> LineHeader:
         header = self._contract_header(fields, start)
-        metric = _metric(header, shape.form)
+        mapped = _mapping(header, shape.form)
         width = max(1, len(header.channels))
         judged = LineHeader(
             base=header.model_dump(mode="json"),
@@ -92,9 +106,11 @@ class Headers:
             period_us=period_us(fields[shape.period], shape.period) if shape.period else 0,
             width=width,
             identified=shape.identified,
-            waveform=metric.family == "waveform",
-            codes=frozenset(metric.codes),
-            sample_bytes=_TIME_BYTES + (_CODE_BYTES if metric.codes else 8 * width),
+            waveform=mapped.family == "waveform",
+            local=header.clock == "local",
+            interval=mapped.interval,
+            codes=mapped.codes,
+            sample_bytes=_TIME_BYTES + (_CODE_BYTES if mapped.codes else 8 * width),
         )
         if len(self._known) >= self.KEPT:
             self._known.clear()
@@ -149,22 +165,11 @@ def _known_zone(name: str) -> None:
         raise LineError(Reason.ZONE, "zone", "the name of an IANA time zone, such as Europe/Madrid") from None
 
 
-def _metric(header: SensorHeader, form: Form) -> Metric:
-    """The catalogue's metric of a header; LineError where it is none, or takes no such unit, channels or times."""
+def _mapping(header: SensorHeader, form: Form) -> Mapping:
+    """The pipeline's own mapping of a header; LineError where it would reject the message."""
     metric = catalogue().get(header.metric)
-    if metric is None or metric.family not in ("observation", "waveform"):
-        raise LineError(Reason.METRIC, "metric", "the code of a sensor metric of the catalogue")
-    if metric.conversion(header.unit) is None:
-        raise LineError(Reason.UNIT, "unit", f"one of the metric's units: {', '.join(metric.units)}")
-    if metric.family == "waveform":
-        if form == "interval":
-            raise LineError(
-                Reason.INTERVAL,
-                "end",
-                "time, or start and a period: this metric is a signal",
-            )
-    elif len(header.channels) > 1:
-        raise LineError(Reason.RAGGED, "channels", "one value a reading for this metric")
-    elif form == "instant" and metric.kind in ("interval", "daily_total"):
-        raise LineError(Reason.INTERVAL, "time", "start and end: this metric is about an interval")
-    return metric
+    coded = metric is not None and metric.value == "code"
+    try:
+        return mapping(header.metric, header.unit, coded, max(1, len(header.channels)), _PIPELINE_FORM[form])
+    except Rejected as fault:
+        raise LineError(fault.reason, "end" if fault.path == "times" else fault.path, fault.expected) from None

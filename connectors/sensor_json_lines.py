@@ -24,7 +24,7 @@ _ALLOWED: dict[Form, frozenset[str]] = {
     "interval": _SHARED | {"start", "end", "value", "record_id"},
     "series": _SHARED | {"start", "period_ms", "period_us", "values", "record_ids"},
 }
-_FIELDS = frozenset().union(*_ALLOWED.values())
+FIELDS = frozenset().union(*_ALLOWED.values())
 _KEPT_SHAPES = 1024
 _LONGEST_RECORD_ID = 200
 _MOST_FLOAT = sys.float_info.max
@@ -99,8 +99,8 @@ class LineReader:
     def _judge(self, names: tuple[str, ...]) -> Shape:
         """Which of the three forms a line has by the names of its fields: each must be known, none may be missing."""
         given = set(names)
-        if not given <= _FIELDS:
-            raise LineError(Reason.FIELD, "", f"no fields but {', '.join(sorted(_FIELDS))}")
+        if not given <= FIELDS:
+            raise LineError(Reason.FIELD, "", f"no fields but {', '.join(sorted(FIELDS))}")
         form: Form = "series" if "values" in given else "interval" if given & {"start", "end"} else "instant"
         for name in _REQUIRED[form]:
             if name not in given:

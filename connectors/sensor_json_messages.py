@@ -53,12 +53,12 @@ class OpenMessage:
         header = self.header
         if header.waveform and not 0 < self._until - start <= _MINUTE_US:
             return False
-        return not header.period_us or start == self._starts[0] + self.samples * header.period_us
+        if header.form != "series":
+            return True
+        return not header.local and start == self._starts[0] + self.samples * header.period_us
 
     def room(self, reading: Reading, most_bytes: int) -> int:
-        """How many of the reading's samples fit in, at least one."""
-        if reading.samples == 1:
-            return 1
+        """How many of a series' samples fit in, at least one."""
         room = min(MOST_READINGS - self.samples, (most_bytes - self.bytes) * reading.samples // _size(reading))
         if self.header.waveform:
             room = min(room, -(-(self._until - reading.start) // self.header.period_us))
@@ -67,7 +67,7 @@ class OpenMessage:
     def take(self, reading: Reading) -> int:
         """Put the reading behind those that are here; how many bytes that adds."""
         header, start, end, values, record_ids, samples = reading
-        if not (header.period_us and self.samples):
+        if not header.period_us or not self.samples:
             self._starts.append(start)
         if header.form == "interval":
             self._ends.append(end)
@@ -77,7 +77,7 @@ class OpenMessage:
             self._numbers.extend(values)
         if record_ids is not None:
             self._record_ids += record_ids
-        added = _size(reading)
+        added = samples * header.sample_bytes if record_ids is None else _size(reading)
         self.samples += samples
         self.bytes += added
         return added
@@ -99,7 +99,9 @@ class OpenMessage:
         form, start = self.header.form, self._starts[0]
         if form == "interval":
             return _NAMESPACE + "Intervals", {"start": _packed(self._starts), "end": _packed(self._ends)}
-        period = self.header.period_us if form == "series" else _period(np.frombuffer(self._starts, dtype=np.int64))
+        period = self.header.period_us
+        if form == "instant" and self.header.may_be_regular:
+            period = _period(np.frombuffer(self._starts, dtype=np.int64))
         if period:
             return _NAMESPACE + "Regular", {"start": start, "period": period}
         return _NAMESPACE + "Irregular", {"at": _packed(self._starts)}

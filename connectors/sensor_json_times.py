@@ -68,7 +68,7 @@ def _offset_min(text: str, parsed: datetime, field: str) -> int | None:
 
 
 def period_us(value: Any, field: str) -> int:
-    """The period in `period_ms` or `period_us`, in whole microseconds; LineError where it is not above 0 or not whole."""
+    """The period in `period_ms` or `period_us`, in microseconds; LineError where it is not above 0, or not whole."""
     if type(value) not in (int, float) or not 0 < value < _LONGEST_PERIOD_US:
         raise LineError(Reason.INTERVAL, field, "a number above 0")
     exact = float(value) * 1000 if field == "period_ms" else float(value)

@@ -121,6 +121,17 @@ def list_topics(settings: KafkaSettings, names: Iterable[str] | None = None) -> 
     return [found[name] for name in sorted(found)]
 
 
+def message_limit(settings: KafkaSettings, topic: str) -> int | None:
+    """The largest batch that the topic takes, in bytes as sent; None where this user may not know it."""
+    with admin(settings) as client:
+        try:
+            told = client.describe_configs([ConfigResource(ConfigResourceType.TOPIC, topic)], config_filter="all")
+        except KafkaError:
+            return None
+    value = told.get("topic", {}).get(topic, {}).get("max.message.bytes", {}).get("value")
+    return None if value is None else int(value)
+
+
 def _described(client: KafkaAdminClient, names: list[str]) -> dict[str, TopicSpec]:
     """What is there of `names`, with all its settings (defaults too: they may be what is wanted)."""
     if not names:

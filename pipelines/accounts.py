@@ -28,7 +28,9 @@ def rejection_note(stage: str, pointers: list[Pointer], **content: Any) -> str:
     """A note with pointers to what the stage rejected, counted by reason."""
     reasons, records = count_reasons(pointers)
     readings = sum(pointer.readings for pointer in pointers)
-    return note(stage, pointers=[list(p) for p in pointers], reasons=reasons, records=records, readings=readings, **content)
+    return note(
+        stage, pointers=[list(p) for p in pointers], reasons=reasons, records=records, readings=readings, **content
+    )
 
 
 def claims_note(claims: Claims) -> str:
@@ -107,7 +109,12 @@ class Accounts:
         """LawBroken, with the sums, unless everything that came in has exactly one outcome where it should have one."""
         held = sum(self.held.values())
         _equal("records read", self.read, "decoded + rejected", self.records + self.records_rejected)
-        _equal("readings decoded", self.decoded, "rejected + held + claimed", self.rejected + held + self.claimed + self.skipped)
+        _equal(
+            "readings decoded",
+            self.decoded,
+            "rejected + held + claimed",
+            self.rejected + held + self.claimed + self.skipped,
+        )
         for study in sorted({*self.considered, *self.withheld, *self.outcomes}):
             withheld = sum(self.withheld.get(study, Counter()).values())
             settled = withheld + sum(self.outcomes.get(study, Counter()).values())
@@ -138,7 +145,6 @@ class Accounts:
             "studies": studies,
         }
 
-
     def to_json(self) -> str:
         """The sums as the manifest carries them; pointers and holds are the vault's."""
         return json.dumps({name: value for name, value in vars(self).items() if name not in ("pointers", "holds")})
@@ -156,7 +162,9 @@ class Accounts:
 
 def _equal(left: str, a: int, right: str, b: int) -> None:
     if a != b:
-        raise LawBroken(f"{left} = {a}, but {right} = {b}: the run is not committed; run again, and report it if it stays")
+        raise LawBroken(
+            f"{left} = {a}, but {right} = {b}: the run is not committed; run again, and report it if it stays"
+        )
 
 
 def total(notes: Iterable[str]) -> Accounts:

@@ -1,16 +1,12 @@
-"""The element that travels through the pipeline: a block of columns, and the coder that carries it between workers."""
+"""The element that travels through the pipeline: a block of columns."""
 
-import json
-import struct
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-import apache_beam as beam
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-from apache_beam.coders import Coder
 
 Array = npt.NDArray[Any]
 Int64s = npt.NDArray[np.int64]
@@ -34,39 +30,6 @@ class Block:
     @property
     def readings(self) -> pa.RecordBatch:
         return self.parts["readings"]
-
-
-class BlockCoder(Coder):  # type: ignore[misc]
-    """A block as a JSON header and one Arrow IPC stream a part: the same bytes for the same block."""
-
-    def encode(self, value: Block) -> bytes:
-        names = sorted(value.parts)
-        head = json.dumps({"meta": value.meta, "parts": names}, sort_keys=True).encode()
-        bodies = [_ipc(value.parts[name]) for name in names]
-        return b"".join([struct.pack("<I", len(head)), head, *(struct.pack("<Q", len(b)) + b for b in bodies)])
-
-    def decode(self, encoded: bytes) -> Block:
-        (size,) = struct.unpack_from("<I", encoded)
-        head = json.loads(encoded[4 : 4 + size])
-        at, parts = 4 + size, {}
-        for name in head["parts"]:
-            (length,) = struct.unpack_from("<Q", encoded, at)
-            parts[name] = pa.ipc.open_stream(pa.py_buffer(encoded[at + 8 : at + 8 + length])).read_next_batch()
-            at += 8 + length
-        return Block(head["meta"], parts)
-
-    def is_deterministic(self) -> bool:
-        return True
-
-
-def _ipc(batch: pa.RecordBatch) -> bytes:
-    sink = pa.BufferOutputStream()
-    with pa.ipc.new_stream(sink, batch.schema) as writer:
-        writer.write_batch(batch)
-    return bytes(sink.getvalue().to_pybytes())
-
-
-beam.coders.registry.register_coder(Block, BlockCoder)
 
 
 def batch(columns: dict[str, Any], schema: pa.Schema | None = None) -> pa.RecordBatch:
@@ -96,6 +59,21 @@ def with_columns(part: pa.RecordBatch, columns: Iterable[tuple[str, Any]]) -> pa
     named = {name: part.column(name) for name in part.schema.names}
     named.update({name: arrow(values) for name, values in columns})
     return pa.RecordBatch.from_arrays(list(named.values()), names=list(named))
+
+
+def taken(values: Any, places: Int64s) -> Any:
+    """The items of a NumPy or Arrow column at these places, in memory of their own.
+
+    Lists are long here (a block of samples each), so they are copied as slices; Arrow would copy number by number.
+    """
+    if isinstance(values, np.ndarray):
+        return values.take(places)
+    if not pa.types.is_list(values.type) or not pa.types.is_primitive(values.type.value_type) or values.null_count:
+        return values.take(pa.array(places))
+    offsets, flat = np.asarray(values.offsets), np.asarray(values.values)
+    slices = [flat[offsets[place] : offsets[place + 1]] for place in places.tolist()]
+    bounds = np.concatenate([[0], np.cumsum([len(part) for part in slices])]).astype(np.int32)
+    return pa.ListArray.from_arrays(pa.array(bounds), pa.array(np.concatenate(slices) if slices else flat[:0]))
 
 
 def group_bounds(message: Array, count: int) -> Int64s:

@@ -108,7 +108,12 @@ def _by_member(block: Block, partner: str, snapshot: Snapshot) -> _Units:
     single = count == 1
     at = np.where(single, first, 0)
     if len(links.member):
-        covered = single & (links.from_us[at] <= whole.start) & (whole.end <= links.to_us[at]) & (whole.start < links.to_us[at])
+        covered = (
+            single
+            & (links.from_us[at] <= whole.start)
+            & (whole.end <= links.to_us[at])
+            & (whole.start < links.to_us[at])
+        )
         whole.member = np.where(covered, links.member[at], UNLINKED)
     else:
         covered = single

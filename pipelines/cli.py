@@ -4,11 +4,11 @@ Exit codes: 0 done; 1 refused or failed, with a message; 2 wrong usage; 3 fenced
 (retention, another cluster, a lost ledger or vault).
 """
 
+import logging
 import os
 import sys
 from typing import NoReturn
 
-import click
 import typer
 
 from pipelines.commands import bench, connect, consent, contract, demo, kafka, lake, ledger, registries, run, topics
@@ -39,24 +39,21 @@ app.command("bench", epilog=bench.EXAMPLE)(bench.bench)
 def execute(arguments: list[str] | None = None) -> int:
     """Run one command; its exit code. What went wrong is said on standard error, in words."""
     try:
-        result = app(args=arguments, standalone_mode=False)
-        return result if isinstance(result, int) else 0
-    except click.exceptions.Abort:
-        print("stopped", file=sys.stderr)
-        return 1
-    except click.ClickException as error:
-        error.show()
-        return error.exit_code
+        app(args=arguments)
+    except SystemExit as end:  # typer has said what is wrong with the usage
+        return end.code if isinstance(end.code, int) else 1
     except Exception as error:
         code = failure_of(error)
         if code is None:
             raise
         print(f"wellspring: {error}", file=sys.stderr)
         return code
+    return 0
 
 
 def main() -> NoReturn:
     """The console command. It leaves by os._exit, since a native library may abort while the interpreter ends."""
+    logging.basicConfig(level=logging.ERROR, format="%(levelname)s %(name)s: %(message)s")
     code = execute()
     sys.stdout.flush()
     sys.stderr.flush()

@@ -50,7 +50,9 @@ class _Messages:
     readings: list[int] = field(default_factory=list)
 
 
-def decode_block(raw: pa.RecordBatch, topic: str, partition: int, received: np.ndarray[Any, Any]) -> tuple[Block | None, list[Pointer]]:
+def decode_block(
+    raw: pa.RecordBatch, topic: str, partition: int, received: np.ndarray[Any, Any]
+) -> tuple[Block | None, list[Pointer]]:
     """The messages among the records of one partition, and a pointer for each record that is none.
 
     `raw` has the columns offset, value, too_large, corrupt; `received` int64 [n], microseconds, the time each record came in.

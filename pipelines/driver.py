@@ -8,22 +8,21 @@ import json
 import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
-from pathlib import Path
 from typing import Any
 
 from connectors.ranges import RangeReader, cluster_id, topic_ids
 from pipelines import redrive
 from pipelines.accounts import Accounts, LawBroken
 from pipelines.compaction import DEFAULT, choose, compact
-from pipelines.consent.register import Register
 from pipelines.consent.follow import follow
+from pipelines.consent.register import Register
 from pipelines.consent.snapshot import Snapshots
 from pipelines.entries import Entry, Kind, TableChange
 from pipelines.files import DataFile, rows_in_footer
 from pipelines.heartbeat import Heartbeat, live_heartbeat
 from pipelines.holds import Changes, Holds
 from pipelines.keys import KeyRing
-from pipelines.ledger import LakeError, Ledger, LedgerLost
+from pipelines.ledger import Fenced, LakeError, Ledger, LedgerLost, OnStep
 from pipelines.plan import Plan, PlannedRange, capped, partition_key
 from pipelines.progress import (
     DataGone,
@@ -37,9 +36,10 @@ from pipelines.progress import (
 )
 from pipelines.run import Result, run
 from pipelines.settings import Settings
+from pipelines.stages import close_readers
 from pipelines.store import FolderStore
 from pipelines.sweep import clear_removed, sweep
-from pipelines.tables import OnStep, Tables, quiet
+from pipelines.tables import Tables, quiet
 from pipelines.tell import Teller
 from pipelines.write import write_sorted
 from schemas.families import FAMILIES
@@ -99,7 +99,7 @@ class Driver:
         self.tables.verify()
         self.look()
         self.teller = self._stack.enter_context(Teller(self.settings.kafka, self.partners))
-        self._check(self.ledger.head())
+        self._check()
         self.ledger.takeover(self.clock(), {"reason": "take-over" if take_over else "start"})
         self._stack.enter_context(Heartbeat(self.store, self.ledger.epoch, self.clock))
         self.on_step("takeover")
@@ -128,11 +128,15 @@ class Driver:
         """Bring the register to the end of the consent topics."""
         self._follow(Progress.of(self.ledger.head()))
 
-    def _check(self, head: Entry | None) -> None:
+    def _check(self) -> None:
         """Whether Kafka and the vault are those that the ledger goes on from."""
+        through = self.holds.totals().through  # before the head: a driver that lives may go on meanwhile
+        head = self.ledger.head()
         progress, topics = Progress.of(head), self._topics()
-        if self.holds.totals().through > (head.n if head else 0):
-            raise LedgerLost("the vault has seen later entries than the ledger has: the lake is an older copy; restore the newest one")
+        if through > (head.n if head else 0):
+            raise LedgerLost(
+                "the vault has seen later entries than the ledger has: the lake is an older copy; restore the newest one"
+            )
         known = [*topics, self.settings.consent_topic, self.settings.link_topic]
         self._identity = (cluster_id(self.settings.kafka), topic_ids(self.settings.kafka, known))
         check_cluster(progress, *self._identity)
@@ -143,10 +147,11 @@ class Driver:
             self.keys.key(study)
 
     def _sweep_runs(self) -> None:
-        """Delete what runs left that came to nothing: all of it is settled or was never appended."""
+        """Delete what runs of older epochs left: by now it is settled, or was never appended."""
         for store, prefix in ((self.store, "_control/manifests/"), (self.vault, "runs/")):
             for key in list(store.list(prefix)):
-                store.delete(key)
+                if int(key.removeprefix(prefix).split("-")[1]) < self.ledger.epoch:
+                    store.delete(key)
 
     def _topics(self) -> list[str]:
         return [partner.topic("sensor-reading") for partner in self.partners.values()]
@@ -156,6 +161,7 @@ class Driver:
         if self.ledger.epoch:
             self.tables.save()
         self._stack.close()
+        close_readers()
         self.holds.close()
         self.register.close()
 
@@ -179,7 +185,8 @@ class Driver:
             check_offsets(progress, begin, ends)
         consent_ends = self._follow(progress)
         position = {
-            partition_key(*at): max(progress.offsets.get(partition_key(*at), first), first) for at, first in begin.items()
+            partition_key(*at): max(progress.offsets.get(partition_key(*at), first), first)
+            for at, first in begin.items()
         }
         wanted = {partition_key(*at): end for at, end in ends.items()}
         ranges = [_range(*cut) for cut in capped(position, wanted, self.settings.limits.plan_records)]
@@ -197,7 +204,9 @@ class Driver:
         self._snapshot = self.snapshots.refresh()
         return ends
 
-    def _progress(self, before: Progress, offsets: Mapping[str, int], consent_ends: Mapping[tuple[str, int], int]) -> Progress:
+    def _progress(
+        self, before: Progress, offsets: Mapping[str, int], consent_ends: Mapping[tuple[str, int], int]
+    ) -> Progress:
         cluster, topics = self._identity
         return Progress(
             cluster=cluster,
@@ -268,7 +277,12 @@ class Driver:
         return entry
 
     def _write_private(self, plan: Plan, result: Result, changes: Changes) -> None:
-        content = {"pointers": result.pointers, "holds": changes.opened, "released": changes.released, "expired": changes.expired}
+        content = {
+            "pointers": result.pointers,
+            "holds": changes.opened,
+            "released": changes.released,
+            "expired": changes.expired,
+        }
         self.vault.put(plan.vault_key, json.dumps(content).encode())
 
     def _hold_sums(self, plan: Plan, changes: Changes, accounts: Accounts) -> dict[str, Any]:
@@ -278,19 +292,27 @@ class Driver:
         released, expired = self.holds.readings_of(changes.released), self.holds.readings_of(changes.expired)
         still = sum(self.holds.open_readings().values()) + opened - released - expired
         if before.opened + opened != before.released + released + before.expired + expired + still:
-            raise LawBroken("the readings held, released, expired and still open do not add up: the run is not committed")
+            raise LawBroken(
+                "the readings held, released, expired and still open do not add up: the run is not committed"
+            )
         return {"file": plan.vault_key, "opened": opened, "released": released, "expired": expired, "open": still}
 
     def _settle(self) -> None:
-        """For entries that are applied: tell partners what was rejected, then let the vault take in the holds."""
+        """For entries that are applied: tell partners what was rejected, then let the vault take in the holds.
+
+        Fenced where another driver has taken over: its entries are its own to settle.
+        """
         head = self.ledger.head()
-        assert head is not None
+        if head is None or head.epoch != self.ledger.epoch:
+            raise Fenced("another driver has taken over: this one stops and settles nothing of the other's")
         for entry in self.ledger.entries(self.holds.totals().through + 1):
             changes = Changes([], [], [])
             if entry.holds is not None:
                 key = str(entry.holds["file"])
                 found = self.vault.get(key)
                 if found is None:
+                    if self.holds.totals().through >= entry.n:
+                        continue  # a driver that took over, or was overtaken, has settled it meanwhile
                     raise DataGone(
                         f"the vault lacks what entry {entry.n} held and rejected: it is an older copy; restore the newest one"
                     )

@@ -100,26 +100,25 @@ class Seen:
 def duplicates(key64: Int64s, start_us: Int64s, seen: Seen, files: list[KeyedFile], cache: FileKeys) -> Flags:
     """[n] which rows are there already: earlier in these rows, earlier in the plan, or in one of the files.
 
-    Only files whose span of starts contains a row's start can hold it, so what is newer than everything costs nothing.
+    The keys of the others are noted in `seen`. Only files whose span of starts contains a row's start can hold it, so
+    what is newer than everything costs nothing.
     """
-    repeated = np.zeros(len(key64), dtype=bool)
     in_order = np.sort(key64)
-    if (in_order[1:] == in_order[:-1]).any():
-        _, first = np.unique(key64, return_index=True)
-        repeated[:] = True
-        repeated[first] = False
+    repeated = _later_copies(key64) if (in_order[1:] == in_order[:-1]).any() else np.zeros(len(key64), dtype=bool)
     for earlier in seen.keys:
         repeated |= _contains(earlier, key64)
     for file in files:
         rows = np.flatnonzero((start_us >= file.start_min_us) & (start_us <= file.start_max_us) & ~repeated)
         if len(rows):
             repeated[rows] = _contains(cache.keys(file.path), key64[rows])
+    seen.keys.append(np.sort(key64[~repeated]) if repeated.any() else in_order)
     return repeated
 
 
-def remember(key64: Int64s, seen: Seen) -> None:
-    """Note keys that are about to be written in this plan."""
-    seen.keys.append(np.sort(key64))
+def _later_copies(key64: Int64s) -> Flags:
+    repeated = np.ones(len(key64), dtype=bool)
+    repeated[np.unique(key64, return_index=True)[1]] = False
+    return repeated
 
 
 def _contains(ascending: Int64s, wanted: Int64s) -> Flags:
@@ -132,7 +131,9 @@ def _contains(ascending: Int64s, wanted: Int64s) -> Flags:
     return found
 
 
-def revisions(record64: Int64s, has_record: Flags, seen: Seen, files: list[KeyedFile], cache: FileKeys) -> npt.NDArray[np.int16]:
+def revisions(
+    record64: Int64s, has_record: Flags, seen: Seen, files: list[KeyedFile], cache: FileKeys
+) -> npt.NDArray[np.int16]:
     """[n] how many times each row's record had come before with another content: 0 for the first and for rows without one."""
     revision = np.zeros(len(record64), dtype=np.int16)
     rows = np.flatnonzero(has_record)

@@ -9,38 +9,54 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from pipelines.blocks import Block, batch, column, texts, with_columns
+from pipelines.blocks import Block, batch, column, taken, texts
 from pipelines.claims import Claims, Grant
 from pipelines.consent.snapshot import Snapshot
 from pipelines.identity import keyed
 from pipelines.keys import KeyRing, StudyKey, bucket, topic_hash
 
-_CROSSING = ("received", "metric", "unit", "unit_sent", "modality", "device_model", "firmware", "app", "app_version", "channels")
+_CROSSING = (
+    "received",
+    "metric",
+    "unit",
+    "unit_sent",
+    "modality",
+    "device_model",
+    "firmware",
+    "app",
+    "app_version",
+    "channels",
+)
 
 
 def study_block(block: Block, partner: str, claims: Claims, grant: Grant, snapshot: Snapshot, keys: KeyRing) -> Block:
     """The part of a block that its consent lets into one study, under that study's pseudonyms."""
     key = keys.key(grant.study)
-    unit_of = claims.unit_of
-    everything = bool(grant.allowed.all())
-    allowed = slice(None) if everything else grant.allowed[unit_of]
-    readings = block.readings if everything else block.readings.filter(pa.array(allowed))
-    units = unit_of[allowed]
+    rows = None if grant.allowed.all() else np.flatnonzero(grant.allowed[claims.unit_of])
+    units = claims.unit_of if rows is None else claims.unit_of[rows]
     group, message, member = _groups(claims, grant)
     messages = _messages(block, partner, message, [snapshot.member_id(ref) for ref in member.tolist()], key)
-    row = group[units].astype(np.int32)
-    secret = column(messages, "secret")[row]
-    columns: list[tuple[str, Any]] = [
-        ("message", row),
-        ("consent_seq", grant.consent_seq[units]),
-        ("key64", keyed(column(readings, "sent"), secret)),
-    ]
-    if "record" in readings.schema.names:
-        record = column(readings, "record")
-        columns.append(("record64", pa.array(keyed(record, secret), mask=record == 0)))
-    readings = _without(with_columns(readings, columns), "sent", "record")
+    of_message = group[units]
+    secret = column(messages, "secret")[of_message]
+    readings = {
+        name: _crossing(block.readings, name, rows) for name in block.readings.schema.names if name != "message"
+    }
+    readings["key64"] = keyed(np.asarray(readings.pop("sent")), secret)
+    if "record" in readings:
+        record = np.asarray(readings.pop("record"))
+        readings["record64"] = pa.array(keyed(record, secret), mask=record == 0)
+    readings |= {"message": of_message.astype(np.int32), "consent_seq": grant.consent_seq[units]}
     meta = {"study": grant.study, "partner": partner, "family": block.meta["family"]}
-    return Block(meta, {"messages": _without(messages, "secret"), "readings": readings})
+    return Block(meta, {"messages": _without(messages, "secret"), "readings": batch(readings)})
+
+
+def _crossing(part: pa.RecordBatch, name: str, rows: Any) -> Any:
+    """A column of the rows that cross, in memory of its own."""
+    values = part.column(name)
+    if rows is None:
+        return values
+    plain = pa.types.is_primitive(values.type) and not values.null_count
+    return taken(values.to_numpy() if plain else values, rows)
 
 
 def _groups(claims: Claims, grant: Grant) -> tuple[Any, Any, Any]:

@@ -12,13 +12,15 @@ from typing import Any
 
 import apache_beam as beam
 from apache_beam.transforms.window import GlobalWindow
+from apache_beam.typehints.decorators import no_annotations
 from apache_beam.utils.windowed_value import WindowedValue
 
-from pipelines import stages
+from pipelines import coder, stages
 from pipelines.blocks import Block
 from pipelines.plan import Plan
 
 NOTES = "notes"
+assert coder.BlockCoder().is_deterministic()  # and it is registered
 
 
 def build(pipeline: beam.Pipeline, plan: Plan) -> None:
@@ -42,9 +44,10 @@ class _Stage(beam.PTransform):  # type: ignore[misc]
 
     stage: Any
 
+    @no_annotations  # type: ignore[untyped-decorator]  # a PTransform of several outputs has no type in Beam's words
     def expand(self, items: beam.PCollection) -> tuple[beam.PCollection, beam.PCollection]:
         outputs = items | beam.ParDo(_Run(self.stage)).with_outputs(NOTES, main="blocks")
-        outputs["blocks"].element_type = Block
+        outputs["blocks"].element_type = Block  # so that its registered coder is used
         outputs[NOTES].element_type = str
         return outputs["blocks"], outputs[NOTES]
 
@@ -74,6 +77,7 @@ class _Manifest(beam.PTransform):  # type: ignore[misc]
 
     plan: Plan
 
+    @no_annotations  # type: ignore[untyped-decorator]
     def expand(self, notes: Iterable[beam.PCollection]) -> beam.PCollection:
         keyed = beam.Map(lambda text: ("manifest", text)).with_output_types(tuple[str, str])
         write = beam.Map(_write_manifest, self.plan).with_output_types(str)

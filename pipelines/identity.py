@@ -34,10 +34,11 @@ def hash64(*parts: Any) -> int:
     return int.from_bytes(hashlib.blake2b(repr(parts).encode(), digest_size=8).digest(), "little")
 
 
-def block_hash64(numbers: npt.NDArray[Any], *parts: Any) -> int:
-    """64 bits of BLAKE2b over the numbers' bytes and the parts' texts; both zeros are the same."""
-    hashed = hashlib.blake2b(repr((len(numbers), *parts)).encode(), digest_size=8)
-    hashed.update((numbers + 0).data)
+def block_hash64(channels: list[str], values: npt.NDArray[np.float64], times: npt.NDArray[Any]) -> int:
+    """64 bits of BLAKE2b over a block: its channels' names, its values (both zeros are the same) and its samples' times."""
+    hashed = hashlib.blake2b(repr((channels, len(values), len(times))).encode(), digest_size=8)
+    hashed.update((values + 0.0).data)
+    hashed.update(times.data)
     return int.from_bytes(hashed.digest(), "little")
 
 

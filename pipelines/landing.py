@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from pipelines.accounts import note
 from pipelines.blocks import Block, arrow, column
-from pipelines.duplicates import FileKeys, KeyedFile, Seen, duplicates, remember, revisions
+from pipelines.duplicates import FileKeys, KeyedFile, Seen, duplicates, revisions
 from pipelines.files import DataFile, describe, new_key, table_key
 from pipelines.rows import Rows, join, ordered, table
 from pipelines.store import Store
@@ -65,7 +65,7 @@ class Landing:
             yield self._write(place)
 
     def _write(self, place: Place) -> str:
-        study, family, month = place
+        study, family, _ = place
         rows = join(self._gathered.pop(place).blocks)
         repeated = self._duplicates(rows, place)
         count = int(repeated.sum())
@@ -83,10 +83,8 @@ class Landing:
         return note("write", study=study, duplicate=count, files=[file.model_dump(mode="json") for file in files])
 
     def _duplicates(self, rows: Rows, place: Place) -> Any:
-        key64, seen = rows.readings["key64"], self._seen[place[0]]
-        repeated = duplicates(key64, rows.readings["start"], seen, self._live(place), self._cache)
-        remember(key64[~repeated], seen)
-        return repeated
+        key64, start = rows.readings["key64"], rows.readings["start"]
+        return duplicates(key64, start, self._seen[place[0]], self._live(place), self._cache)
 
     def _revisions(self, rows: Rows, place: Place) -> Any:
         if "record64" not in rows.readings:

@@ -32,7 +32,10 @@ def normalise(block: Block, partner: Partner) -> tuple[list[Block], list[Pointer
     judged, rejected = _judge_headers(block, partner)
     blocks = []
     for family, build in (("observation", _observations), ("waveform", _waveforms)):
-        rows = np.array([row for row, found in enumerate(judged) if found is not None and found.mapping.family == family], dtype=np.int64)
+        rows = np.array(
+            [row for row, found in enumerate(judged) if found is not None and found.mapping.family == family],
+            dtype=np.int64,
+        )
         if len(rows):
             built, faults = build(block, partner, judged, rows)
             rejected += faults
@@ -54,7 +57,9 @@ def _judge_headers(block: Block, partner: Partner) -> tuple[list[_Judged | None]
     judged: list[_Judged | None] = []
     rejected = []
     columns = [texts(messages, name) for name in _JUDGED]
-    for row, (metric, unit, coded, width, period, instant, local, offset_min, zone, offset, readings) in enumerate(zip(*columns, strict=True)):
+    for row, (metric, unit, coded, width, period, instant, local, offset_min, zone, offset, readings) in enumerate(
+        zip(*columns, strict=True)
+    ):
         form = "intervals" if not instant else "regular" if period else "irregular"
         own = slice(bounds[row], bounds[row + 1])
         clock = Clock(local, offset_min, zone, partner.assumed_zone)
@@ -62,18 +67,34 @@ def _judge_headers(block: Block, partner: Partner) -> tuple[list[_Judged | None]
             judged.append(_Judged(mapping(metric, unit, coded, width, form), place(form, start[own], end[own], clock)))
         except Rejected as fault:
             judged.append(None)
-            rejected.append(Pointer(block.meta["topic"], block.meta["partition"], offset, 0, readings, fault.reason, fault.path))
+            rejected.append(
+                Pointer(block.meta["topic"], block.meta["partition"], offset, 0, readings, fault.reason, fault.path)
+            )
     return judged, rejected
 
 
-_JUDGED = ("metric", "unit_sent", "coded", "width", "period", "instant", "local", "offset_min", "zone", "offset", "readings")
+_JUDGED = (
+    "metric",
+    "unit_sent",
+    "coded",
+    "width",
+    "period",
+    "instant",
+    "local",
+    "offset_min",
+    "zone",
+    "offset",
+    "readings",
+)
 
 
 def _bounds(counts: npt.NDArray[Any]) -> Int64s:
     return np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
 
 
-def _observations(block: Block, partner: Partner, judged: list[_Judged | None], rows: Int64s) -> tuple[Block | None, list[Pointer]]:
+def _observations(
+    block: Block, partner: Partner, judged: list[_Judged | None], rows: Int64s
+) -> tuple[Block | None, list[Pointer]]:
     found = [judged[row] for row in rows]
     counts = column(block.messages, "samples")[rows]
     message = np.repeat(np.arange(len(rows), dtype=np.int32), counts)
@@ -85,12 +106,12 @@ def _observations(block: Block, partner: Partner, judged: list[_Judged | None], 
         bits ^= np.array([hash64(text) if text is not None else 0 for text in code], dtype=np.uint64)
     if record is not None:
         bits ^= record
-    readings = {
+    readings: dict[str, Any] = {
         "message": message,
         "index": np.arange(len(message), dtype=np.int32) - np.repeat(_bounds(counts)[:-1], counts).astype(np.int32),
         "start": start,
         "end": end,
-        "value": _converted(value, found, message),
+        "value": _converted(value, found, counts),
         "offset_min": offset_min,
         "quality": quality,
         "sent": sent64(column(messages, "hash")[message], start, end, bits),
@@ -98,24 +119,26 @@ def _observations(block: Block, partner: Partner, judged: list[_Judged | None], 
     if record is not None:
         readings["record"] = record
     faults = _faults(readings, messages, partner)
-    coded = False if code is None else np.array([text is not None for text in code])
-    faults.append((~np.isfinite(readings["value"]) & np.logical_not(coded), Reason.NOT_FINITE, "values"))
+    infinite = ~np.isfinite(readings["value"])
     if code is not None:
+        infinite &= np.array([text is None for text in code])
         faults.append((_unknown_codes(code, found, message), Reason.CODE, "values"))
+    faults.append((infinite, Reason.NOT_FINITE, "values"))
     part = batch(readings)
     if code is not None:
         part = batch({**readings, "code": pa.array(code, pa.string())})
     return _keep(block, "observation", messages, part, faults)
 
 
-def _converted(value: npt.NDArray[Any], found: list[_Judged | None], message: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """Values in canonical units, bit for bit where the unit is; infinite where the unit makes one too large to hold."""
+def _converted(value: npt.NDArray[Any], found: list[_Judged | None], counts: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Values, `counts` of each message, in canonical units: bit for bit the same where the unit is as sent."""
     factor, offset = (np.array([getattr(f.mapping, name) for f in found if f]) for name in ("factor", "offset"))
     identical = (factor == 1.0) & (offset == 0.0)
     if identical.all():
         return value
     with np.errstate(over="ignore"):
-        return np.where(identical[message], value, value * factor[message] + offset[message])
+        canonical = value * np.repeat(factor, counts) + np.repeat(offset, counts)
+    return np.where(np.repeat(identical, counts), value, canonical)
 
 
 def _times(
@@ -126,9 +149,9 @@ def _times(
     start, end = (picked(column(block.parts["samples"], name)) for name in ("start", "end"))
     period = np.where([f.mapping.interval for f in found if f], column(block.messages, "period")[rows], 0)
     placed = [f.placed for f in found if f]
-    shift, end_shift = (_spread([getattr(p, name) for p in placed], counts, np.int64) for name in ("shift_us", "end_shift_us"))
-    if shift.any() or end_shift.any():
-        start, end = start + shift, end + end_shift
+    if column_of_bools(block.messages, "local")[rows].any():
+        start = start + _spread([p.shift_us for p in placed], counts, np.int64)
+        end = end + _spread([p.end_shift_us for p in placed], counts, np.int64)
     if period.any():
         end = end + period[message]
     offset_min = _spread([p.offset_min for p in placed], counts, np.int16)
@@ -139,7 +162,9 @@ def _spread(values: list[Any], counts: npt.NDArray[Any], dtype: Any) -> npt.NDAr
     """One number a message, or one a reading where a message has several, as one number a reading."""
     if not any(isinstance(value, np.ndarray) for value in values):
         return np.repeat(np.array(values, dtype=dtype), counts)
-    return np.concatenate([np.broadcast_to(np.asarray(v, dtype=dtype), (n,)) for v, n in zip(values, counts, strict=True)])
+    return np.concatenate(
+        [np.broadcast_to(np.asarray(v, dtype=dtype), (n,)) for v, n in zip(values, counts, strict=True)]
+    )
 
 
 def _picker(counts: npt.NDArray[Any], rows: Int64s) -> Any:
@@ -152,7 +177,9 @@ def _picker(counts: npt.NDArray[Any], rows: Int64s) -> Any:
     return lambda values: values[mask]
 
 
-def _contents(block: Block, partner: Partner, rows: Int64s, counts: npt.NDArray[Any]) -> tuple[Any, list[Any] | None, Any]:
+def _contents(
+    block: Block, partner: Partner, rows: Int64s, counts: npt.NDArray[Any]
+) -> tuple[Any, list[Any] | None, Any]:
     """Value (NaN for codes), code and record hash (0 for none) of each reading; None where no message has any."""
     messages = block.messages
     coded, identified = column_of_bools(messages, "coded"), column_of_bools(messages, "identified")
@@ -188,7 +215,7 @@ def _record_hashes(block: Block, partner: Partner, rows: Int64s, counts: npt.NDA
     first = _bounds(counts)
     for place_, row in enumerate(rows):
         if identified[row]:
-            own = [hash64(partner.name, sources[row], i) or 1 for i in ids[at[row] : at[row + 1]]]
+            own = [(hash64(partner.name, sources[row], i) or 1) if i else 0 for i in ids[at[row] : at[row + 1]]]
             hashes[first[place_] : first[place_ + 1]] = own
     return hashes
 
@@ -198,7 +225,9 @@ def _header_columns(block: Block, partner: Partner, found: list[_Judged | None],
     named = {name: chosen.column(name) for name in _CARRIED}
     hashes = [
         hash64(partner.name, source, metric, unit)
-        for source, metric, unit in zip(texts(chosen, "source_name"), texts(chosen, "metric"), texts(chosen, "unit_sent"), strict=True)
+        for source, metric, unit in zip(
+            texts(chosen, "source_name"), texts(chosen, "metric"), texts(chosen, "unit_sent"), strict=True
+        )
     ]
     named["hash"] = pa.array(np.array(hashes, dtype=np.uint64))
     named["metric_index"] = pa.array([f.mapping.metric for f in found if f], pa.int32())
@@ -227,7 +256,11 @@ def _faults(readings: dict[str, Any], messages: pa.RecordBatch, partner: Partner
 
 
 def _keep(
-    block: Block, family: str, messages: pa.RecordBatch, readings: pa.RecordBatch, faults: list[tuple[Flags, Reason, str]]
+    block: Block,
+    family: str,
+    messages: pa.RecordBatch,
+    readings: pa.RecordBatch,
+    faults: list[tuple[Flags, Reason, str]],
 ) -> tuple[Block | None, list[Pointer]]:
     """The block without the faulty readings, and a pointer for each message and reason among them."""
     bad = np.zeros(readings.num_rows, dtype=bool)
@@ -243,7 +276,9 @@ def _keep(
     return (kept if readings.num_rows else None), rejected
 
 
-def _point(block: Block, messages: pa.RecordBatch, readings: pa.RecordBatch, mask: Flags, reason: Reason, path: str) -> Iterator[Pointer]:
+def _point(
+    block: Block, messages: pa.RecordBatch, readings: pa.RecordBatch, mask: Flags, reason: Reason, path: str
+) -> Iterator[Pointer]:
     message, index = column(readings, "message")[mask], column(readings, "index")[mask]
     rows, first, count = np.unique(message, return_index=True, return_counts=True)
     for row, at, many in zip(rows.tolist(), first.tolist(), count.tolist(), strict=True):
@@ -251,7 +286,9 @@ def _point(block: Block, messages: pa.RecordBatch, readings: pa.RecordBatch, mas
         yield Pointer(block.meta["topic"], block.meta["partition"], offset, int(index[at]), many, reason, path)
 
 
-def _waveforms(block: Block, partner: Partner, judged: list[_Judged | None], rows: Int64s) -> tuple[Block | None, list[Pointer]]:
+def _waveforms(
+    block: Block, partner: Partner, judged: list[_Judged | None], rows: Int64s
+) -> tuple[Block | None, list[Pointer]]:
     found = [judged[row] for row in rows]
     messages = _header_columns(block, partner, found, rows)
     samples, width = column(block.messages, "samples")[rows], column(block.messages, "width")[rows]
@@ -260,8 +297,13 @@ def _waveforms(block: Block, partner: Partner, judged: list[_Judged | None], row
     values = _picker(numbers, rows)(column(block.parts["values"], "value"))
     bounds = _bounds(samples * width)
     times = _waveform_times(block, found, rows, samples)
-    hashes = sent64(column(messages, "hash"), times["start"], times["end"], _block_hashes(values, bounds, messages, times["times_us"]))
-    values = _converted(values, found, np.repeat(np.arange(len(rows)), samples * width))
+    hashes = sent64(
+        column(messages, "hash"),
+        times["start"],
+        times["end"],
+        _block_hashes(values, bounds, messages, times["times_us"]),
+    )
+    values = _converted(values, found, samples * width)
     readings = {
         "message": np.arange(len(rows), dtype=np.int32),
         "index": np.zeros(len(rows), dtype=np.int32),
@@ -275,19 +317,28 @@ def _waveforms(block: Block, partner: Partner, judged: list[_Judged | None], row
     return _keep(block, "waveform", messages, batch(readings), faults)
 
 
-def _block_hashes(values: npt.NDArray[Any], bounds: Int64s, messages: pa.RecordBatch, times_us: pa.ListArray) -> npt.NDArray[Any]:
+def _block_hashes(
+    values: npt.NDArray[Any], bounds: Int64s, messages: pa.RecordBatch, times_us: pa.ListArray
+) -> npt.NDArray[Any]:
     """A hash of each block's numbers as sent, their channels' names and, where they are irregular, their times."""
     rows = zip(texts(messages, "channels"), times_us, bounds[:-1], bounds[1:], strict=True)
-    hashes = [block_hash64(values[lo:hi], channels, times.as_py()) for channels, times, lo, hi in rows]
+    hashes = [block_hash64(channels, values[lo:hi], _items(times)) for channels, times, lo, hi in rows]
     return np.array(hashes, dtype=np.uint64)
 
 
-def _waveform_times(block: Block, found: list[_Judged | None], rows: Int64s, samples: npt.NDArray[Any]) -> dict[str, Any]:
+def _items(times: pa.ListScalar) -> npt.NDArray[Any]:
+    return np.asarray(times.values.to_numpy()) if times.is_valid else np.empty(0)
+
+
+def _waveform_times(
+    block: Block, found: list[_Judged | None], rows: Int64s, samples: npt.NDArray[Any]
+) -> dict[str, Any]:
     """Start, end, period and, where they are irregular, the samples' times after the start, of each block."""
     placed = [f.placed for f in found if f]
     bounds = _bounds(samples)
     moments = _picker(column(block.messages, "samples"), rows)(column(block.parts["samples"], "start"))
-    moments = moments + _spread([p.shift_us for p in placed], samples, np.int64)
+    if column_of_bools(block.messages, "local")[rows].any():
+        moments = moments + _spread([p.shift_us for p in placed], samples, np.int64)
     period = column(block.messages, "period")[rows]
     first = np.minimum.reduceat(moments, bounds[:-1])
     last = np.maximum.reduceat(moments, bounds[:-1])

@@ -7,17 +7,17 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field
 
 from connectors.kafka import KafkaSettings
-from pipelines.files import DataFile
 from pipelines.entries import Kind
+from pipelines.files import DataFile
 from schemas.registry import Partner
 
 
 class Selection(BaseModel):
-    """Readings of one record that are to be judged, as (first, count) in its message; None for all of them."""
+    """Readings of one record that are to be judged, as (first, count) in its message."""
 
     model_config = ConfigDict(frozen=True)
     offset: int
-    runs: tuple[tuple[int, int], ...] | None = None
+    runs: tuple[tuple[int, int], ...]
 
 
 class PlannedRange(BaseModel):

@@ -69,7 +69,9 @@ def check_consent(progress: Progress, ends: Mapping[tuple[str, int], int]) -> No
     """DataGone where a consent topic ends before what the ledger has seen: events are missing."""
     for (topic, partition), end in ends.items():
         if end < progress.consent.get(partition_key(topic, partition), 0):
-            raise DataGone(f"{topic} has lost consent events: restore the topic from the authority before anything runs")
+            raise DataGone(
+                f"{topic} has lost consent events: restore the topic from the authority before anything runs"
+            )
 
 
 def check_vault(progress: Progress, vault_id: str, ring: KeyRing) -> None:
@@ -82,7 +84,9 @@ def check_vault(progress: Progress, vault_id: str, ring: KeyRing) -> None:
         except KeyMissing as error:
             raise DataGone(str(error)) from None
         if found != fingerprint:
-            raise DataGone(f"study {study} has another key than before: its pseudonyms would change; restore the vault's keys")
+            raise DataGone(
+                f"study {study} has another key than before: its pseudonyms would change; restore the vault's keys"
+            )
 
 
 def vault_id(vault: Path) -> str:

@@ -16,7 +16,7 @@ def releasable(holds: Holds, snapshot: Snapshot, limit: int, through: int) -> li
     found: list[OpenHold] = []
     for partner, subjects in holds.people().items():
         known = _known(partner, subjects, snapshot)
-        found += [hold for hold in holds.of(partner, known, limit - len(found), through)]
+        found += holds.of(partner, known, limit - len(found), through)
         if len(found) >= limit:
             break
     return found

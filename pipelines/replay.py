@@ -136,8 +136,10 @@ def _made_by(origins: pa.Array, key: StudyKey, item: PlannedRange) -> np.ndarray
         origins = origins.combine_chunks()
     coded = origins if pa.types.is_dictionary(origins.type) else origins.dictionary_encode()
     wanted = topic_hash(item.topic)
-    inside = np.array([_is_in(key.coordinates(token), wanted, item) for token in coded.dictionary.to_pylist()], dtype=bool)
-    return inside[coded.indices.to_numpy()]
+    inside = np.array(
+        [_is_in(key.coordinates(token), wanted, item) for token in coded.dictionary.to_pylist()], dtype=bool
+    )
+    return np.asarray(inside[coded.indices.to_numpy()])
 
 
 def _is_in(coordinates: tuple[bytes, int, int], topic: bytes, item: PlannedRange) -> bool:

@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from pipelines.blocks import Block, arrow, column
+from pipelines.blocks import Block, arrow, column, taken
 from pipelines.zones import NO_OFFSET, QUALITIES
 from schemas.families import Family
 
@@ -35,21 +35,19 @@ class Rows:
 
     def take(self, places: Int64s) -> "Rows":
         """The rows at these places, in this order."""
-        return Rows(self.messages, {name: _taken(values, places) for name, values in self.readings.items()})
+        return Rows(self.messages, {name: taken(values, places) for name, values in self.readings.items()})
 
     def with_column(self, name: str, values: Any) -> "Rows":
         return Rows(self.messages, {**self.readings, name: values})
-
-
-def _taken(values: Any, places: Int64s) -> Any:
-    return values.take(places) if isinstance(values, np.ndarray) else values.take(pa.array(places))
 
 
 def join(blocks: list[Block]) -> Rows:
     """The blocks' rows as one; their messages are counted on."""
     messages, before, counted = [], 0, []
     for block in blocks:
-        messages.append(block.messages.append_column("partner", _constant(block.meta["partner"], block.messages.num_rows)))
+        messages.append(
+            block.messages.append_column("partner", _constant(block.meta["partner"], block.messages.num_rows))
+        )
         counted.append(column(block.readings, "message") + np.int32(before))
         before += block.messages.num_rows
     names = dict.fromkeys(name for block in blocks for name in block.readings.schema.names)

@@ -31,6 +31,8 @@ class Result(NamedTuple):
 
 def run(plan: Plan, store: Store, options: PipelineOptions | None = None) -> Result:
     """Run the plan on the embedded runner and read its manifest. Nothing of it is visible until it is appended."""
+    if not plan.ranges:
+        return Result(Accounts(), [], [], [])
     options = options or PipelineOptions(["--direct_running_mode=in_memory"])
     refuse_lossy(options)
     with warnings.catch_warnings():

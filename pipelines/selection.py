@@ -37,8 +37,7 @@ def select(blocks: list[Block], pointers: list[Pointer], plan: Plan) -> tuple[li
 def _selected(plan: Plan, topic: str, partition: int) -> dict[int, Runs] | None:
     for planned in plan.ranges:
         if (planned.topic, planned.partition) == (topic, partition) and planned.selected is not None:
-            if all(chosen.runs is not None for chosen in planned.selected):
-                return {chosen.offset: chosen.runs or () for chosen in planned.selected}
+            return {chosen.offset: chosen.runs for chosen in planned.selected}
     return None
 
 

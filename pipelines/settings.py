@@ -4,8 +4,10 @@ import os
 from pathlib import Path
 from typing import Annotated, Any
 
+import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, YamlConfigSettingsSource
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic_settings import SettingsError as SourceError
 
 from connectors.kafka import KafkaSettings
 
@@ -28,10 +30,18 @@ class Limits(BaseModel):
     """How much one plan may take, and how often."""
 
     model_config = ConfigDict(extra="forbid")
-    freshness_s: Annotated[float, Field(gt=0, le=3600)] = Field(10.0, description="Seconds from one plan to the next while little comes in.")
-    plan_records: Annotated[int, Field(ge=1)] = Field(20_000, description="Most records in a plan; a plan starts early when so many wait.")
-    hold_hours: Annotated[float, Field(gt=0, le=24 * 30)] = Field(72.0, description="How long a reading of an unknown person waits for a link and a first grant.")
-    compact_files: Annotated[int, Field(ge=2)] = Field(50, description="So many files of one table and month are made into one.")
+    freshness_s: Annotated[float, Field(gt=0, le=3600)] = Field(
+        10.0, description="Seconds from one plan to the next while little comes in."
+    )
+    plan_records: Annotated[int, Field(ge=1)] = Field(
+        20_000, description="Most records in a plan; a plan starts early when so many wait."
+    )
+    hold_hours: Annotated[float, Field(gt=0, le=24 * 30)] = Field(
+        72.0, description="How long a reading of an unknown person waits for a link and a first grant."
+    )
+    compact_files: Annotated[int, Field(ge=2)] = Field(
+        50, description="So many files of one table and month are made into one."
+    )
 
 
 class Settings(BaseSettings):
@@ -39,13 +49,21 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="WELLSPRING_", env_nested_delimiter="__", extra="forbid")
     lake: Folder = Field(Path("lake"), description="Folder of the studies' tables and the ledger.")
-    vault: Folder = Field(Path("vault"), description="Folder of keys, consent register and holds; not readable by studies.")
+    vault: Folder = Field(
+        Path("vault"), description="Folder of keys, consent register and holds; not readable by studies."
+    )
     partners: Folder = Field(Path("partners.yaml"), description="Registry of the partners.")
     studies: Folder = Field(Path("studies.yaml"), description="Registry of the studies.")
-    authority: str = Field("authority", pattern=r"^[a-z][a-z0-9-]{0,39}$", description="Name of the consent authority, the prefix of its topics.")
+    authority: str = Field(
+        "authority",
+        pattern=r"^[a-z][a-z0-9-]{0,39}$",
+        description="Name of the consent authority, the prefix of its topics.",
+    )
     kafka: KafkaSettings = Field(default_factory=KafkaSettings, description="How Kafka is reached.")
-    broker_folder: Folder = Field(Path("kafka"), description="Folder of the local broker that `wellspring kafka up` starts.")
-    limits: Limits = Field(default_factory=Limits, description="How much a plan takes, and how often.")
+    broker_folder: Folder = Field(
+        Path("kafka"), description="Folder of the local broker that `wellspring kafka up` starts."
+    )
+    limits: Limits = Field(default_factory=lambda: Limits(), description="How much a plan takes, and how often.")
 
     @classmethod
     def settings_customise_sources(
@@ -56,7 +74,7 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        return env_settings, YamlConfigSettingsSource(settings_cls)
+        return env_settings, init_settings
 
     @property
     def consent_topic(self) -> str:
@@ -83,28 +101,36 @@ def load_settings(path: Path | None) -> Settings:
         raise SettingsError(
             f"there is no settings file {file}: name one with --config or {FILE_VARIABLE}; `wellspring demo` writes one"
         )
+    content = _content(file)
     before = Path.cwd()
     os.chdir(file.parent)
     try:
-        return _from(file)
+        return _settings(content, file.name)
     finally:
         os.chdir(before)
 
 
-def _from(file: Path) -> Settings:
-    class FromFile(Settings):
-        model_config = SettingsConfigDict(yaml_file=file)
-
-    variable = os.environ.pop(FILE_VARIABLE, None)
+def _content(file: Path) -> dict[str, Any]:
     try:
-        return FromFile()
+        content = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f" at line {mark.line + 1}" if mark else ""
+        raise SettingsError(f"{file.name} is not YAML{where}") from None
+    if not isinstance(content, dict | None) or not all(isinstance(name, str) for name in content or ()):
+        raise SettingsError(f"{file.name} is not a mapping of settings to values")
+    return content or {}
+
+
+def _settings(content: dict[str, Any], name: str) -> Settings:
+    try:
+        return Settings(**content)
     except ValidationError as error:
         first = error.errors(include_input=False, include_url=False, include_context=False)[0]
         where = ".".join(str(part) for part in first["loc"])
-        raise SettingsError(f"{file.name}: {where}: {first['msg']}") from None
-    finally:
-        if variable is not None:
-            os.environ[FILE_VARIABLE] = variable
+        raise SettingsError(f"{name}: {where}: {first['msg']}") from None
+    except SourceError as error:
+        raise SettingsError(f"{name} or the environment: {error}") from None
 
 
 def shown(settings: Settings) -> dict[str, Any]:

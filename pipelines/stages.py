@@ -53,6 +53,7 @@ class Read(Stage):
         wanted = None if planned.selected is None else [chosen.offset for chosen in planned.selected]
         offsets = OffsetRange(planned.topic, planned.partition, planned.start, planned.end)
         meta = {"topic": planned.topic, "partition": planned.partition}
+        yield note("read", records=0)  # a range of nothing but transaction markers has its manifest, too
         for records in _reader(self.plan).read(offsets, wanted):
             yield note("read", records=records.num_rows)
             yield Block(meta, {"records": records})
@@ -67,6 +68,12 @@ def _reader(plan: Plan) -> RangeReader:
     if key not in _READERS:
         _READERS[key] = RangeReader(plan.kafka)
     return _READERS[key]
+
+
+def close_readers() -> None:
+    """Close this process's consumers; the next plan connects anew."""
+    while _READERS:
+        _READERS.popitem()[1].close()
 
 
 class Decode(Stage):
@@ -163,9 +170,7 @@ class _LiveFiles:
         if files is None:
             files = self._tables[table] = self._open(table)
         return [
-            KeyedFile(file.path, file.start_min_us, file.start_max_us)
-            for file in files
-            if month in ("", file.month)
+            KeyedFile(file.path, file.start_min_us, file.start_max_us) for file in files if month in ("", file.month)
         ]
 
     def _open(self, table: str) -> list[Any]:

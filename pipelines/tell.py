@@ -21,7 +21,9 @@ class Teller:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         for publisher in self._publishers.values():
             publisher.close()
 
@@ -38,7 +40,9 @@ class Teller:
             receipt = self._publishers[name].flush()
             if receipt.failed or receipt.in_flight:
                 self._publishers.pop(name).close()
-                raise KafkaUnreachable("rejections could not be published: they are told again as soon as Kafka answers")
+                raise KafkaUnreachable(
+                    "rejections could not be published: they are told again as soon as Kafka answers"
+                )
 
     def _publisher(self, partner: Partner) -> Publisher:
         if partner.name not in self._publishers:

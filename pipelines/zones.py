@@ -145,7 +145,9 @@ def _place_each(rules: ZoneInfo, times: Int64s, local: bool, quality: int) -> Pl
 def _spans(rules: ZoneInfo, windows: Iterable[int]) -> tuple[Int64s, Int64s]:
     """Since when (microseconds, UTC, ascending) which offset holds (minutes), within the windows of those numbers."""
     spans = [span for window in sorted(windows) for span in _spans_of_window(rules, window)]
-    return np.array([begin for begin, _ in spans], dtype=np.int64), np.array([offset for _, offset in spans], dtype=np.int64)
+    return np.array([begin for begin, _ in spans], dtype=np.int64), np.array(
+        [offset for _, offset in spans], dtype=np.int64
+    )
 
 
 @lru_cache(maxsize=16384)

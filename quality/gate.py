@@ -6,7 +6,7 @@ pass, fail or not applicable, and the three are counted by stratum.
 
 from collections import Counter
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -24,8 +24,16 @@ VERSION = 1
 
 # The bit of each check in `flags`; a bit is never given to another check.
 BITS = {
-    **{"PL-00": 0, "PL-01": 1, "PL-02": 2, "PL-03": 3, "PL-04": 4, "PL-05": 5, "PL-09": 6},
-    **{"TM-06": 16, "TM-10": 17, "CF-09": 24},
+    "PL-00": 0,
+    "PL-01": 1,
+    "PL-02": 2,
+    "PL-03": 3,
+    "PL-04": 4,
+    "PL-05": 5,
+    "PL-09": 6,
+    "TM-06": 16,
+    "TM-10": 17,
+    "CF-09": 24,
 }
 QUARANTINES = 1 << BITS["PL-00"]
 OUT_OF_ORDER_US = 1_000_000
@@ -61,7 +69,9 @@ class _Answer(NamedTuple):
     check: str
 
 
-def gate(messages: pa.RecordBatch, readings: pa.RecordBatch, partner: str, family: str, firmware: tuple[str, ...]) -> tuple[Array, Counts]:
+def gate(
+    messages: pa.RecordBatch, readings: pa.RecordBatch, partner: str, family: str, firmware: tuple[str, ...]
+) -> tuple[Array, Counts]:
     """Flags int64 [n] of the readings, and the counts by stratum; readings of a message lie together.
 
     `firmware` is the partner's list of known versions; where it is empty any version of the form a.b.c will do.
@@ -90,7 +100,7 @@ def _numbers(readings: pa.RecordBatch, name: str) -> Array:
     return np.asarray(readings.column(name).to_numpy(zero_copy_only=True))
 
 
-@lru_cache(maxsize=None)
+@cache
 def _metric(code: str) -> Metric:
     metric = catalogue().get(code)
     assert metric is not None
@@ -179,7 +189,7 @@ class _Strata(NamedTuple):
     message: Array
     size: Array
     number: Array
-    names: list[tuple[Any, ...]]
+    names: list[tuple[str, str, str, str | None, str | None, int]]
 
 
 def _strata(messages: pa.RecordBatch, readings: pa.RecordBatch, message: Array, partner: str, family: str) -> _Strata:
@@ -190,9 +200,11 @@ def _strata(messages: pa.RecordBatch, readings: pa.RecordBatch, message: Array, 
         days = start // DAY_US
         begins = np.flatnonzero(np.concatenate([[True], (message[1:] != message[:-1]) | (days[1:] != days[:-1])]))
         day = days[begins]
-    described = zip(*(messages.column(name).to_pylist() for name in ("metric", "device_model", "firmware")), strict=True)
+    described = zip(
+        *(messages.column(name).to_pylist() for name in ("metric", "device_model", "firmware")), strict=True
+    )
     keys = [(partner, family, *key) for key in described]
-    numbers: dict[tuple[Any, ...], int] = {}
+    numbers: dict[tuple[str, str, str, str | None, str | None, int], int] = {}
     rows = message[begins]
     number = [numbers.setdefault((*keys[m], d), len(numbers)) for m, d in zip(rows.tolist(), day.tolist(), strict=True)]
     size = np.diff(np.concatenate([begins, [len(start)]]))
@@ -201,7 +213,11 @@ def _strata(messages: pa.RecordBatch, readings: pa.RecordBatch, message: Array, 
 
 def _count(answer: _Answer, strata: _Strata, counts: Counts) -> None:
     applies = answer.applies[strata.message]
-    failed = np.add.reduceat(answer.fails, strata.begins, dtype=np.int64) if answer.fails.any() else np.zeros(len(strata.size))
+    failed = (
+        np.add.reduceat(answer.fails, strata.begins, dtype=np.int64)
+        if answer.fails.any()
+        else np.zeros(len(strata.size))
+    )
     totals = (
         (counts.evaluated, np.where(applies, strata.size, 0)),
         (counts.failed, np.where(applies, failed, 0)),

@@ -71,6 +71,11 @@ def micros_of(text: str) -> int:
     return (datetime.fromisoformat(text.upper()) - _EPOCH) // timedelta(microseconds=1)
 
 
+def moment_of(us: int) -> str:
+    """The RFC 3339 time in UTC of microseconds since the epoch."""
+    return (_EPOCH + timedelta(microseconds=us)).isoformat().replace("+00:00", "Z")
+
+
 def _moment(value: object, info: ValidationInfo) -> int:
     """JSON says a moment as text, a record as a number; neither may use the other's form."""
     if info.mode == "json":

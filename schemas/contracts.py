@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import fastavro
-from fastavro.schema import SchemaParseException, fingerprint, to_parsing_canonical_form
+from fastavro.schema import SchemaParseException, UnknownType, fingerprint, to_parsing_canonical_form
 
+from schemas.conform import fault
 from schemas.reasons import Reason, Rejected
 
 MARKER = b"\xc3\x01"
@@ -24,6 +25,8 @@ FOLDER = Path(__file__).parent / "contracts"
 
 # What fastavro raises on bytes that are not what the schema says; found by mutating valid messages.
 _UNREADABLE = (EOFError, IndexError, ValueError, OverflowError, KeyError, TypeError, MemoryError, struct.error)
+# What it raises on a message that does not fit; its texts repeat the value.
+_UNWRITABLE = (ValueError, TypeError, OverflowError, KeyError, AttributeError)
 
 
 class ContractError(Exception):
@@ -43,6 +46,11 @@ class Contract:
     def label(self) -> str:
         return f"{self.name} {self.version}"
 
+    @property
+    def order(self) -> tuple[int, ...]:
+        """By what versions are ordered: 1.10 comes after 1.9."""
+        return tuple(int(part) for part in self.version.split("."))
+
 
 @cache
 def contracts() -> dict[bytes, Contract]:
@@ -59,10 +67,10 @@ def contracts() -> dict[bytes, Contract]:
 def read_contract(path: Path) -> Contract:
     """The contract in a file `<name>.<major>.<minor>.avsc`; ContractError where it breaks a rule for contracts."""
     name, version = path.stem.split(".", 1)
-    raw = json.loads(path.read_text(encoding="utf-8"))
     try:
+        raw = json.loads(path.read_text(encoding="utf-8"))
         schema = fastavro.parse_schema(raw)
-    except SchemaParseException as error:
+    except (json.JSONDecodeError, SchemaParseException, UnknownType) as error:
         raise ContractError(f"{path.name} is not an Avro schema: {error}") from None
     _refuse_zero_width_items(raw, path.name)
     checksum = bytes.fromhex(fingerprint(to_parsing_canonical_form(schema), "CRC-64-AVRO"))
@@ -82,10 +90,12 @@ def _refuse_zero_width_items(node: Any, file: str) -> None:
             _refuse_zero_width_items(inner, file)
 
 
-def _zero_width(items: Any) -> bool:
-    if isinstance(items, dict):
-        return items.get("type") == "null" or (items.get("type") == "record" and not items.get("fields"))
-    return bool(items == "null")
+def _zero_width(kind: Any) -> bool:
+    if not isinstance(kind, dict):
+        return bool(kind == "null")
+    if kind["type"] == "record":
+        return all(_zero_width(field["type"]) for field in kind["fields"])
+    return bool(kind["type"] == "null" or kind.get("size") == 0)
 
 
 @cache
@@ -94,16 +104,25 @@ def latest(name: str) -> Contract:
     versions = [c for c in contracts().values() if c.name == name]
     if not versions:
         raise ContractError(f"there is no contract {name}")
-    return max(versions, key=lambda c: tuple(int(part) for part in c.version.split(".")))
+    return max(versions, key=lambda c: c.order)
 
 
 def encode(name: str, message: dict[str, Any], contract: Contract | None = None) -> bytes:
-    """The message in single-object encoding, written with the contract's latest version unless told another."""
+    """The message in single-object encoding, written with the contract's latest version unless told another.
+
+    Rejected, with the field's path, where it is not what the contract says; a field that the contract does not have is
+    a fault too, since it may be another one misspelt.
+    """
     contract = contract or latest(name)
     buffer = io.BytesIO()
     buffer.write(MARKER + contract.fingerprint)
-    fastavro.schemaless_writer(buffer, contract.schema, message)
-    return buffer.getvalue()
+    try:
+        fastavro.schemaless_writer(buffer, contract.schema, message, strict_allow_default=True)
+    except _UNWRITABLE:
+        pass
+    else:
+        return buffer.getvalue()
+    raise fault(contract.schema, message) or Rejected(Reason.FIELD, "", f"a message of {contract.label}")
 
 
 def decode(payload: bytes | None, name: str) -> dict[str, Any]:

@@ -72,6 +72,8 @@ OBSERVATION = Family("observation", pa.schema(_WHO + _WHAT + _VALUE + _WHEN + _S
 WAVEFORM = Family("waveform", pa.schema(_WHO + _WHAT + _BLOCK + _WHEN + _SOURCE + _CONTROL))
 QUARANTINE = Family(
     "quarantine",
-    pa.schema([pa.field("family", pa.string(), nullable=False)] + _WHO + _WHAT + _VALUE + _BLOCK + _WHEN + _SOURCE + _CONTROL),
+    pa.schema(
+        [pa.field("family", pa.string(), nullable=False)] + _WHO + _WHAT + _VALUE + _BLOCK + _WHEN + _SOURCE + _CONTROL
+    ),
 )
 FAMILIES = {family.name: family for family in (OBSERVATION, WAVEFORM, QUARANTINE)}

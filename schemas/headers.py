@@ -35,7 +35,9 @@ class SensorHeader(BaseModel):
     clock: Literal["utc", "local"] = "utc"
     offset_min: Annotated[int, Field(ge=-DAY_MINUTES, le=DAY_MINUTES)] | None = None
     zone: Annotated[str, StringConstraints(min_length=1, max_length=64)] | None = None
-    channels: Annotated[tuple[Annotated[str, StringConstraints(min_length=1, max_length=40)], ...], Field(max_length=64)] = ()
+    channels: Annotated[
+        tuple[Annotated[str, StringConstraints(min_length=1, max_length=40)], ...], Field(max_length=64)
+    ] = ()
 
 
 def sensor_header(message: dict[str, Any]) -> SensorHeader:
@@ -48,21 +50,24 @@ def sensor_header(message: dict[str, Any]) -> SensorHeader:
 
 
 def field_rejection(error: ValidationError) -> Rejected:
-    """Our rejection for pydantic's finding: path and kind, without the value that its own message prints."""
-    first = error.errors(include_input=False, include_url=False, include_context=False)[0]
-    path = ".".join(str(part) for part in first["loc"])
-    return Rejected(Reason.FIELD, path, _EXPECTED.get(first["type"], "a value that the contract allows"))
+    """Our rejection for pydantic's finding: path and limits, without the value that its own message prints."""
+    first = error.errors(include_input=False, include_url=False)[0]
+    path = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in first["loc"]).removeprefix(".")
+    expected = _EXPECTED.get(first["type"], "a value that the contract allows")
+    return Rejected(Reason.FIELD, path, expected.format_map(first.get("ctx", {})))
 
 
+# By the kind of pydantic's finding, with the names that it gives to the limits; no other name of its context is used.
 _EXPECTED = {
     "missing": "the field to be there",
-    "string_too_short": "at least 1 character",
-    "string_too_long": "a shorter text",
+    "string_too_short": "a text that is not empty",
+    "string_too_long": "a text of at most {max_length} characters",
     "string_type": "a text",
     "int_type": "a whole number",
     "extra_forbidden": "no such field",
-    "literal_error": "one of the contract's symbols",
-    "greater_than_equal": "a larger number",
-    "less_than_equal": "a smaller number",
-    "too_long": "fewer items",
+    "literal_error": "{expected}",
+    "enum": "one of {expected}",
+    "greater_than_equal": "a number from {ge} on",
+    "less_than_equal": "a number up to {le}",
+    "too_long": "at most {max_length} items",
 }

@@ -1,4 +1,4 @@
-"""What a metric and its unit, as sent, become in the catalogue's words: judged once a header, the same at every door."""
+"""What a metric and its unit, as sent, become in the catalogue's words: judged once a header, alike at every door."""
 
 from dataclasses import dataclass
 from functools import lru_cache

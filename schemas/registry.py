@@ -6,7 +6,19 @@ from pathlib import Path
 from typing import Annotated, Literal, Self, TypeVar
 
 import yaml
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationError,
+    model_validator,
+)
+
+from schemas.clocks import iana_zone
+from schemas.reasons import Rejected
 
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,39}$")]
 M = TypeVar("M", bound=BaseModel)
@@ -18,6 +30,17 @@ class RegistryError(Exception):
     """A registry file that cannot be used; the text names the entry and the field, never a value."""
 
 
+def _zone(name: str) -> str:
+    try:
+        iana_zone(name)
+    except Rejected as fault:
+        raise ValueError(f"expected {fault.expected}") from None
+    return name
+
+
+Zone = Annotated[str, AfterValidator(_zone)]
+
+
 class Partner(BaseModel):
     """Who may publish, and how their topics are made and read."""
 
@@ -26,7 +49,7 @@ class Partner(BaseModel):
     contracts: tuple[Name, ...] = ("sensor-reading",)
     partitions: Annotated[int, Field(ge=1, le=512)] = 4
     live_devices: bool = True
-    assumed_zone: str | None = None
+    assumed_zone: Zone | None = None
     received: Literal["broker", "header"] = "broker"
     retention_days: Annotated[int, Field(ge=4)] = 7
     max_message_bytes: Annotated[int, Field(ge=1024, le=8 * 1024 * 1024)] = 1024 * 1024
@@ -109,4 +132,4 @@ def _unique(pairs: Iterable[tuple[str, T]]) -> dict[str, T]:
 
 def micros(moment: datetime | None, missing: int) -> int:
     """Microseconds since the epoch, UTC; `missing` where there is no moment."""
-    return missing if moment is None else int(round(moment.timestamp() * 1_000_000))
+    return missing if moment is None else round(moment.timestamp() * 1_000_000)

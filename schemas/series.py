@@ -1,5 +1,6 @@
 """The series of a sensor message: times and values as NumPy arrays, whichever of the contract's forms they came in."""
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,8 +12,8 @@ from schemas.reasons import Reason, Rejected
 Int64s = npt.NDArray[np.int64]
 Float64s = npt.NDArray[np.float64]
 
-_DTYPES = {"f8": np.dtype("<f8"), "f4": np.dtype("<f4"), "i4": np.dtype("<i4"), "i2": np.dtype("<i2")}
-# Times outside these bounds cannot be added to without overflow; the years 1677 and 2262 in nanoseconds.
+_DTYPES: dict[str, np.dtype[Any]] = {name: np.dtype(f"<{name}") for name in ("f8", "f4", "i4", "i2")}
+# The years 1684 to 2255: what int64 nanoseconds can hold, with room to add to them.
 _TIME_BOUND = 9_000_000_000_000_000
 
 
@@ -31,6 +32,11 @@ class Series:
     def __len__(self) -> int:
         return len(self.start)
 
+    @property
+    def form(self) -> str:
+        """How the times were sent: regular, irregular or intervals."""
+        return "intervals" if self.end is not None else "regular" if self.period else "irregular"
+
 
 def series(message: dict[str, Any]) -> Series:
     """The series of a decoded message; Rejected where its parts do not fit together.
@@ -39,6 +45,8 @@ def series(message: dict[str, Any]) -> Series:
     """
     values, codes = _values(message["values"])
     width = max(1, len(message["channels"]))
+    if codes is not None and width > 1:
+        raise Rejected(Reason.RAGGED, "channels", "no channels for codes: one a reading")
     held = len(codes) if codes is not None else len(values) if values is not None else 0
     if held % width:
         raise Rejected(Reason.RAGGED, "values", "a whole number of samples for the channels")
@@ -61,11 +69,16 @@ def _values(values: Any) -> tuple[Float64s | None, list[str] | None]:
     data = values["data"]
     if len(data) % dtype.itemsize:
         raise Rejected(Reason.RAGGED, "values.data", "a whole number of values of its dtype")
-    numbers: Float64s = np.frombuffer(data, dtype=dtype)
     scale = values["scale"]
-    if not np.isfinite(scale):
+    if not math.isfinite(scale):
         raise Rejected(Reason.NOT_FINITE, "values.scale")
-    return (numbers.astype(np.float64) if scale == 1.0 else numbers * np.float64(scale)), None
+    if scale == 0.0:
+        raise Rejected(Reason.FIELD, "values.scale", "a factor other than 0")
+    numbers = np.frombuffer(data, dtype=dtype)
+    if scale == 1.0 and dtype == np.float64:
+        return numbers, None
+    with np.errstate(over="ignore", invalid="ignore"):
+        return np.multiply(numbers, scale, dtype=np.float64), None
 
 
 def _times(times: dict[str, Any], count: int) -> tuple[Int64s, Int64s | None, int]:

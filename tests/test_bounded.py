@@ -123,15 +123,16 @@ _BOMBS = """
 import resource
 from connectors import bounded
 from connectors.kafka_python import MemoryRecords
-from tests.kafka_batches import PACKED, ZSTD, batch, rebuilt, zeros
+from tests.kafka_batches import PACKED, SNAPPY, ZSTD, batch, rebuilt, zeros
 
 peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
 bounded.install()
 three = batch([(1, b"k", b"v", [])] * 3)
-bombs = {codec: rebuilt(three, zeros(codec, 1 << 30), codec) for codec in PACKED}
-assert len(bombs[ZSTD]) < 40_000
 before = peak()
-for codec, bomb in bombs.items():
+for codec in PACKED:
+    size = 1 << 27 if codec == SNAPPY else 1 << 30  # snappy packs zeros only to a twentieth
+    bomb = rebuilt(three, zeros(codec, size), codec)
+    assert codec != ZSTD or len(bomb) < 40_000
     marked = [record.headers[0][0] for record in MemoryRecords(bomb).next_batch()]
     assert marked == [bounded.TOO_LARGE] * 3, (codec, marked)
 print(peak() - before)

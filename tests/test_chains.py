@@ -80,6 +80,13 @@ def test_events_that_find_no_grant_have_no_effect(kind: str) -> None:
     assert chain.spans == [Span(5, 1, 0, NEVER, frozenset()), Span(10, 2, 2, NO_END, HR)]
 
 
+def test_a_resume_does_not_open_what_a_withdrawal_closed() -> None:
+    events = [grant(1, 0), ChainEvent("pause", 2, 5), ChainEvent("withdraw", 3, 10, mode="keep")]
+    chain = compile_chain([*events, ChainEvent("resume", 4, 15), grant(5, 20, retro_from=0)], keeps=True)
+    assert chain.coverage == [Coverage(HR, [(0, 5), (20, NO_END)], [])]
+    assert [(span.from_us, span.grant_seq) for span in chain.spans] == [(0, 1), (5, 0), (10, 0), (15, 0), (20, 5)]
+
+
 def test_a_pause_after_storage_expired_is_an_objection_all_the_same() -> None:
     events = [grant(1, 0, store_until=5), ChainEvent("pause", 2, 10), grant(3, 20, retro_from=0)]
     assert compile_chain(events, keeps=True).coverage == [Coverage(HR, [(0, 10), (20, NO_END)], [])]

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 import yaml
 
-from schemas import catalogue_page
+from schemas.catalogue_page import METRICS
+from schemas.generated_page import PAGE
 from schemas.metrics import CATALOGUE, CatalogueError, Metric, catalogue, is_loinc, parse
 
 SMALL: dict[str, Any] = {
@@ -217,11 +218,11 @@ def test_loinc_traps() -> None:
 
 
 def test_the_page_is_in_step(capsys: pytest.CaptureFixture[str]) -> None:
-    assert catalogue_page.main(["--check"]) == 0, capsys.readouterr().err
+    assert METRICS.main(["--check"]) == 0, capsys.readouterr().err
 
 
 def test_the_page_lists_every_metric_unit_and_code() -> None:
-    page = catalogue_page.PAGE.read_text(encoding="utf-8")
+    page = PAGE.read_text(encoding="utf-8")
     for metric in catalogue().metrics.values():
         rows = [line for line in page.splitlines() if line.startswith(f"| `{metric.code}` |")]
         assert metric.title in rows[0]
@@ -234,24 +235,24 @@ def _words(metric: Metric) -> list[str]:
 
 
 def test_the_pages_example_gives_what_it_says() -> None:
-    tried = doctest.testfile(str(catalogue_page.PAGE), module_relative=False, encoding="utf-8")
+    tried = doctest.testfile(str(PAGE), module_relative=False, encoding="utf-8")
     assert tried.attempted >= 5
     assert tried.failed == 0
 
 
 def test_a_stale_page_is_found_and_mended(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     page = tmp_path / "README.md"
-    page.write_text(f"before\n{catalogue_page.BEGIN}\nstale list\n{catalogue_page.END}\nafter\n", encoding="utf-8")
-    assert catalogue_page.main(["--check", "--page", str(page)]) == 1
+    page.write_text(f"before\n{METRICS.begin}\nstale list\n{METRICS.end}\nafter\n", encoding="utf-8")
+    assert METRICS.main(["--check", "--page", str(page)]) == 1
     assert "--write" in capsys.readouterr().err
-    assert catalogue_page.main(["--write", "--page", str(page)]) == 0
-    assert catalogue_page.main(["--check", "--page", str(page)]) == 0
+    assert METRICS.main(["--write", "--page", str(page)]) == 0
+    assert METRICS.main(["--check", "--page", str(page)]) == 0
     text = page.read_text(encoding="utf-8")
     assert text.startswith("before\n") and text.endswith("\nafter\n") and "stale list" not in text
 
 
 def test_a_page_without_a_place_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     page = tmp_path / "README.md"
-    page.write_text(f"{catalogue_page.END}{catalogue_page.BEGIN}", encoding="utf-8")
-    assert catalogue_page.main(["--write", "--page", str(page)]) == 1
+    page.write_text(f"{METRICS.end}{METRICS.begin}", encoding="utf-8")
+    assert METRICS.main(["--write", "--page", str(page)]) == 1
     assert "once each" in capsys.readouterr().err

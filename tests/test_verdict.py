@@ -257,6 +257,10 @@ def test_measured_under_a_grant_that_ended_with_erasure_needs_fill_gap(mode: str
 def test_received_before_an_erasure_is_refused_whenever_it_is_judged() -> None:
     events = [event("grant", 1, 0), event("withdraw", 2, 10, mode="erase")]
     assert one(events, start=5, end=6, received=7) == ("R_ERASED", 1)
+    assert one(events, start=None, end=None, received=7) == ("R_ERASED", 1)
+    filled = [*events, event("grant", 3, 20, retro_from=0, fill_gap=True)]
+    assert one(filled, start=5, end=6, received=7) == ("R_ERASED", 1)
+    assert one(filled, start=5, end=6, received=25) == ("L_OK", 3)
 
 
 def test_an_observation_that_straddles_a_boundary_is_refused_whole() -> None:

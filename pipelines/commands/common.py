@@ -23,7 +23,9 @@ from schemas.registry import RegistryError
 
 Config = Annotated[
     Path | None,
-    typer.Option("--config", envvar="WELLSPRING_CONFIG", help="Settings file.  [default: wellspring.yaml]", show_default=False),
+    typer.Option(
+        "--config", envvar="WELLSPRING_CONFIG", help="Settings file.  [default: wellspring.yaml]", show_default=False
+    ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Machine-readable output.")]
 

@@ -36,7 +36,13 @@ def publish(
         _send(items, settings)
     kinds = Counter(item.kind for item in items)
     if as_json:
-        put({"file_lines": len(items), "published": 0 if dry_run else len(items), "by_kind": dict(sorted(kinds.items()))})
+        put(
+            {
+                "file_lines": len(items),
+                "published": 0 if dry_run else len(items),
+                "by_kind": dict(sorted(kinds.items())),
+            }
+        )
     else:
         said = ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items())) or "nothing"
         say(f"{'valid' if dry_run else 'published'}: {said}")
@@ -44,7 +50,7 @@ def publish(
 
 def _lines(file: Path) -> list[str]:
     try:
-        return [line for line in file.read_text(encoding="utf-8").splitlines() if line.strip()]
+        return file.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise Refused(f"{file} cannot be read: {getattr(error, 'strerror', None) or 'it is not UTF-8'}") from None
 
@@ -52,6 +58,8 @@ def _lines(file: Path) -> list[str]:
 def _parsed(file: Path) -> list[ConsentEvent | IdentityLink]:
     items, faults = [], []
     for number, line in enumerate(_lines(file), start=1):
+        if not line.strip():
+            continue
         try:
             items.append(parse_line(line, catalogue().metrics))
         except Rejected as fault:
@@ -72,7 +80,10 @@ def _refuse_unknown_names(items: list[ConsentEvent | IdentityLink], settings: Se
 
 
 def _send(items: list[ConsentEvent | IdentityLink], settings: Settings) -> None:
-    with Publisher(settings.kafka, settings.consent_topic) as events, Publisher(settings.kafka, settings.link_topic) as links:
+    with (
+        Publisher(settings.kafka, settings.consent_topic) as events,
+        Publisher(settings.kafka, settings.link_topic) as links,
+    ):
         for item in items:
             if isinstance(item, IdentityLink):
                 links.send(item.link_id.encode(), encode("identity-link", item.to_record()))
@@ -80,14 +91,20 @@ def _send(items: list[ConsentEvent | IdentityLink], settings: Settings) -> None:
                 events.send(chain_key(item.member, item.study), encode("consent-event", item.to_record()))
         failed = events.flush().failed + links.flush().failed
     if failed:
-        raise Refused(f"{failed} of {len(items)} were not acknowledged: publish the same file again, what has arrived stays as it is")
+        raise Refused(
+            f"{failed} of {len(items)} were not acknowledged: publish the same file again, what has arrived stays as it is"
+        )
 
 
 @app.command(epilog="Example: wellspring consent explain --events E.ndjson --readings R.ndjson --json")
 def explain(
     events: Annotated[Path, typer.Option(help="Consent events, one JSON object a line.")],
-    readings: Annotated[Path, typer.Option(help="Readings: id, member, study, metric, start, end, received, attribution.")],
-    studies: Annotated[Path | None, typer.Option(help="Registry of studies; without it each is active and may keep.")] = None,
+    readings: Annotated[
+        Path, typer.Option(help="Readings: id, member, study, metric, start, end, received, attribution.")
+    ],
+    studies: Annotated[
+        Path | None, typer.Option(help="Registry of studies; without it each is active and may keep.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """The pipeline's own verdict on each reading, and because of what."""

@@ -19,7 +19,9 @@ def contracts() -> None:
 @app.command(epilog="Example: wellspring contract check message.avro")
 def check(
     file: Annotated[Path, typer.Argument(help="One message: its bytes, or its JSON form.")],
-    contract: Annotated[str | None, typer.Option(help="Contract that it should be of; found out where not given.")] = None,
+    contract: Annotated[
+        str | None, typer.Option(help="Contract that it should be of; found out where not given.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Is this message what the contract says; if not, where and why."""
@@ -34,4 +36,6 @@ def check(
         where = f" at {finding.path}" if finding.path else ""
         raise Refused(f"{file}: {finding.reason}{where}: expected {finding.expected}")
     if not as_json:
-        say(f"{file}: a message of {finding.contract} {finding.version} with {finding.readings} readings, as the contract says")
+        say(
+            f"{file}: a message of {finding.contract} {finding.version} with {finding.readings} readings, as the contract says"
+        )

@@ -1,5 +1,6 @@
 """wellspring kafka up|down|status: a real Apache Kafka on this machine."""
 
+from dataclasses import asdict
 from typing import Annotated
 
 import typer
@@ -12,13 +13,20 @@ app = typer.Typer(help="A local broker: data in a folder, loopback only.", no_ar
 
 @app.command(epilog="Example: wellspring kafka up --port 9092")
 def up(
-    config: Config = None, port: Annotated[int | None, typer.Option(help="Port; that of the setting kafka.bootstrap where not given.")] = None
+    config: Config = None,
+    port: Annotated[int | None, typer.Option(help="Port; that of the setting kafka.bootstrap where not given.")] = None,
 ) -> None:
     """Fetch Kafka and Java where they are missing, and start the broker; it stays when the command ends."""
     settings = settings_of(config)
-    address = LocalKafka(settings.broker_folder).up(port or settings.kafka.addresses[0][1], on_progress=say)
+    address = LocalKafka(settings.broker_folder).up(port or settings.kafka.addresses[0][1], on_progress=_progress)
     say(f"Kafka listens on {address.bootstrap}; its data are in {settings.broker_folder}")
     say("next: wellspring topics create")
+
+
+def _progress(doing: str, done: int, total: int) -> None:
+    """One line for each thing done; fetching says how far it is at every tenth."""
+    if total <= 1 or done * 10 // total != max(0, done - 1) * 10 // total:
+        say(f"{doing} {done * 100 // total} %" if total > 1 else doing)
 
 
 @app.command(epilog="Example: wellspring kafka down")
@@ -32,7 +40,7 @@ def status(config: Config = None, as_json: AsJson = False) -> None:
     """Whether the broker runs, where, and since when."""
     found = LocalKafka(settings_of(config).broker_folder).status()
     if as_json:
-        put(found.as_json())
+        put({**asdict(found), "folder": str(found.folder)})
     elif found.running:
         say(f"Kafka {found.version} listens on {found.bootstrap} (process {found.pid}); its data are in {found.folder}")
     else:

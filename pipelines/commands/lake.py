@@ -21,8 +21,14 @@ def tables(config: Config = None, as_json: AsJson = False) -> None:
     show_rows("tables", [info._asdict() for info in list_tables(FolderStore(settings_of(config).lake))], as_json)
 
 
-@app.command(epilog="""Example: wellspring lake sql "select metric, count(*) from sleep_observation group by metric" """)
-def sql(query: Annotated[str, typer.Argument(help="SQL of DuckDB; a view per study and family.")], config: Config = None, as_json: AsJson = False) -> None:
+@app.command(
+    epilog="""Example: wellspring lake sql "select metric, count(*) from sleep_observation group by metric" """
+)
+def sql(
+    query: Annotated[str, typer.Argument(help="SQL of DuckDB; a view per study and family.")],
+    config: Config = None,
+    as_json: AsJson = False,
+) -> None:
     """Ask the lake: one view per study and family shows current rows, <view>_all every revision."""
     rows = run_sql(FolderStore(settings_of(config).lake), query).to_pylist()
     show_rows("answer", rows, as_json)
@@ -40,5 +46,7 @@ def check(config: Config = None, as_json: AsJson = False) -> None:
         for problem in report.problems:
             say(f"problem: {problem}")
     if not report.is_sound:
-        raise Refused(f"{len(report.problems)} problems; restore the ledger, tables and vault from one backup, in that order")
+        raise Refused(
+            f"{len(report.problems)} problems; restore the ledger, tables and vault from one backup, in that order"
+        )
     say("the lake is sound")

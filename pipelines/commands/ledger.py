@@ -1,11 +1,12 @@
 """wellspring ledger list|show."""
 
+import json
 from typing import Annotated
 
 import typer
 
 from pipelines.commands.common import AsJson, Config, put, settings_of, show_rows
-from pipelines.entries import Entry, pretty
+from pipelines.entries import Entry
 from pipelines.ledger import Ledger
 from pipelines.store import FolderStore
 
@@ -14,7 +15,9 @@ app = typer.Typer(help="What happened to the lake, entry by entry.", no_args_is_
 
 @app.command("list", epilog="Example: wellspring ledger list --last 20")
 def list_(
-    last: Annotated[int | None, typer.Option(help="Only the newest so many.", min=1)] = None, config: Config = None, as_json: AsJson = False
+    last: Annotated[int | None, typer.Option(help="Only the newest so many.", min=1)] = None,
+    config: Config = None,
+    as_json: AsJson = False,
 ) -> None:
     """The entries, a line each."""
     ledger = Ledger(FolderStore(settings_of(config).lake))
@@ -24,13 +27,15 @@ def list_(
 
 
 @app.command(epilog="Example: wellspring ledger show 12")
-def show(n: Annotated[int, typer.Argument(help="Number of the entry.")], config: Config = None, as_json: AsJson = False) -> None:
+def show(
+    n: Annotated[int, typer.Argument(help="Number of the entry.")], config: Config = None, as_json: AsJson = False
+) -> None:
     """One entry, whole: why, which files came and went, the counts, how far it brought the lake."""
     entry = Ledger(FolderStore(settings_of(config).lake)).read(n)
     if as_json:
         put(entry.model_dump(mode="json"))
     else:
-        print(pretty(entry))
+        print(json.dumps(entry.model_dump(mode="json"), indent=2))
 
 
 def _row(entry: Entry) -> dict[str, object]:

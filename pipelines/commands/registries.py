@@ -49,10 +49,14 @@ def _utc(moment: datetime | None) -> str | None:
 @studies.command("list", epilog="Example: wellspring studies list --json")
 def list_studies(config: Config = None, as_json: AsJson = False) -> None:
     """The registered studies."""
-    show_rows("studies", [s.model_dump(mode="json") for s in load_studies(settings_of(config).studies).values()], as_json)
+    show_rows(
+        "studies", [s.model_dump(mode="json") for s in load_studies(settings_of(config).studies).values()], as_json
+    )
 
 
 @partners.command("list", epilog="Example: wellspring partners list --json")
 def list_partners(config: Config = None, as_json: AsJson = False) -> None:
     """The registered partners."""
-    show_rows("partners", [p.model_dump(mode="json") for p in load_partners(settings_of(config).partners).values()], as_json)
+    show_rows(
+        "partners", [p.model_dump(mode="json") for p in load_partners(settings_of(config).partners).values()], as_json
+    )

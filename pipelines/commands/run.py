@@ -2,14 +2,17 @@
 
 import signal
 import threading
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from pipelines.commands.common import AsJson, Config, Refused, put, say, settings_of
 from pipelines.entries import Entry
 
-EXAMPLE = "Examples: wellspring run --once; wellspring run --follow --json; wellspring run --replay acme.sensor-reading.v1/0:100-250"
+EXAMPLE = (
+    "Examples: wellspring run --once; wellspring run --follow --json; "
+    "wellspring run --replay acme.sensor-reading.v1/0:100-250"
+)
 
 
 def run(
@@ -17,11 +20,17 @@ def run(
     follow: Annotated[bool, typer.Option("--follow", help="Go on until SIGTERM or Ctrl-C.")] = False,
     replay: Annotated[
         list[str] | None,
-        typer.Option(help="Judge records again with today's catalogue and replace their rows: TOPIC, TOPIC/PARTITION or TOPIC/PARTITION:FIRST-LAST."),
+        typer.Option(
+            help="Judge records again and replace their rows: TOPIC, TOPIC/PARTITION or TOPIC/PARTITION:FIRST-LAST."
+        ),
     ] = None,
     take_over: Annotated[bool, typer.Option("--take-over", help="Replace a driver that is still at work.")] = False,
-    accept_loss: Annotated[bool, typer.Option("--accept-loss", help="Go on although retention has deleted records that were not read.")] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="With --replay: say what would be judged again, change nothing.")] = False,
+    accept_loss: Annotated[
+        bool, typer.Option("--accept-loss", help="Go on although retention has deleted records that were not read.")
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="With --replay: say what would be judged again, change nothing.")
+    ] = False,
     config: Config = None,
     as_json: AsJson = False,
 ) -> None:
@@ -70,9 +79,9 @@ def say_entry(entry: Entry) -> None:
     if "readings" not in entry.counts:
         say(f"entry {entry.n} {entry.kind}")
         return
-    readings, studies = entry.counts["readings"], entry.counts["studies"]
-    assert isinstance(readings, dict) and isinstance(studies, dict)
-    landed = sum(int(study["landed"]) for study in studies.values() if isinstance(study, dict))
+    readings: Any = entry.counts["readings"]
+    studies: Any = entry.counts["studies"]
+    landed = sum(study["landed"] for study in studies.values())
     say(
         f"entry {entry.n} {entry.kind}: {readings['decoded']} readings, {readings['rejected']} rejected, "
         f"{readings['held']} held, {readings['claimed']} claimed; {landed} rows landed in {len(studies)} studies"

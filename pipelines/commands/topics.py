@@ -2,7 +2,7 @@
 
 import typer
 
-from connectors.topics import create_topics, list_topics, wanted_topics
+from connectors.topics import TopicSpec, create_topics, list_topics, wanted_topics
 from pipelines.commands.common import AsJson, Config, Refused, settings_of, show_rows
 from schemas.registry import load_partners
 
@@ -15,9 +15,15 @@ def create(config: Config = None, as_json: AsJson = False) -> None:
     settings = settings_of(config)
     specs = wanted_topics(load_partners(settings.partners).values(), settings.authority)
     results = create_topics(settings.kafka, specs)
-    show_rows("topics", [{"topic": r.name, "result": r.outcome, "differs": ", ".join(r.differs)} for r in results], as_json)
+    show_rows(
+        "topics",
+        [{"topic": r.name, "result": r.outcome, "differs": "; ".join(r.differences)} for r in results],
+        as_json,
+    )
     if any(result.outcome == "differs" for result in results):
-        raise Refused("some topics differ from the registry: change the topic or the registry, so that both say the same")
+        raise Refused(
+            "some topics differ from the registry: change the topic or the registry, so that both say the same"
+        )
 
 
 @app.command("list", epilog="Example: wellspring topics list --json")
@@ -25,4 +31,10 @@ def list_(config: Config = None, as_json: AsJson = False) -> None:
     """What is there: partitions, retention, whose clock stamps records, size limits."""
     settings = settings_of(config)
     specs = wanted_topics(load_partners(settings.partners).values(), settings.authority)
-    show_rows("topics", [info.as_row() for info in list_topics(settings.kafka, [spec.name for spec in specs])], as_json)
+    show_rows("topics", [_row(spec) for spec in list_topics(settings.kafka, [spec.name for spec in specs])], as_json)
+
+
+def _row(spec: TopicSpec) -> dict[str, object]:
+    """A topic as it is, its settings that matter by name."""
+    shown = ("message.timestamp.type", "retention.ms", "max.message.bytes", "cleanup.policy")
+    return {"topic": spec.name, "partitions": spec.partitions, **{name: spec.settings.get(name) for name in shown}}

@@ -8,6 +8,7 @@ time one member, or AMBIGUOUS_MEMBER where links to several members overlap or o
 import hashlib
 from array import array
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -131,7 +132,7 @@ def timeline(links: Iterable[LinkRow]) -> list[Stretch]:
         return spans
     edges = sorted({edge for start, end, _ in spans for edge in (start, end)})
     stretches: list[Stretch] = []
-    for start, end in zip(edges, edges[1:], strict=False):
+    for start, end in pairwise(edges):
         members = {member for from_us, to_us, member in spans if from_us <= start and end <= to_us}
         if not members:
             continue

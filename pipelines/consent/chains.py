@@ -148,8 +148,10 @@ def _appended(event: ChainEvent) -> int:
 def _in_order_of_force(events: list[ChainEvent]) -> list[ChainEvent]:
     """Events as they are folded; a withdrawal that was appended before it is effective stands at both instants."""
     early = [event for event in events if event.kind == "withdraw" and _appended(event) < event.effective_at]
-    steps = [event for event in events if not any(_forestalls(withdrawal, event) for withdrawal in early)]
-    steps += [withdrawal._replace(effective_at=_appended(withdrawal)) for withdrawal in early]
+    steps = events
+    if early:
+        steps = [event for event in events if not any(_forestalls(withdrawal, event) for withdrawal in early)]
+        steps += [withdrawal._replace(effective_at=_appended(withdrawal)) for withdrawal in early]
     return sorted(steps, key=lambda step: (step.effective_at, step.seq))
 
 
@@ -233,7 +235,7 @@ def _coverage(acting: list[ChainEvent], metrics: frozenset[str], keeps: bool) ->
         elif step.kind == "withdraw" or (step.kind == "narrow" and metric not in step.metrics):
             windows = [(start, min(end, at)) for start, end in windows]
         if step.erases(keeps):
-            voided, windows = voided + windows, []
+            voided = voided + windows
     if gap_from is not None:
         gaps.append((gap_from, NO_END))
     return Coverage(metrics, subtract(windows, gaps + voided), union(voided))
@@ -254,6 +256,8 @@ def union(intervals: list[Interval]) -> list[Interval]:
 
 def subtract(intervals: list[Interval], holes: list[Interval]) -> list[Interval]:
     """The instants of `intervals` that are in none of `holes`, as `union` gives them."""
+    if not holes:
+        return union(intervals)
     left: list[Interval] = []
     cuts = union(holes)
     first = 0

@@ -55,12 +55,14 @@ _FIELDS = "seq, kind, effective_at, metrics, retro_from, fill_gap, collect_until
 _EVENTS = f"SELECT chain, {_FIELDS} FROM events"
 _CHAINS = f"""
 SELECT c.member, c.study, NOT c.closed AND c.events = c.top, {_FIELDS}
-FROM members m CROSS JOIN chains c ON c.member = m.id LEFT JOIN events e ON e.chain = c.id
+FROM members m {{index}} CROSS JOIN chains c ON c.member = m.id LEFT JOIN events e ON e.chain = c.id
 WHERE m.changed > ? ORDER BY m.id, c.study, e.seq"""
 _SUBJECTS = """
 SELECT s.partner, s.subject, l.member, l.from_us, l.to_us, l.readable
-FROM subjects s LEFT JOIN links l ON l.partner = s.partner AND l.subject = s.subject
+FROM subjects s {index} LEFT JOIN links l ON l.partner = s.partner AND l.subject = s.subject
 WHERE s.changed > ? ORDER BY s.partner, s.subject"""
+
+_MEMBERS = "SELECT id, member FROM members {index} WHERE changed > ? ORDER BY id"
 
 NOT_UNDERSTOOD = "an event that is not understood has closed its chain"
 NO_CHAIN_NAMED = "a record that is not understood names no chain and no link"
@@ -286,20 +288,25 @@ class Register:
 
     def members(self, since: int = 0) -> Iterator[tuple[int, str]]:
         """(ref, member) of those touched after version `since`, by ref."""
-        yield from self._db.execute("SELECT id, member FROM members WHERE changed > ? ORDER BY id", (since,))
+        yield from self._since(since, _MEMBERS, "members_changed")
 
     def chains(self, since: int = 0) -> Iterator[ChainRow]:
         """The chains of the members touched after version `since`, by member's ref and study."""
-        rows = self._db.execute(_CHAINS, (since,))
+        rows = self._since(since, _CHAINS, "members_changed")
         for (member, study, whole), group in groupby(rows, key=lambda row: row[:3]):
             events = [self._chain_event(row[3:]) for row in group if row[3] is not None]
             yield ChainRow(member, study, bool(whole), events)
 
     def subjects(self, since: int = 0) -> Iterator[tuple[str, str, list[LinkRow]]]:
         """(partner, subject, links) of the subjects touched after version `since`; no links where they are gone."""
-        rows = self._db.execute(_SUBJECTS, (since,))
+        rows = self._since(since, _SUBJECTS, "subjects_changed")
         for (partner, subject), group in groupby(rows, key=lambda row: row[:2]):
             yield partner, subject, [LinkRow(*row[2:]) for row in group if row[2] is not None]
+
+    def _since(self, version: int, query: str, index: str) -> sqlite3.Cursor:
+        """The rows changed after a version, found by the index on that; after version 0, all in the order they lie."""
+        how = f"INDEXED BY {index}" if version else "NOT INDEXED"
+        return self._db.execute(query.format(index=how), (version,))
 
     def _chain_event(self, row: tuple[Any, ...]) -> ChainEvent:
         seq, kind, effective_at, metrics, retro_from, fill_gap, collect_until, store_until, mode, appended_us = row

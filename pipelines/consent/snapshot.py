@@ -100,6 +100,7 @@ class Snapshot:
     def __init__(self, base: Arrays, overlay: Arrays | None, about: Mapping[str, Any], salt: bytes) -> None:
         self._parts = [_Part(base)] if overlay is None else [_Part(base), _Part(overlay)]
         self._salt = salt
+        self._names: dict[int, str] = {}
         self._active = np.array(about["active"], dtype=np.int64).reshape(-1, 2)
         self._base_chains = len(self._parts[0].columns)
         self.version: int = about["version"]
@@ -147,6 +148,12 @@ class Snapshot:
 
     def member_id(self, ref: int) -> str:
         """The member as the consent authority knows them; KeyError for a ref that is no member's."""
+        name = self._names.get(ref)
+        if name is None:
+            name = self._names[ref] = self._read_name(ref)
+        return name
+
+    def _read_name(self, ref: int) -> str:
         for part in reversed(self._parts):
             (place,) = part.members(np.array([ref]))
             if place >= 0:

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from schemas.consent_events import moment_of
 from schemas.registry import Study
 
 LATE_US = 5 * 60 * 1_000_000
@@ -53,6 +54,10 @@ class RemovalOwed(NamedTuple):
     effective_us: int
     why: str
 
+    def as_json(self) -> dict[str, Any]:
+        when = moment_of(self.effective_us)
+        return {"study": self.study, "member": self.member, "seq": self.seq, "effective_at": when, "why": self.why}
+
 
 @dataclass(frozen=True)
 class RegisterStatus:
@@ -64,6 +69,17 @@ class RegisterStatus:
     lagging: list[LaggingChain] = field(repr=False)
     alarms: list[Alarm]
     owed: list[RemovalOwed] = field(repr=False)
+
+    def as_json(self) -> dict[str, Any]:
+        """The same for `consent status`: counts, and lists of objects; times are RFC 3339."""
+        return {
+            "members": self.members,
+            "chains": self.chains,
+            "links": self.links,
+            "lagging": [chain._asdict() for chain in self.lagging],
+            "alarms": [alarm._asdict() for alarm in self.alarms],
+            "owed": [removal.as_json() for removal in self.owed],
+        }
 
 
 def read_status(db: sqlite3.Connection, studies: Mapping[str, Study]) -> RegisterStatus:

@@ -165,8 +165,9 @@ def _of_chain(
     if not len(columns.span_from):
         none = np.zeros(len(chain), dtype=np.int32)
         return np.full(len(chain), NUMBER[Code.NO_AUTHORITY], dtype=np.uint8), none, none
-    span, asked = _span_in_force(columns, chain, received, hold_us)
-    authority = _names(columns, columns.span_set[span], metric) & (span >= 0) & (asked < columns.span_store_until[span])
+    span = _span_in_force(columns, chain, received, hold_us)
+    stores = received < columns.span_store_until[span]  # of a late grant too: it stores beyond its own instant
+    authority = _names(columns, columns.span_set[span], metric) & (span >= 0) & stores
     covered, voided = _coverage(columns, chain, metric, start, np.maximum(end, start + 1))
     dated = (start != MISSING) & (end != MISSING)
     erased = (received < columns.erased_until[chain]) | (voided & dated)
@@ -176,19 +177,16 @@ def _of_chain(
     return code, columns.span_grant_seq[span], np.where(span >= 0, columns.span_last_seq[span], 0)
 
 
-def _span_in_force(columns: ChainColumns, chain: Ints, received: Ints, hold_us: int) -> tuple[Ints, Ints]:
-    """The span in force at the instant asked, -1 where no event is; and that instant: r, or a late grant's."""
+def _span_in_force(columns: ChainColumns, chain: Ints, received: Ints, hold_us: int) -> Ints:
+    """The span in force at r, or at a late grant's instant; -1 where no event is."""
     span = last_not_after(columns.span_at, columns.span_from, chain, received)
     before_all = np.flatnonzero(span < 0)
-    if not len(before_all):
-        return span, received
-    grant = columns.first_grant[chain[before_all]]
-    waits = (grant != NO_END) & (grant <= received[before_all] + hold_us)
-    late, grant = before_all[waits], grant[waits]
-    asked = received.copy()
-    asked[late] = grant
-    span[late] = last_not_after(columns.span_at, columns.span_from, chain[late], grant)
-    return span, asked
+    if len(before_all):
+        grant = columns.first_grant[chain[before_all]]
+        waits = (grant != NO_END) & (grant <= received[before_all] + hold_us)
+        late = before_all[waits]
+        span[late] = last_not_after(columns.span_at, columns.span_from, chain[late], grant[waits])
+    return span
 
 
 def _coverage(columns: ChainColumns, chain: Ints, metric: Ints, start: Ints, end: Ints) -> tuple[Bools, Bools]:

@@ -22,13 +22,17 @@ _YEAR_2085 = 3_644_000_000_000_000
 
 @dataclass(frozen=True)
 class Bad:
-    """A record that is refused whole. `readings`: how many were in it, where it could be read so far."""
+    """A record that is refused whole: its content, then so many zeros.
+
+    `readings`: how many were in it, where it could be read so far.
+    """
 
     act: int
     device: Device
-    content: Any
+    content: bytes
     reason: Reason
     readings: int = 0
+    zeros: int = 0
 
     @property
     def topic(self) -> str:
@@ -40,7 +44,7 @@ class Bad:
 
     def value(self) -> bytes:
         """The record's value, made when it is asked for: one of them is large."""
-        return bytes(self.content())
+        return self.content + bytes(self.zeros)
 
 
 def bad_messages(device: Device, start: int) -> Iterator[Bad]:
@@ -48,13 +52,13 @@ def bad_messages(device: Device, start: int) -> Iterator[Bad]:
     good = partial(_message, device.subject, start)
     intact = encode("sensor-reading", good())
     for content, reason in _not_messages(intact, device):
-        yield Bad(0, device, partial(bytes, content), reason)
+        yield Bad(0, device, content, reason)
     for changes, reason in _not_whole(start):
-        yield Bad(0, device, partial(encode, "sensor-reading", good(**changes)), reason)
+        yield Bad(0, device, encode("sensor-reading", good(**changes)), reason)
     for changes, reason in _not_in_the_catalogue(start):
-        yield Bad(0, device, partial(encode, "sensor-reading", good(**changes)), reason, readings=5)
+        yield Bad(0, device, encode("sensor-reading", good(**changes)), reason, readings=5)
     for size in (OVERSIZE_BYTES, BOMB_BYTES):
-        yield Bad(0, device, partial(bytes, size), Reason.TOO_LARGE)
+        yield Bad(0, device, intact, Reason.TOO_LARGE, zeros=size)
 
 
 def _not_messages(intact: bytes, device: Device) -> Iterator[tuple[bytes, Reason]]:
@@ -62,7 +66,14 @@ def _not_messages(intact: bytes, device: Device) -> Iterator[tuple[bytes, Reason
     yield b"", Reason.EMPTY
     yield b'{"heart_rate": 61}', Reason.NOT_AVRO
     yield MARKER + b"\x00\x11\x22\x33\x44\x55\x66\x77" + intact[HEADER_BYTES:], Reason.FINGERPRINT
-    link = {"link_id": "x", "partner": WATCHES, "subject": device.subject, "member": "x", "from_us": None, "to_us": None}
+    link = {
+        "link_id": "x",
+        "partner": WATCHES,
+        "subject": device.subject,
+        "member": "x",
+        "from_us": None,
+        "to_us": None,
+    }
     yield encode("identity-link", link), Reason.CONTRACT
     yield intact[:-9], Reason.TRUNCATED
     yield intact + b"\x00\x00", Reason.TRAILING
@@ -90,11 +101,11 @@ def _not_in_the_catalogue(start: int) -> Iterator[tuple[dict[str, Any], Reason]]
     yield {"values": [float("nan"), float("inf"), float("-inf"), float("nan"), float("nan")]}, Reason.NOT_FINITE
 
 
-def _message(subject: str, start: int, **changes: Any) -> dict[str, Any]:
+def _message(sender: str, start: int, **changes: Any) -> dict[str, Any]:
     """A small message as it should be, but for the changes."""
     source = {"name": "watch", "device_model": None, "firmware": None, "serial": None, "app": None, "app_version": None}
     good = {
-        "subject": subject,
+        "subject": sender,
         "metric": "heart_rate",
         "unit": "/min",
         "modality": "sensed",

@@ -1,7 +1,7 @@
 """The cast: some thirty people, each with a reason to be in the demo world, and what they wear."""
 
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -51,7 +51,7 @@ class Cast(NamedTuple):
 class _Role(NamedTuple):
     """How many people decide in this way, and whether they wear a band beside the watch."""
 
-    count: int
+    people: int
     band: bool
     choices: tuple[Choice, ...]
 
@@ -62,7 +62,7 @@ def cast(seed: int, begin: int) -> Cast:
     people: list[Person] = []
     devices: list[Device] = []
     for role in _roles(begin):
-        for number in range(role.count):
+        for number in range(role.people):
             person = Person(names.member(), role.choices, night_shift=len(people) % 3 == 0)
             people.append(person)
             devices += _worn_by(person, names, band=role.band and number % 2 == 0)
@@ -136,12 +136,12 @@ def _told_late(names: _Names, begin: int) -> tuple[list[Person], list[Device]]:
 
 
 def _handed_on(names: _Names, begin: int) -> tuple[list[Person], list[Device]]:
-    """One watch, worn by one person and then by another; what was taken while it changed hands is nobody's."""
+    """One watch, worn by one person and from some hour on by another, whose study it then is."""
     before = begin - 30 * DAY
-    given, taken = begin + DAY + 10 * HOUR, begin + DAY + 15 * HOUR
+    given = begin + DAY + 11 * HOUR
     first = Person(names.member(), (agreed(SHIFTWORK, ALL, before),))
     second = Person(names.member(), (agreed(HEATWAVE, ALL, before),))
-    return [first, second], [_watch(names, (Wearer(first, None, given), Wearer(second, taken, None)))]
+    return [first, second], [_watch(names, (Wearer(first, None, given), Wearer(second, given, None)))]
 
 
 def _unknown(names: _Names) -> tuple[list[Person], list[Device]]:
@@ -151,15 +151,15 @@ def _unknown(names: _Names) -> tuple[list[Person], list[Device]]:
 
 def _with_habits(devices: list[Device]) -> Iterator[Device]:
     """Some watches count in wall-clock time, some in degrees Fahrenheit, one numbers its readings."""
-    habits: dict[int, Callable[[Device], Device]] = {
-        2: lambda device: replace(device, local=True, zone=_KOLKATA),
-        5: lambda device: replace(device, fahrenheit=True, zone=None),
-        0: lambda device: replace(device, numbered=True),
-    }
-    number = 0
+    watches = 0
     for device in devices:
-        if device.partner == WATCHES:
-            yield habits.get(number, lambda same: same)(device)
-            number += 1
+        number = watches if device.partner == WATCHES else None
+        watches += device.partner == WATCHES
+        if number == 0:
+            yield replace(device, numbered=True)
+        elif number in (2, 7):
+            yield replace(device, local=True, zone=_KOLKATA)
+        elif number == 5:
+            yield replace(device, fahrenheit=True, zone=None)
         else:
             yield device

@@ -10,7 +10,7 @@ NOTHING: May = {}
 
 
 def _each(metrics: tuple[str, ...], windows: Windows) -> May:
-    return {metric: windows for metric in metrics}
+    return dict.fromkeys(metrics, windows)
 
 
 def agreed(study: str, metrics: tuple[str, ...], since: int) -> Choice:

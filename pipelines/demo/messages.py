@@ -22,7 +22,7 @@ class Message:
     """One message of one device and metric, received in act `act`.
 
     `broken` [n]: readings that break the contract, for `reason`. `resent` is the message that this one repeats, with
-    `changed` [n] telling whose value is another now. `counts`: the samples of a block of acceleration, which is one reading.
+    `changed` [n] telling whose value is another now. `counts`: the samples of a block of acceleration, one reading.
     """
 
     act: int

@@ -1,0 +1,1 @@
+"""Measurements of Wellspring on real parts, each beside its bound in the same run."""

@@ -1,0 +1,37 @@
+"""wellspring bench [GROUP]: the measurements, on real parts of their own."""
+
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from pipelines.commands.common import AsJson, Refused, console, put, say
+
+EXAMPLE = "Example: wellspring bench spine --json"
+GROUPS = ("spine",)
+
+
+def bench(
+    group: Annotated[str, typer.Argument(help=f"Group of measurements: {', '.join(GROUPS)}.")] = "spine",
+    as_json: AsJson = False,
+) -> None:
+    """Measure on a broker and in a folder of its own; each figure beside its bound in the same run (under 15 minutes)."""
+    if group not in GROUPS:
+        raise typer.BadParameter(f"there is no group of that name; the groups are: {', '.join(GROUPS)}")
+    from pipelines.bench.spine import spine
+
+    figures = []
+    for figure in spine(say):
+        figures.append(figure.as_json())
+        say(f"  {figure.figure}: {figures[-1]['ours']} {figure.unit} {'met' if figure.met else 'MISSED'}")
+    if as_json:
+        put(figures)
+    else:
+        table = Table(title=f"bench {group}", title_justify="left")
+        for name in figures[0]:
+            table.add_column(name)
+        for row in figures:
+            table.add_row(*("" if value is None else str(value) for value in row.values()))
+        console().print(table)
+    if not all(row["met"] for row in figures):
+        raise Refused("some targets are missed")

@@ -1,0 +1,121 @@
+"""What the demo shows at its end: what came in, what became of it, the law, answers, and where to look next."""
+
+import shlex
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+from rich import box
+from rich.table import Table
+
+from pipelines.demo.narrator import Narrator
+from pipelines.demo.stage import QUESTIONS, Performance
+from pipelines.demo.sums import Law
+from schemas.reasons import REASON_MEANING, Code, Reason
+
+_WITHHELD = {
+    Code.NO_AUTHORITY: "no live grant named the metric when it came",
+    Code.OUTSIDE_WINDOW: "taken at a time that was not agreed to",
+}
+_SETTLED = {
+    "quarantined": "outside the metric's hard range",
+    "duplicate": "there already",
+    "landed": "in the study's tables",
+}
+
+
+def show(performance: Performance, narrator: Narrator) -> None:
+    """The whole report, for people."""
+    counts = performance.sums.as_json()
+    _came_in(counts, narrator)
+    _outcomes(counts, narrator)
+    narrator.title("The law, over all entries of the ledger")
+    for law in performance.laws:
+        narrator.tick(_sum(law), law.holds)
+    narrator.tick(
+        "every sum is the one that was counted from the story, before the pipeline saw it", performance.as_told
+    )
+    report = performance.report
+    files = sum(table.files for table in report.tables.values())
+    narrator.tick(
+        f"lake check: {report.entries} entries, {len(report.tables)} tables and {files} files agree", report.is_sound
+    )
+    for question, rows in performance.answers.items():
+        narrator.title(question)
+        narrator.say(f"[dim]{QUESTIONS[question]}[/]")
+        narrator.console.print(_table(rows))
+
+
+def _came_in(counts: dict[str, Any], narrator: Narrator) -> None:
+    records, readings, holds = counts["records"], counts["readings"], counts["holds"]
+    narrator.title("What came in")
+    narrator.say(f"{records['read']:,} records: {records['decoded']:,} messages, {records['rejected']} rejected whole")
+    narrator.say(f"{readings['decoded']:,} readings in them: {readings['rejected']} rejected")
+    narrator.say(
+        f"{holds['opened']:,} readings held for people not yet known; {holds['released']:,} released when a link and a "
+        f"grant came, {holds['open']:,} still wait"
+    )
+    rows = [
+        {"rejected": reason, "count": count, "because": REASON_MEANING[Reason(reason)]}
+        for reason, count in counts["rejected"].items()
+    ]
+    narrator.console.print(_table(rows))
+
+
+def _outcomes(counts: dict[str, Any], narrator: Narrator) -> None:
+    narrator.title("What became of the readings, study by study")
+    studies = counts["studies"]
+    codes = sorted({code for sums in studies.values() for code in sums["withheld"]})
+    rows = [{"outcome": "considered", **{name: sums["considered"] for name, sums in studies.items()}, "because": ""}]
+    for code in codes:
+        shares = {name: sums["withheld"].get(code, 0) for name, sums in studies.items()}
+        rows.append({"outcome": f"withheld, {code}", **shares, "because": _WITHHELD.get(Code(code), "")})
+    for outcome, meaning in _SETTLED.items():
+        rows.append({"outcome": outcome, **{name: sums[outcome] for name, sums in studies.items()}, "because": meaning})
+    narrator.console.print(_table(rows))
+
+
+def _table(rows: list[dict[str, Any]]) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for name, value in (rows[0] if rows else {"nothing": ""}).items():
+        table.add_column(name, justify="right" if isinstance(value, int | float) else "left")
+    for row in rows:
+        table.add_row(*map(_cell, row.values()))
+    return table
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return ""
+    return f"{value:,}" if isinstance(value, int) else str(value)
+
+
+def _sum(law: Law) -> str:
+    parts = " + ".join(f"{count:,} {name}" for name, count in law.parts.items())
+    return f"{law.name}: {law.total:,} = {parts}"
+
+
+def next_commands(config: Path, running: bool) -> list[str]:
+    """What to try now, ready to be typed."""
+    command, option = _command(), f"--config {shlex.quote(str(config))}"
+    query = "select metric, count(*), avg(value) from shiftwork_observation group by all"
+    shown = [
+        f"{command} ledger list {option}",
+        f'{command} lake sql "{query}" {option}',
+        f"{command} lake check {option}",
+        f"{command} consent status {option}",
+    ]
+    follow = f"{command} run --follow {option}"
+    if running:
+        return [*shown, follow, f"{command} kafka down {option}"]
+    return [*shown, f"{command} kafka up {option}", follow]
+
+
+def _command() -> str:
+    """The command as it was called, where it was called by its name."""
+    called = Path(sys.argv[0])
+    on_path = shutil.which("wellspring")
+    if called.name != "wellspring" or (on_path and Path(on_path).absolute() == called.absolute()):
+        return "wellspring"
+    return shlex.quote(str(called))

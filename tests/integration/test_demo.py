@@ -1,0 +1,184 @@
+"""`wellspring demo` as an operator runs it: by itself, on real parts, and held against what its story tells."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+from infra.local_kafka import LocalKafka
+from pipelines.demo.expected import Expected, expected
+from pipelines.demo.world import world
+from pipelines.ledger import Ledger
+from pipelines.store import FolderStore
+from pipelines.views import sql
+
+DEMO = [sys.executable, "-m", "pipelines.cli", "demo"]
+SECONDS = 240
+
+
+class Played(NamedTuple):
+    """A demo that has ended with its broker kept: its folder, its JSON, and what its story tells."""
+
+    folder: Path
+    said: dict[str, Any]
+    told: Expected
+
+
+@pytest.fixture(scope="module")
+def played(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Played]:
+    folder = tmp_path_factory.mktemp("demo") / "ground"
+    try:
+        done = _demo("--dir", str(folder), "--json", "--keep")
+        assert done.returncode == 0, done.stderr
+        said = json.loads(done.stdout)
+        yield Played(folder, said, expected(world(said["world"]["now_us"])))
+    finally:
+        LocalKafka(folder / "kafka").kill()
+
+
+def _demo(*options: str, **environ: str) -> "subprocess.CompletedProcess[str]":
+    """The command, to its end, in an environment without other settings of ours."""
+    clean = {name: value for name, value in os.environ.items() if name != "WELLSPRING_CONFIG"}
+    return subprocess.run(
+        [*DEMO, *options], capture_output=True, text=True, timeout=SECONDS, env={**clean, **environ}, check=False
+    )
+
+
+def _entries(played: Played) -> list[dict[str, Any]]:
+    """The ledger's entries with counts, as their files say it."""
+    found = [entry.model_dump(mode="json") for entry in Ledger(FolderStore(played.folder / "lake")).entries(1)]
+    return [entry for entry in found if entry["counts"]]
+
+
+def test_every_study_and_reason_counts_what_the_story_counts(played: Played) -> None:
+    considered, withheld, settled = Counter[str](), Counter[tuple[str, str]](), Counter[tuple[str, str]]()
+    for entry in _entries(played):
+        for study, sums in entry["counts"]["studies"].items():
+            considered[study] += sums["considered"]
+            withheld.update({(study, code): count for code, count in sums["withheld"].items()})
+            settled.update({(study, name): sums[name] for name in ("quarantined", "duplicate", "landed")})
+    for study, told in played.told.studies.items():
+        assert considered[study] == told.considered
+        assert {code: n for (of, code), n in withheld.items() if of == study} == dict(told.withheld)
+        assert settled[study, "quarantined"] == told.quarantined
+        assert settled[study, "duplicate"] == told.duplicate
+        assert settled[study, "landed"] == told.landed
+    assert set(considered) == set(played.told.studies)
+
+
+def test_records_readings_rejections_and_holds_are_those_of_the_story(played: Played) -> None:
+    entries = _entries(played)
+    ingested = [entry["counts"] for entry in entries if entry["kind"] == "ingest"]
+    assert sum(counts["records"]["read"] for counts in ingested) == played.told.records
+    assert sum(counts["records"]["rejected"] for counts in ingested) == played.told.records_rejected
+    assert sum(counts["readings"]["decoded"] for counts in ingested) == played.told.readings
+    rejected = Counter[str]()
+    for entry in entries:
+        rejected.update(entry["counts"]["rejected"])
+    assert dict(rejected) == dict(played.told.rejected)
+    assert sum(entry["counts"]["readings"]["claimed"] for entry in entries) == played.told.claimed
+    assert sum(entry["holds"]["opened"] for entry in entries) == played.told.held
+    assert sum(entry["holds"]["released"] for entry in entries) == played.told.released
+    assert entries[-1]["holds"]["open"] == played.told.held - played.told.released
+    assert {entry["kind"] for entry in entries} >= {"ingest", "redrive"}
+
+
+def test_the_lake_answers_what_the_story_knows(played: Played) -> None:
+    store = FolderStore(played.folder / "lake")
+    for study, told in played.told.studies.items():
+        days = sql(
+            store,
+            f"select strftime(start, '%Y-%m-%d') as day, count(*) as n, sum(value) as total from {study}_observation "
+            "where metric = 'heart_rate' group by all",
+        ).to_pylist()
+        assert {row["day"]: (row["n"], row["total"]) for row in days} == told.heart
+        rows = sql(
+            store, f"select count(*) as n, count_if(flags <> 0) as flagged from {study}_observation"
+        ).to_pylist()[0]
+        every = sql(store, f"select count(*) as n from {study}_observation_all").to_pylist()[0]
+        assert rows["flagged"] == told.flagged
+        assert every["n"] - rows["n"] == told.revised
+
+
+def test_it_says_so_as_json(played: Played) -> None:
+    said = played.said
+    assert said["problems"] == []
+    assert said["counts"] == said["expected"] == played.told.as_json()
+    assert [law["holds"] for law in said["laws"]] == [True] * 5
+    assert said["lake"]["sound"]
+    assert all(Path(path).exists() for path in said["paths"].values())
+    assert said["kafka"]["running"]
+    assert LocalKafka(played.folder / "kafka").status().bootstrap == said["kafka"]["bootstrap"]
+
+
+def test_a_second_demo_replaces_the_first_and_leaves_what_is_not_its_own(played: Played) -> None:
+    """Runs last: it stops the first demo's broker."""
+    before = LocalKafka(played.folder / "kafka").status()
+    mine = played.folder / "notes.txt"
+    mine.write_text("mine", encoding="utf-8")
+    done = _demo("--dir", str(played.folder))
+    assert done.returncode == 0, done.stderr
+    assert "\x1b" not in done.stdout
+    assert "✗" not in done.stdout
+    assert "✓ every sum is the one" in done.stdout
+    assert f"ledger list --config {played.folder}/wellspring.yaml" in done.stdout
+    assert mine.read_text(encoding="utf-8") == "mine"
+    assert before.running
+    assert not LocalKafka(played.folder / "kafka").status().running
+    assert next(entry["n"] for entry in _entries(played)) == 2  # a ledger of its own, after its own takeover
+
+
+def test_a_folder_that_no_demo_made_is_not_touched(tmp_path: Path) -> None:
+    mine = tmp_path / "lake" / "precious"
+    mine.parent.mkdir()
+    mine.write_text("mine", encoding="utf-8")
+    done = _demo("--dir", str(tmp_path))
+    assert done.returncode == 1
+    assert "nothing in it was touched" in done.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["lake"]
+    assert mine.read_text(encoding="utf-8") == "mine"
+
+
+def test_settings_of_the_environment_do_not_send_it_to_another_lake(tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    done = _demo("--dir", str(tmp_path / "ground"), WELLSPRING_LAKE=str(elsewhere), WELLSPRING_KAFKA__BOOTSTRAP="h:1")
+    assert done.returncode == 1
+    assert "unset WELLSPRING_KAFKA__BOOTSTRAP, WELLSPRING_LAKE" in done.stderr
+    assert not elsewhere.exists()
+    assert not (tmp_path / "ground").exists()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_demo_leaves_no_broker(tmp_path: Path, number: signal.Signals) -> None:
+    folder = tmp_path / "ground"
+    kafka = LocalKafka(folder / "kafka")
+    process = subprocess.Popen(
+        [*DEMO, "--dir", str(folder), "--keep"], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+    )
+    try:
+        _wait_for(folder / "consents-1.ndjson")
+        assert kafka.status().running
+        process.send_signal(number)
+        _, errors = process.communicate(timeout=SECONDS)
+        assert process.returncode == 1
+        assert b"Traceback" not in errors
+        assert b"run it again" in errors
+        assert not kafka.status().running
+    finally:
+        process.kill()
+        kafka.kill()
+
+
+def _wait_for(file: Path) -> None:
+    deadline = time.monotonic() + SECONDS
+    while not file.exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)

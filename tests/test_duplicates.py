@@ -1,0 +1,136 @@
+"""Duplicates and revisions, against a set and a dictionary that remember everything."""
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pipelines import duplicates as module
+from pipelines.duplicates import FileKeys, KeyedFile, Seen, duplicates, revisions
+from pipelines.store import FolderStore
+
+KEYS = st.integers(-4, 12)  # few enough that they meet, of both signs
+RECORDS = st.none() | st.integers(-2, 4)
+
+
+def starts(keys: list[int]) -> np.ndarray:
+    """The start of a reading is part of its key, so equal keys have equal starts."""
+    return np.array(keys, dtype=np.int64) * 10
+
+
+class Lake:
+    """Files of keys and records, as a table holds them."""
+
+    def __init__(self, root: Path) -> None:
+        self.store = FolderStore(root)
+        self.files: list[KeyedFile] = []
+        self.reads = 0
+
+    def add(self, keys: list[int], records: list[int | None] | None = None, numbers: list[int] | None = None) -> None:
+        path = f"{len(self.files)}.parquet"
+        columns = {
+            "key64": pa.array(keys, pa.int64()),
+            "record64": pa.array(records or [None] * len(keys), pa.int64()),
+            "revision": pa.array(numbers or [0] * len(keys), pa.int16()),
+        }
+        pq.write_table(pa.table(columns), self.store.root / path)
+        span = starts(keys)
+        self.files.append(KeyedFile(path, int(span.min()), int(span.max())))
+
+
+def lake(tmp_path_factory: pytest.TempPathFactory) -> Lake:
+    return Lake(tmp_path_factory.mktemp("lake"))
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    landed=st.lists(st.lists(KEYS, min_size=1, max_size=8), max_size=3),
+    portions=st.lists(st.lists(KEYS, min_size=1, max_size=12), min_size=1, max_size=4),
+)
+def test_each_key_passes_once_wherever_it_was_before(
+    tmp_path_factory: pytest.TempPathFactory, landed: list[list[int]], portions: list[list[int]]
+) -> None:
+    table = lake(tmp_path_factory)
+    for keys in landed:
+        table.add(keys)
+    known = {key for keys in landed for key in keys}
+    seen, cache = Seen(), FileKeys(table.store)
+    for keys in portions:
+        expected = []
+        for key in keys:
+            expected.append(key in known)
+            known.add(key)
+        found = duplicates(np.array(keys, dtype=np.int64), starts(keys), seen, table.files, cache)
+        assert found.tolist() == expected
+
+
+def test_the_first_of_equal_rows_is_the_one_that_stays(tmp_path: Path) -> None:
+    keys = np.array([7, 3, 7, 7, 3], dtype=np.int64)
+    found = duplicates(keys, keys, Seen(), [], FileKeys(FolderStore(tmp_path)))
+    assert found.tolist() == [False, False, True, True, True]
+
+
+def test_a_file_whose_starts_lie_elsewhere_is_not_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    table = Lake(tmp_path)
+    table.add([1, 2, 3])
+    opened: list[str] = []
+    monkeypatch.setattr(FileKeys, "keys", lambda self, path: opened.append(path) or np.array([5]))
+    cache = FileKeys(table.store)
+    for start, expected in ((9, 0), (10, 1), (30, 2), (31, 2)):  # the file's starts are 10 to 30, both in it
+        duplicates(np.array([99]), np.array([start]), Seen(), table.files, cache)
+        assert len(opened) == expected
+
+
+def test_a_file_is_read_once_and_the_least_used_are_forgotten(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    table, reads = Lake(tmp_path), []
+    for first in (0, 100, 200):
+        table.add(list(range(first, first + 100)))
+    real = module._read_keys
+    monkeypatch.setattr(module, "_read_keys", lambda file: reads.append(1) or real(file))
+    cache = FileKeys(table.store, limit_bytes=2 * 100 * 8)
+    for path, expected in (("0", 1), ("0", 1), ("1", 2), ("0", 2), ("2", 3), ("0", 3), ("1", 4)):
+        assert len(cache.keys(f"{path}.parquet")) == 100
+        assert len(reads) == expected, path
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    landed=st.lists(st.lists(RECORDS, min_size=1, max_size=6), max_size=3),
+    portions=st.lists(st.lists(RECORDS, min_size=1, max_size=8), min_size=1, max_size=4),
+)
+def test_a_record_that_comes_again_counts_up_across_files_and_portions(
+    tmp_path_factory: pytest.TempPathFactory, landed: list[list[int | None]], portions: list[list[int | None]]
+) -> None:
+    table = lake(tmp_path_factory)
+    newest: dict[int, int] = {}
+
+    def count(records: list[int | None]) -> list[int]:
+        numbers = []
+        for record in records:
+            if record is not None:
+                newest[record] = newest.get(record, -1) + 1
+            numbers.append(0 if record is None else newest[record])
+        return numbers
+
+    for number, records in enumerate(landed):
+        table.add([number * 10 + i for i in range(len(records))], records, count(records))
+    seen, cache = Seen(), FileKeys(table.store)
+    for records in portions:
+        has_record = np.array([record is not None for record in records])
+        numbers = np.array([record or 0 for record in records], dtype=np.int64)
+        expected = count(records)
+        assert revisions(numbers, has_record, seen, table.files, cache).tolist() == expected
+
+
+def test_files_without_records_are_told_by_their_statistics_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table = Lake(tmp_path)
+    table.add([1, 2])
+    monkeypatch.setattr(pq.ParquetFile, "read", lambda *_, **__: pytest.fail("rows were read"))
+    record, revision = FileKeys(table.store).records("0.parquet")
+    assert len(record) == len(revision) == 0

@@ -1,0 +1,212 @@
+import logging
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+from pydantic import SecretStr, ValidationError
+
+from connectors.causes import cause, in_words, recent
+from connectors.kafka import KafkaSettings, KafkaUnreachable, admin, client_options, consumer, producer
+from connectors.kafka_python import TopicAuthorizationFailedError, UnknownTopicOrPartitionError
+
+PASSWORD = "correct-horse-battery"
+
+
+@contextmanager
+def listener(answer: bytes = b"", tls: ssl.SSLContext | None = None, hang_up: bool = False) -> Iterator[int]:
+    """A port that takes connections and is no Kafka broker."""
+    taken: list[socket.socket] = []
+
+    def serve(server: socket.socket) -> None:
+        while True:
+            try:
+                one, _ = server.accept()
+            except OSError:
+                return
+            taken.append(one)
+            try:
+                one.settimeout(2)
+                one = tls.wrap_socket(one, server_side=True) if tls else one
+                taken.append(one)
+                one.sendall(answer)
+            except OSError:
+                pass
+            if hang_up:
+                one.close()
+
+    with closing(socket.create_server(("127.0.0.1", 0))) as server:
+        thread = threading.Thread(target=serve, args=(server,), daemon=True)
+        thread.start()
+        yield server.getsockname()[1]
+        server.shutdown(socket.SHUT_RDWR)
+        thread.join(3)
+    for one in taken:
+        one.close()
+
+
+@pytest.fixture
+def certificate(tmp_path: Path) -> Path:
+    """A certificate for 127.0.0.1 that signs itself, and its key, in one PEM file."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "nobody")])
+    now = datetime.now(UTC)
+    built = x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key())
+    built = built.serial_number(1).not_valid_before(now - timedelta(days=1)).not_valid_after(now + timedelta(days=1))
+    built = built.add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False)
+    file = tmp_path / "server.pem"
+    file.write_bytes(
+        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+        + built.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
+    )
+    return file
+
+
+def why(port: int, **more: object) -> str:
+    """The words for a connection that fails."""
+    settings = KafkaSettings.model_validate({"bootstrap": f"127.0.0.1:{port}", "connect_timeout_s": 0.5, **more})
+    began = time.monotonic()
+    with pytest.raises(KafkaUnreachable) as raised:
+        consumer(settings)
+    assert time.monotonic() - began < 3
+    assert f"127.0.0.1:{port}" in str(raised.value)
+    return str(raised.value)
+
+
+def test_nothing_listens() -> None:
+    with closing(socket.create_server(("127.0.0.1", 0))) as server:
+        port = server.getsockname()[1]
+    assert "nothing listens there" in why(port)
+
+
+def test_all_three_clients_say_it() -> None:
+    settings = KafkaSettings(bootstrap="127.0.0.1:1", connect_timeout_s=0.3)
+    for make in (producer, consumer, admin):
+        with pytest.raises(KafkaUnreachable, match="nothing listens there"):
+            make(settings)
+
+
+def test_the_name_does_not_resolve() -> None:
+    with pytest.raises(KafkaUnreachable, match="does not resolve"):
+        consumer(KafkaSettings(bootstrap="no-such-host.invalid", connect_timeout_s=0.3))
+
+
+def test_no_answer() -> None:
+    with listener() as port:
+        assert "no answer within 0.5 s" in why(port)
+
+
+def test_tls_where_none_is_expected() -> None:
+    with listener(answer=b"not TLS") as port:
+        assert "TLS is not expected there" in why(port, security="SSL")
+
+
+def test_a_tls_greeting_that_is_never_answered() -> None:
+    with listener() as port:
+        assert "no answer within 0.5 s" in why(port, security="SSL")
+
+
+def test_no_tls_where_it_is_expected(certificate: Path) -> None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+    with listener(tls=context) as port:
+        assert "TLS is expected there" in why(port)
+
+
+def test_another_ca(certificate: Path) -> None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+    with listener(tls=context) as port:
+        assert "not signed by this CA" in why(port, security="SSL")
+
+
+def test_it_hangs_up() -> None:
+    with listener(hang_up=True) as port:
+        assert "it closes the connection" in why(port)
+
+
+def test_files_that_cannot_be_used(tmp_path: Path) -> None:
+    garbage = tmp_path / "subject-4711.pem"
+    garbage.write_text("no certificate")
+    for file, words in ((tmp_path / "absent.pem", "No such file"), (garbage, "not PEM")):
+        with pytest.raises(KafkaUnreachable, match=words) as raised:
+            consumer(KafkaSettings(security="SSL", ca_file=file))
+        assert file.name not in str(raised.value)
+    with pytest.raises(KafkaUnreachable, match="cert_file and key_file"):
+        consumer(KafkaSettings(security="SSL", cert_file=garbage, key_file=garbage))
+
+
+@pytest.mark.parametrize(
+    ("event", "words"),
+    [
+        ("SaslAuthenticationFailedError [Error 58] …", "wrong user name or password"),
+        ("UnsupportedSaslMechanismError …", "does not offer this mechanism"),
+        ("IllegalSaslStateError [Error 34]", "expects no login"),
+        ("KafkaConnectionError [SSL: SSLV3_ALERT_BAD_CERTIFICATE] …", "asks for a client certificate"),
+        ("KafkaConnectionError [SSL: TLSV13_ALERT_CERTIFICATE_REQUIRED] …", "asks for a client certificate"),
+        ("Handshake failed: … Hostname mismatch, certificate is not valid for 'b'", "another host name"),
+        ("Handshake failed: … certificate has expired", "has expired"),
+        ("IncompatibleBrokerVersion [Error 35] …", "a controller"),
+    ],
+)
+def test_causes_that_only_a_real_broker_tells(event: str, words: str) -> None:
+    settings = KafkaSettings(security="SASL_SSL", username="acme", password=SecretStr(PASSWORD))
+    told = cause(settings, ["KafkaTimeoutError Unable to bootstrap", event])
+    assert words in told
+    assert "acme" not in told
+    assert PASSWORD not in told
+
+
+def test_the_password_is_shown_nowhere() -> None:
+    settings = KafkaSettings(security="SASL_SSL", username="acme", password=SecretStr(PASSWORD))
+    assert PASSWORD not in f"{settings!r} {settings} {settings.model_dump()} {settings.model_dump_json()}"
+    assert client_options(settings)["sasl_plain_password"] == PASSWORD
+    with pytest.raises(ValidationError) as raised:
+        KafkaSettings.model_validate({"security": "SASL_SSL", "password": PASSWORD})
+    assert PASSWORD not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"bootstrap": " , "},
+        {"bootstrap": "a:b"},
+        {"bootstrap": "a:70000"},
+        {"security": "SASL_SSL"},
+        {"security": "SSL", "cert_file": "a"},
+        {"security": "TLS"},
+        {"unknown": 1},
+    ],
+)
+def test_settings_that_cannot_work_are_refused(wrong: dict[str, object]) -> None:
+    with pytest.raises(ValidationError):
+        KafkaSettings.model_validate(wrong)
+
+
+def test_several_servers_and_default_ports() -> None:
+    assert KafkaSettings(bootstrap="a, b:1 ,[::1]:2").addresses == [("a", 9092), ("b", 1), ("::1", 2)]
+
+
+def test_the_clients_log_passes_on_no_text(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.DEBUG):
+        logging.getLogger("kafka.protocol.parser").error("Unable to decode %d-byte buffer: %r", 4, b"heart rate 71")
+        logging.getLogger("kafka.net.manager").warning("Bootstrap of %s failed", "subject-4711")
+    assert "heart rate" not in caplog.text + "".join(recent())
+    assert "subject-4711" not in caplog.text
+    assert "kafka.net.manager" in caplog.text
+
+
+def test_refusals_have_words_and_never_their_own_text() -> None:
+    assert in_words(TopicAuthorizationFailedError({"acme.secret"})) == "this user may not do that with the topic"
+    assert in_words(UnknownTopicOrPartitionError("x")) == "there is no such topic"
+    assert in_words(ValueError("heart rate 71")) == "ValueError"

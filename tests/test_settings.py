@@ -1,0 +1,114 @@
+"""Settings: one file, replaced by the environment, refused in words that never repeat a value."""
+
+from pathlib import Path
+
+import pytest
+
+from pipelines.settings import SettingsError, load_settings, shown
+
+SECRET = "hunter2-of-the-broker"
+
+
+@pytest.fixture(autouse=True)
+def _clean(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("WELLSPRING_CONFIG", raising=False)
+
+
+def written(folder: Path, text: str, name: str = "wellspring.yaml") -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / name
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_the_smallest_file_is_an_empty_one(tmp_path: Path) -> None:
+    settings = load_settings(written(tmp_path, ""))
+    assert (settings.limits.freshness_s, settings.limits.hold_hours) == (10.0, 72.0)
+    assert settings.hold_us == 72 * 3600 * 1_000_000
+    assert settings.lake == tmp_path / "lake"
+    assert settings.consent_topic == "authority.consent-event.v1"
+    assert settings.link_topic == "authority.identity-link.v1"
+
+
+def test_paths_are_relative_to_the_file_wherever_one_stands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = written(tmp_path / "etc", "lake: data/lake\nvault: /srv/vault\n")
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    settings = load_settings(path)
+    assert settings.lake == tmp_path / "etc" / "data" / "lake"
+    assert settings.vault == Path("/srv/vault")
+    assert Path.cwd() == tmp_path / "elsewhere"
+
+
+def test_the_environment_goes_before_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = written(tmp_path, "authority: one\nkafka: {bootstrap: 'a:1'}\nlimits: {freshness_s: 5, plan_records: 7}\n")
+    monkeypatch.setenv("WELLSPRING_AUTHORITY", "two")
+    monkeypatch.setenv("WELLSPRING_KAFKA__BOOTSTRAP", "b:2")
+    monkeypatch.setenv("WELLSPRING_LIMITS__FRESHNESS_S", "0.5")
+    settings = load_settings(path)
+    assert (settings.authority, settings.kafka.bootstrap) == ("two", "b:2")
+    assert (settings.limits.freshness_s, settings.limits.plan_records) == (0.5, 7)
+
+
+def test_the_file_is_named_by_the_command_the_environment_or_convention(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written(tmp_path, "authority: here\n")
+    named = written(tmp_path / "etc", "authority: there\n", "other.yaml")
+    assert load_settings(None).authority == "here"
+    monkeypatch.setenv("WELLSPRING_CONFIG", str(named))
+    assert load_settings(None).authority == "there"
+    assert load_settings(tmp_path / "wellspring.yaml").authority == "here"
+
+
+def test_a_missing_file_is_said_with_what_to_do(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match=r"no settings file .*none\.yaml.*--config or WELLSPRING_CONFIG"):
+        load_settings(tmp_path / "none.yaml")
+    with pytest.raises(SettingsError, match=r"wellspring\.yaml"):
+        load_settings(None)
+
+
+@pytest.mark.parametrize(
+    ("text", "where"),
+    [
+        (f"limits: {{freshness_s: {SECRET}}}", "limits.freshness_s"),
+        (f"authority: {SECRET.upper()}", "authority"),
+        (f"kafka: {{bootstrap: 'a:{SECRET}'}}", "kafka"),
+        (f"kafka: {{security: {SECRET}}}", "kafka.security"),
+        (f"kafka: {{security: SASL_SSL, password: {SECRET}}}", "kafka"),
+        (f"lakee: {SECRET}", "lakee"),
+        ("limits: {hold_hours: 100000}", "limits.hold_hours"),
+        (f"kafka: {SECRET}", "kafka"),
+        (f"{SECRET}: [", "is not YAML at line"),
+        (SECRET, "is not a mapping"),
+        ("1: 2", "is not a mapping"),
+    ],
+)
+def test_a_refusal_names_the_setting_and_never_its_value(tmp_path: Path, text: str, where: str) -> None:
+    with pytest.raises(SettingsError) as raised:
+        load_settings(written(tmp_path, text))
+    assert f"wellspring.yaml: {where}" in str(raised.value) or f"wellspring.yaml {where}" in str(raised.value)
+    assert SECRET not in repr(raised.value).lower()
+
+
+def test_a_wrong_value_of_the_environment_is_refused_alike(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WELLSPRING_LIMITS", SECRET)
+    with pytest.raises(SettingsError) as raised:
+        load_settings(written(tmp_path, ""))
+    assert SECRET not in repr(raised.value) and "limits" in str(raised.value)
+
+
+def test_a_password_is_used_and_shown_nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = written(tmp_path, "kafka: {security: SASL_SSL, username: op}\n")
+    monkeypatch.setenv("WELLSPRING_KAFKA__PASSWORD", SECRET)
+    settings = load_settings(path)
+    assert settings.kafka.password is not None and settings.kafka.password.get_secret_value() == SECRET
+    for text in (repr(settings), str(settings), str(shown(settings)), settings.model_dump_json()):
+        assert SECRET not in text and "op" in text
+
+
+def test_every_setting_says_what_it_is(tmp_path: Path) -> None:
+    settings = load_settings(written(tmp_path, ""))
+    for model in (type(settings), type(settings.limits)):
+        assert [name for name, field in model.model_fields.items() if not field.description] == []

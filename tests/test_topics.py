@@ -1,0 +1,67 @@
+from connectors.topics import TopicOutcome, TopicResult, TopicSpec, _compared, wanted_topics
+from schemas.registry import Partner
+
+ACME = Partner(name="acme", partitions=8, retention_days=9, max_message_bytes=2_000_000)
+MIRROR = Partner(name="mirror", contracts=("sensor-reading", "lab-result"), received="header")
+
+
+def specs() -> dict[str, TopicSpec]:
+    return {spec.name: spec for spec in wanted_topics([ACME, MIRROR], "trust")}
+
+
+def test_every_contract_has_a_topic_and_every_partner_one_for_what_was_rejected() -> None:
+    assert list(specs()) == [
+        "acme.sensor-reading.v1",
+        "acme.rejected.v1",
+        "mirror.sensor-reading.v1",
+        "mirror.lab-result.v1",
+        "mirror.rejected.v1",
+        "trust.consent-event.v1",
+        "trust.identity-link.v1",
+    ]
+
+
+def test_a_data_topic_is_as_its_partner_is_registered() -> None:
+    acme = specs()["acme.sensor-reading.v1"]
+    assert acme.partitions == 8
+    assert acme.settings["message.timestamp.type"] == "LogAppendTime"
+    assert acme.settings["retention.ms"] == str(9 * 86_400_000)
+    assert acme.settings["max.message.bytes"] == "2000000"
+
+
+def test_only_a_mirror_sets_its_own_times() -> None:
+    stamps = {name: spec.settings["message.timestamp.type"] for name, spec in specs().items()}
+    assert {name for name, stamp in stamps.items() if stamp == "CreateTime"} == {
+        "mirror.sensor-reading.v1",
+        "mirror.lab-result.v1",
+    }
+
+
+def test_rejected_pointers_are_kept_as_long_as_what_they_point_to() -> None:
+    assert specs()["acme.rejected.v1"].settings["retention.ms"] == str(9 * 86_400_000)
+
+
+def test_consent_is_kept_for_ever_in_one_partition_and_never_compacted() -> None:
+    consent = specs()["trust.consent-event.v1"]
+    assert consent.partitions == 1
+    assert consent.settings["cleanup.policy"] == "delete"
+    assert consent.settings["retention.ms"] == consent.settings["retention.bytes"] == "-1"
+    assert consent.settings["flush.messages"] == "1"
+
+
+def test_links_are_compacted_in_one_partition() -> None:
+    links = specs()["trust.identity-link.v1"]
+    assert links.partitions == 1
+    assert links.settings["cleanup.policy"] == "compact"
+
+
+def test_each_setting_that_differs_is_named() -> None:
+    wanted = TopicSpec("t", 4, {"retention.ms": "1", "cleanup.policy": "delete"})
+    assert _compared(wanted, TopicSpec("t", 4, {**wanted.settings, "more": "x"})) == TopicResult(
+        "t", TopicOutcome.EXISTS
+    )
+    assert _compared(wanted, TopicSpec("t", 2, {"retention.ms": "2"})).differences == (
+        "partitions is 2, not 4",
+        "retention.ms is 2, not 1",
+        "cleanup.policy is not told, not delete",
+    )

@@ -1,0 +1,313 @@
+"""A small deployment for integration tests: its own topics on a shared broker, its own lake, vault and settings.
+
+    world = make_world(tmp_path, broker.bootstrap)
+    world.consent(world.link("ann"), world.grant("ann", "sleep"))
+    world.publish(world.reading("ann", range(10)))
+    world.work()
+    assert world.landed("sleep") == once(range(10))
+
+A person named "ann" is the partner's subject "s-ann" and the authority's member "m-ann". Readings are numbered by the
+test; a reading's number is planted in its value, so that the lake tells which readings it holds, and how often.
+"""
+
+import subprocess
+import sys
+import time
+import uuid
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+
+from connectors.publisher import Publisher, Receipt
+from connectors.topics import create_topics, wanted_topics
+from pipelines.driver import Driver, now_us
+from pipelines.entries import Entry
+from pipelines.keys import KeyRing
+from pipelines.lake_check import lake_check
+from pipelines.law import entry_law
+from pipelines.ledger import Ledger
+from pipelines.settings import Settings, load_settings
+from pipelines.store import FolderStore
+from pipelines.views import sql, table_keys
+from schemas.consent_events import ConsentEvent, IdentityLink, chain_key
+from schemas.contracts import encode
+from schemas.registry import load_partners
+
+SECOND = 1_000_000
+HOUR = 3600 * SECOND
+DAY = 24 * HOUR
+METRIC, UNIT = "heart_rate", "/min"
+LOW, STEP = 40.0, 1e-6  # reading n has the value LOW + n * STEP: plausible for numbers up to 100 million
+
+ROOT = Path(__file__).parent.parent
+Message = tuple[bytes, bytes]
+Consent = ConsentEvent | IdentityLink
+
+
+@dataclass
+class World:
+    """One deployment. Times are microseconds since the epoch, UTC; `began` is when it was made."""
+
+    folder: Path
+    config: Path
+    settings: Settings
+    partner: str
+    began: int = field(default_factory=now_us)
+    seqs: Counter[tuple[str, str]] = field(default_factory=Counter)
+
+    # -- consent
+
+    def link(self, person: str, link_id: str | None = None, **limits: Any) -> IdentityLink:
+        """The person's subject is the person's member; `from_us` and `to_us` limit it in reading time."""
+        name = link_id or f"link-{person}"
+        return IdentityLink(
+            link_id=name,
+            partner=self.partner,
+            subject=f"s-{person}",
+            member=f"m-{person}",
+            **{{"from_us": "from", "to_us": "to"}[key]: value for key, value in limits.items()},
+        )
+
+    def event(self, kind: str, person: str, study: str, **fields: Any) -> ConsentEvent:
+        """The next event of the person's chain, effective now unless told otherwise."""
+        seq = fields.pop("seq", None)
+        if seq is None:
+            self.seqs[person, study] += 1
+            seq = self.seqs[person, study]
+        effective = fields.pop("effective_at", None)
+        row = {"kind": kind, "member": f"m-{person}", "study": study, "seq": seq, **fields}
+        return ConsentEvent.model_validate({**row, "effective_at": now_us() if effective is None else effective})
+
+    def grant(self, person: str, study: str, **fields: Any) -> ConsentEvent:
+        """A grant of heart rate; effective since ten days before the world began unless told otherwise."""
+        return self.event(
+            "grant", person, study, **{"metrics": (METRIC,), "effective_at": self.began - 10 * DAY, **fields}
+        )
+
+    def withdraw(self, person: str, study: str, mode: str = "keep", **fields: Any) -> ConsentEvent:
+        return self.event("withdraw", person, study, mode=mode, **fields)
+
+    def consent(self, *items: Consent) -> None:
+        """Publish events and links, in this order; they are acknowledged when this returns."""
+        kafka = self.settings.kafka
+        with (
+            Publisher(kafka, self.settings.consent_topic) as events,
+            Publisher(kafka, self.settings.link_topic) as links,
+        ):
+            for item in items:
+                if isinstance(item, IdentityLink):
+                    links.send(item.link_id.encode(), encode("identity-link", item.to_record()))
+                else:
+                    events.send(chain_key(item.member, item.study), encode("consent-event", item.to_record()))
+                    events.flush()
+
+    # -- readings
+
+    @property
+    def topic(self) -> str:
+        return f"{self.partner}.sensor-reading.v1"
+
+    def start_of(self, number: int) -> int:
+        """When reading `number` was taken unless a test says otherwise: a second apart, from a day before the world."""
+        return self.began - DAY + number * SECOND
+
+    def reading(
+        self,
+        person: str,
+        numbers: Iterable[int],
+        *,
+        values: Sequence[float] | None = None,
+        start: int | None = None,
+        **fields: Any,
+    ) -> Message:
+        """One message with these readings, a second apart from `start`; `fields` replace what is in the message."""
+        wanted = list(numbers)
+        sent = np.array([value_of(n) for n in wanted] if values is None else values, dtype="<f8")
+        first = self.start_of(wanted[0]) if start is None else start
+        message = {
+            "subject": f"s-{person}",
+            "metric": METRIC,
+            "unit": UNIT,
+            "source": {"name": f"watch of {person}"},
+            "times": {"start": first, "period": SECOND},
+            "values": {"dtype": "f8", "data": sent.tobytes(), "scale": 1.0},
+            **fields,
+        }
+        return str(message["subject"]).encode(), encode("sensor-reading", message)
+
+    def publish(self, *messages: Message) -> Receipt:
+        """Publish to the partner's topic; the receipt counts what was acknowledged."""
+        with Publisher(self.settings.kafka, self.topic) as publisher:
+            for key, value in messages:
+                publisher.send(key, value)
+        assert publisher.receipt.acknowledged == len(messages)
+        return publisher.receipt
+
+    # -- the driver
+
+    @contextmanager
+    def driver(self, *, take_over: bool = False, **options: Any) -> Iterator[Driver]:
+        """A driver that has started; closed at the end."""
+        driver = Driver(self.settings, **options)
+        try:
+            driver.start(take_over)
+            yield driver
+        finally:
+            driver.close()
+
+    def work(self, **options: Any) -> list[Entry]:
+        """A driver works off everything there is; the entries that it appended, its takeover aside."""
+        with self.driver(**options) as driver:
+            return work_off(driver)
+
+    def command(self, *words: str, timeout_s: float = 120.0) -> subprocess.CompletedProcess[str]:
+        """Run the command line to its end."""
+        return subprocess.run(self._words(*words), capture_output=True, text=True, timeout=timeout_s, check=False)
+
+    def begin(self, *words: str) -> subprocess.Popen[str]:
+        """Begin the command line in a process of its own; the caller ends it."""
+        log = open(self.folder / f"{uuid.uuid4().hex}.log", "w")  # noqa: SIM115  # closed here, kept open by the process
+        with log:
+            return subprocess.Popen(self._words(*words), stdout=subprocess.PIPE, stderr=log, text=True, cwd=ROOT)
+
+    def _words(self, *words: str) -> list[str]:
+        return [sys.executable, "-m", "pipelines.cli", *words, "--config", str(self.config)]
+
+    # -- the lake
+
+    @property
+    def store(self) -> FolderStore:
+        return FolderStore(self.settings.lake)
+
+    @property
+    def ledger(self) -> Ledger:
+        return Ledger(self.store)
+
+    def entries(self, *kinds: str) -> list[Entry]:
+        """The ledger's entries, of these kinds where any are named."""
+        return [entry for entry in self.ledger.entries() if not kinds or entry.kind in kinds]
+
+    def landed(self, study: str, view: str = "observation") -> Counter[int]:
+        """How often the study's table holds each numbered reading."""
+        return Counter(number_of(row["value"]) for row in self.rows(study, "value", view))
+
+    def rows(self, study: str, columns: str = "*", view: str = "observation") -> list[dict[str, Any]]:
+        """All rows of a study's table, every revision of them; none where there is no table."""
+        if f"study={study}/{view}" not in table_keys(self.store):
+            return []
+        found: list[dict[str, Any]] = sql(
+            self.store, f"SELECT {columns} FROM {study.replace('-', '_')}_{view}_all"
+        ).to_pylist()
+        return found
+
+    def assert_sound(self) -> None:
+        """The lake agrees with its ledger, every entry's sums hold, and so do those over the holds."""
+        report = lake_check(self.store, self.ledger, law=entry_law)
+        assert report.problems == []
+        assert holds_law(self.entries()) == []
+
+    def leavings(self) -> list[str]:
+        """Files that no entry names."""
+        return lake_check(self.store, self.ledger).leavings
+
+
+def make_world(
+    folder: Path,
+    bootstrap: str,
+    *,
+    studies: Sequence[str] = ("sleep", "cycle"),
+    partitions: int = 2,
+    partner: dict[str, Any] | None = None,
+    **limits: Any,
+) -> World:
+    """A deployment in `folder` with topics of its own; `limits` are those of the settings."""
+    folder.mkdir(parents=True, exist_ok=True)
+    name = f"p{uuid.uuid4().hex[:12]}"
+    config = folder / "wellspring.yaml"
+    _write(
+        config,
+        {
+            "authority": f"a{name}",
+            "kafka": {"bootstrap": bootstrap},
+            "limits": {"freshness_s": 0.5, **limits},
+        },
+    )
+    _write(folder / "partners.yaml", {"partners": [{"name": name, "partitions": partitions, **(partner or {})}]})
+    basis = "public_interest_research"
+    _write(folder / "studies.yaml", {"studies": [{"id": study, "basis_after_withdrawal": basis} for study in studies]})
+    settings = load_settings(config)
+    for study in studies:
+        KeyRing(settings.vault).create(study)
+    make_topics(settings)
+    return World(folder, config, settings, name)
+
+
+def make_topics(settings: Settings) -> None:
+    """Create the topics that the registries want."""
+    create_topics(settings.kafka, wanted_topics(load_partners(settings.partners).values(), settings.authority))
+
+
+def _write(path: Path, content: dict[str, Any]) -> None:
+    path.write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
+
+
+def value_of(number: int) -> float:
+    """The value in which a reading's number is planted."""
+    return LOW + number * STEP
+
+
+def number_of(value: float) -> int:
+    """The number of the reading with this value."""
+    return round((value - LOW) / STEP)
+
+
+def once(numbers: Iterable[int]) -> Counter[int]:
+    """What a lake holds that has each of these readings once."""
+    return Counter(set(numbers))
+
+
+def work_off(driver: Driver) -> list[Entry]:
+    """Cycle until nothing is left to do; the entries."""
+    entries: list[Entry] = []
+    while found := driver.cycle():
+        entries += found
+    return entries
+
+
+def holds_law(entries: Iterable[Entry]) -> list[str]:
+    """Where readings held are not released + expired + open, over all entries; empty where it holds throughout."""
+    opened = closed = 0
+    wrong = []
+    for entry in entries:
+        if entry.holds is not None:
+            counts: dict[str, Any] = dict(entry.holds)
+            opened += counts["opened"]
+            closed += counts["released"] + counts["expired"]
+            if opened != closed + counts["open"]:
+                wrong.append(f"entry {entry.n}: {opened} held, {closed} closed, {counts['open']} open")
+    return wrong
+
+
+def outcomes(entries: Iterable[Entry], study: str) -> Counter[str]:
+    """The sums of a study's outcomes over entries; withheld readings by their code."""
+    found: Counter[str] = Counter()
+    for entry in entries:
+        studies: Any = entry.counts.get("studies", {})
+        for name, count in studies.get(study, {}).items():
+            found.update(count if isinstance(count, dict) else {name: count})
+    return +found
+
+
+def wait_for(what: Callable[[], Any], timeout_s: float = 60.0, every_s: float = 0.1) -> Any:
+    """Ask until the answer is true; the answer. AssertionError when it never is."""
+    deadline = time.monotonic() + timeout_s
+    while not (answer := what()):
+        assert time.monotonic() < deadline, "it did not happen in time"
+        time.sleep(every_s)
+    return answer
