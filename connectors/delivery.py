@@ -19,6 +19,7 @@ MOST_HELD = 4096  # fewer than a publisher lets be in flight, so that its `send`
 _FIRST_PAUSE_S = 0.5
 _LONGEST_PAUSE_S = 10.0
 _LOOK_EVERY_S = 0.1
+_QUIET_S = 5.0  # unconfirmed for so long, the broker counts as away
 
 
 class Sender(Protocol):
@@ -45,6 +46,8 @@ class Delivery:
         self.held: list[Message] = []
         self._held_bytes = 0
         self._unknown = 0
+        self._acknowledged = 0
+        self._heard_at = 0.0
         self._cut_off = False
         self._pause_s = _FIRST_PAUSE_S
         self._resend_at = 0.0
@@ -54,10 +57,12 @@ class Delivery:
     @property
     def waiting(self) -> bool:
         """Whether the broker is away."""
-        return self._cut_off
+        return self._cut_off or (bool(self.held) and self._clock() - self._heard_at > _QUIET_S)
 
     def send(self, message: Message) -> None:
         """Send a message; returns at once unless too much is unconfirmed."""
+        if not self.held:
+            self._heard_at = self._clock()
         self.held.append(message)
         self._held_bytes += len(message.payload)
         if not self._cut_off:
@@ -70,6 +75,8 @@ class Delivery:
     def settle(self) -> None:
         """Look at what the broker has said: all is confirmed, or must be sent again, or nothing is known yet."""
         receipt = self._sender.receipt
+        if receipt.acknowledged != self._acknowledged:
+            self._acknowledged, self._heard_at = receipt.acknowledged, self._clock()
         refused = [words for words in receipt.reasons if words != UNKNOWN]
         if refused:
             raise KafkaRefused(refused[0])

@@ -12,6 +12,7 @@ from typing import Any
 
 from pipelines.claims import Claims
 from pipelines.decode import Pointer, count_reasons
+from schemas.families import QUARANTINE, READING_FAMILIES
 from schemas.reasons import Outcome
 
 
@@ -61,6 +62,7 @@ class Accounts:
     pointers: list[list[Any]] = field(default_factory=list)
     holds: list[list[Any]] = field(default_factory=list)
     files: list[dict[str, Any]] = field(default_factory=list)
+    checks: dict[str, Counter[tuple[Any, ...]]] = field(default_factory=dict)
 
     def add(self, text: str) -> None:
         """Take a stage's note into the sums."""
@@ -98,12 +100,20 @@ class Accounts:
         self.files += said["files"]
         self.outcomes.setdefault(said["study"], Counter()).update({Outcome.DUPLICATE: said["duplicate"]})
 
+    def _add_check(self, said: dict[str, Any]) -> None:
+        counts = self.checks.setdefault(said["study"], Counter())
+        for *stratum, count in said["counts"]:
+            counts[tuple(stratum)] += count
+
     def count_footers(self, rows_in_footer: Any) -> None:
         """What landed and what is in quarantine, by what the files themselves say."""
         for file in self.files:
             study, family = file["table"].removeprefix("study=").split("/")
-            outcome = Outcome.QUARANTINED if family == "quarantine" else Outcome.LANDED
-            self.outcomes.setdefault(study, Counter())[outcome] += rows_in_footer(file["path"])
+            outcome = {QUARANTINE.name: Outcome.QUARANTINED, **dict.fromkeys(READING_FAMILIES, Outcome.LANDED)}.get(
+                family
+            )
+            if outcome is not None:
+                self.outcomes.setdefault(study, Counter())[outcome] += rows_in_footer(file["path"])
 
     def check(self) -> None:
         """LawBroken, with the sums, unless everything that came in has exactly one outcome where it should have one."""
@@ -147,7 +157,7 @@ class Accounts:
 
     def to_json(self) -> str:
         """The sums as the manifest carries them; pointers and holds are the vault's."""
-        return json.dumps({name: value for name, value in vars(self).items() if name not in ("pointers", "holds")})
+        return json.dumps({name: value for name, value in vars(self).items() if name not in _NOT_SUMS})
 
     @classmethod
     def from_json(cls, text: str | bytes) -> "Accounts":
@@ -158,6 +168,9 @@ class Accounts:
         for name in ("withheld", "outcomes"):
             said[name] = {study: Counter(counts) for study, counts in said[name].items()}
         return cls(**said)
+
+
+_NOT_SUMS = ("pointers", "holds", "checks")
 
 
 def _equal(left: str, a: int, right: str, b: int) -> None:

@@ -29,9 +29,9 @@ def build(pipeline: beam.Pipeline, plan: Plan) -> None:
     messages, decoded = records | "Decode" >> _Stage(stages.Decode(plan))
     readings, normalised = messages | "Normalise" >> _Stage(stages.Normalise(plan))
     permitted, claimed = readings | "Consent" >> _Stage(stages.Consent(plan))
-    checked, _ = permitted | "Check" >> _Stage(stages.Check(plan))
+    checked, counted = permitted | "Check" >> _Stage(stages.Check(plan))
     _, written = checked | "Land" >> _Stage(stages.Land(plan))
-    (read, decoded, normalised, claimed, written) | "Manifest" >> _Manifest(plan)
+    (read, decoded, normalised, claimed, counted, written) | "Manifest" >> _Manifest(plan)
 
 
 def _ranges(plan: Plan) -> beam.PTransform:

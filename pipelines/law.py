@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from pipelines.entries import Entry
+from schemas.families import READING_FAMILIES
 
 _SETTLED = ("quarantined", "duplicate", "landed")
 
@@ -29,4 +30,4 @@ def entry_law(entry: Entry) -> Iterator[str]:
 
 def _lands_in(table: str, study: str) -> bool:
     owner, family = table.removeprefix("study=").split("/")
-    return owner == study and family != "quarantine"
+    return owner == study and family in READING_FAMILIES

@@ -22,7 +22,7 @@ from pipelines.landing import publish
 from pipelines.ledger import LakeError
 from pipelines.plan import PlannedRange, Replacement, partition_key
 from pipelines.progress import Progress
-from schemas.families import FAMILIES
+from schemas.families import FAMILIES, QUARANTINE, READING_FAMILIES
 
 _TEXT = re.compile(r"^([a-z0-9.-]+?)(?:/(\d+)(?::(\d+)-(\d+))?)?$")
 
@@ -105,7 +105,7 @@ def _replacements(driver: Driver, item: PlannedRange) -> dict[str, Replacement]:
     found = {}
     for study in driver.studies:
         key = driver.keys.key(study)
-        for family in FAMILIES:
+        for family in (*READING_FAMILIES, QUARANTINE.name):
             table = table_key(study, family)
             replacement = _replacement(driver, table, key, item)
             if replacement.remove:

@@ -31,16 +31,16 @@ class Limits(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
     freshness_s: Annotated[float, Field(gt=0, le=3600)] = Field(
-        10.0, description="Seconds from one plan to the next while little comes in."
+        default=10.0, description="Seconds from one plan to the next while little comes in."
     )
     plan_records: Annotated[int, Field(ge=1)] = Field(
-        20_000, description="Most records in a plan; a plan starts early when so many wait."
+        default=20_000, description="Most records in a plan; a plan starts early when so many wait."
     )
     hold_hours: Annotated[float, Field(gt=0, le=24 * 30)] = Field(
-        72.0, description="How long a reading of an unknown person waits for a link and a first grant."
+        default=72.0, description="How long a reading of an unknown person waits for a link and a first grant."
     )
     compact_files: Annotated[int, Field(ge=2)] = Field(
-        50, description="So many files of one table and month are made into one."
+        default=50, description="So many files of one table and month are made into one."
     )
 
 
@@ -48,20 +48,20 @@ class Settings(BaseSettings):
     """Where everything lies and how it is reached. Paths in the file are relative to the file."""
 
     model_config = SettingsConfigDict(env_prefix="WELLSPRING_", env_nested_delimiter="__", extra="forbid")
-    lake: Folder = Field(Path("lake"), description="Folder of the studies' tables and the ledger.")
+    lake: Folder = Field(default=Path("lake"), description="Folder of the studies' tables and the ledger.")
     vault: Folder = Field(
-        Path("vault"), description="Folder of keys, consent register and holds; not readable by studies."
+        default=Path("vault"), description="Folder of keys, consent register and holds; not readable by studies."
     )
-    partners: Folder = Field(Path("partners.yaml"), description="Registry of the partners.")
-    studies: Folder = Field(Path("studies.yaml"), description="Registry of the studies.")
+    partners: Folder = Field(default=Path("partners.yaml"), description="Registry of the partners.")
+    studies: Folder = Field(default=Path("studies.yaml"), description="Registry of the studies.")
     authority: str = Field(
-        "authority",
+        default="authority",
         pattern=r"^[a-z][a-z0-9-]{0,39}$",
         description="Name of the consent authority, the prefix of its topics.",
     )
     kafka: KafkaSettings = Field(default_factory=KafkaSettings, description="How Kafka is reached.")
     broker_folder: Folder = Field(
-        Path("kafka"), description="Folder of the local broker that `wellspring kafka up` starts."
+        default=Path("kafka"), description="Folder of the local broker that `wellspring kafka up` starts."
     )
     limits: Limits = Field(default_factory=lambda: Limits(), description="How much a plan takes, and how often.")
 

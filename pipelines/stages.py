@@ -15,6 +15,7 @@ from connectors.ranges import OffsetRange, RangeReader
 from pipelines import delta
 from pipelines.accounts import claims_note, note, rejection_note, total
 from pipelines.blocks import Block, column, with_columns
+from pipelines.check_counts import as_note, write_counts
 from pipelines.claims import claim
 from pipelines.consent.snapshot import Snapshot
 from pipelines.decode import decode_block
@@ -127,7 +128,8 @@ class Check(Stage):
 
     def each(self, block: Block) -> Iterator[Block | str]:
         partner, family = block.meta["partner"], block.meta["family"]
-        flags, _ = gate(block.messages, block.readings, partner, family, self.plan.partners[partner].firmware)
+        flags, counts = gate(block.messages, block.readings, partner, family, self.plan.partners[partner].firmware)
+        yield note("check", study=block.meta["study"], counts=as_note(counts))
         readings = with_columns(block.readings, [("flags", flags)])
         if family == "waveform":
             readings = readings.select([name for name in readings.schema.names if name != "value"])
@@ -186,6 +188,8 @@ def write_manifest(plan: Plan, notes: Iterable[str]) -> str:
     """The accounts of a run under the plan's name; what concerns single people goes to the vault beside it."""
     accounts = total(notes)
     store, vault = FolderStore(Path(plan.lake)), FolderStore(Path(plan.vault))
+    written = write_counts(accounts.checks, store, plan.n, plan.epoch)
+    accounts.files += [file.model_dump(mode="json") for file in written]
     vault.put(plan.vault_key, json.dumps({"pointers": accounts.pointers, "holds": accounts.holds}).encode())
     store.put(plan.manifest_key, accounts.to_json().encode())
     return plan.manifest_key

@@ -4,8 +4,6 @@ A reading outside its metric's hard range is quarantined; the other checks set a
 pass, fail or not applicable, and the three are counted by stratum.
 """
 
-from collections import Counter
-from dataclasses import dataclass, field
 from functools import cache, lru_cache
 from typing import Any, NamedTuple
 
@@ -13,14 +11,14 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from quality.strata import Counts, count, runs_of
 from schemas.metrics import Metric, catalogue
 
 Array = npt.NDArray[Any]
 
-DAY_US = 86_400_000_000
+SECOND_US = 1_000_000
 MINUTE_US = 60_000_000
 NO_OFFSET = -32768
-VERSION = 1
 
 # The bit of each check in `flags`; a bit is never given to another check.
 BITS = {
@@ -35,30 +33,9 @@ BITS = {
     "TM-10": 17,
     "CF-09": 24,
 }
+PLAUSIBILITY = tuple(name for name in BITS if name.startswith("PL-") and name != "PL-00")
 QUARANTINES = 1 << BITS["PL-00"]
 OUT_OF_ORDER_US = 1_000_000
-
-
-class Stratum(NamedTuple):
-    """By what the answers of a check are counted; the day is the reading's, in UTC, as days since 1970."""
-
-    partner: str
-    family: str
-    metric: str
-    device_model: str | None
-    firmware: str | None
-    day: int
-    check: str
-    version: int
-
-
-@dataclass
-class Counts:
-    """How often each check passed or failed (`evaluated`), failed, and did not apply, by stratum."""
-
-    evaluated: Counter[Stratum] = field(default_factory=Counter)
-    failed: Counter[Stratum] = field(default_factory=Counter)
-    not_applicable: Counter[Stratum] = field(default_factory=Counter)
 
 
 class _Answer(NamedTuple):
@@ -81,7 +58,7 @@ def gate(
     metrics = [_metric(code) for code in messages.column("metric").to_pylist()]
     duration = _numbers(readings, "end") - _numbers(readings, "start")
     answers = [
-        _outside_hard_range(metrics, message, low, high, duration),
+        _outside_hard_range(metrics, message, low, high, duration, _outside_channels(metrics, messages, readings)),
         *_implausible(metrics, message, low, high, duration),
         _odd_offset(metrics, message, readings),
         _out_of_order(metrics, message, readings),
@@ -89,10 +66,10 @@ def gate(
     ]
     flags = np.zeros(len(message), dtype=np.int64)
     counts = Counts()
-    strata = _strata(messages, readings, message, partner, family)
+    runs = runs_of(messages, readings, partner, family)
     for answer in answers:
         _apply(answer, flags)
-        _count(answer, strata, counts)
+        count(counts, runs, answer.check, answer.fails, answer.applies)
     return flags, counts
 
 
@@ -118,35 +95,71 @@ def _extremes(readings: pa.RecordBatch, family: str) -> tuple[Array, Array]:
     return np.minimum.reduceat(flat, begins), np.maximum.reduceat(flat, begins)
 
 
-def _outside_hard_range(metrics: list[Metric], message: Array, low: Array, high: Array, duration: Array) -> _Answer:
-    bottom = np.array([-np.inf if m.hard is None else m.hard.low for m in metrics])
-    top = np.array([np.inf if m.hard is None else m.hard.high for m in metrics])
-    fails = (low < bottom[message]) | (high > top[message])
-    per_second = np.array([np.inf if m.hard_per_second is None else m.hard_per_second.limit for m in metrics])
-    if np.isfinite(per_second).any():
-        fails |= (high * 1e6 > per_second[message] * duration) & (duration > 0)
-    applies = np.isfinite(bottom) | np.isfinite(top) | np.isfinite(per_second)
-    return _Answer(fails, applies, "PL-00")
+def _outside_channels(metrics: list[Metric], messages: pa.RecordBatch, readings: pa.RecordBatch) -> Array:
+    """Which blocks leave the range that the catalogue gives one of their channels, such as a latitude."""
+    fails = np.zeros(readings.num_rows, dtype=bool)
+    with_ranges = np.array([bool(metric.channels) for metric in metrics])
+    message = _numbers(readings, "message")
+    for reading in np.flatnonzero(with_ranges[message]).tolist():
+        row = int(message[reading])
+        names = messages.column("channels")[row].as_py()
+        samples = readings.column("values")[reading].values.to_numpy().reshape(-1, max(1, len(names)))
+        for place, name in enumerate(names):
+            bounds = metrics[row].channels.get(name)
+            if bounds and ((samples[:, place] < bounds.low) | (samples[:, place] > bounds.high)).any():
+                fails[reading] = True
+    return fails
+
+
+def _outside_hard_range(
+    metrics: list[Metric], message: Array, low: Array, high: Array, duration: Array, outside_channels: Array
+) -> _Answer:
+    ranges, rates = [m.hard for m in metrics], [m.hard_per_second for m in metrics]
+    fails = outside_channels | _outside(ranges, message, low, high)
+    fails |= _too_fast(rates, message, high, duration, SECOND_US)
+    return _Answer(fails, _applies(ranges, rates, message, duration), "PL-00")
 
 
 def _implausible(metrics: list[Metric], message: Array, low: Array, high: Array, duration: Array) -> list[_Answer]:
     """One answer a check, since a metric is judged by the one that its catalogue entry names."""
-    ranges = [(m.plausible, m.plausible_per_minute) for m in metrics]
-    names = {limit.check for pair in ranges for limit in pair if limit is not None}
-    return [_outside_plausible(name, ranges, message, low, high, duration) for name in sorted(names)]
+    answers = []
+    for name in PLAUSIBILITY:
+        ranges = [_own(m.plausible, name) for m in metrics]
+        rates = [_own(m.plausible_per_minute, name) for m in metrics]
+        fails = _outside(ranges, message, low, high)
+        fails |= _too_fast(rates, message, high, duration, MINUTE_US, at_least=MINUTE_US)
+        answers.append(_Answer(fails, _applies(ranges, rates, message, duration), name))
+    return answers
 
 
-def _outside_plausible(
-    name: str, ranges: list[tuple[Any, Any]], message: Array, low: Array, high: Array, duration: Array
-) -> _Answer:
-    own = [tuple(limit if limit is not None and limit.check == name else None for limit in pair) for pair in ranges]
-    bottom = np.array([-np.inf if r is None else r.low for r, _ in own])
-    top = np.array([np.inf if r is None else r.high for r, _ in own])
-    fails = (low < bottom[message]) | (high > top[message])
-    per_minute = np.array([np.inf if rate is None else rate.limit for _, rate in own])
-    if np.isfinite(per_minute).any():
-        fails |= (high * MINUTE_US > per_minute[message] * np.maximum(duration, MINUTE_US)) & (duration > 0)
-    return _Answer(fails, np.array([pair != (None, None) for pair in own]), name)
+def _own(limit: Any, name: str) -> Any:
+    return limit if limit is not None and limit.check == name else None
+
+
+def _outside(ranges: list[Any], message: Array, low: Array, high: Array) -> Array:
+    """Which readings leave their metric's range; none where it has none."""
+    if not any(ranges):
+        return np.zeros(len(message), dtype=bool)
+    bottom = np.array([-np.inf if r is None else r.low for r in ranges])
+    top = np.array([np.inf if r is None else r.high for r in ranges])
+    return np.asarray((low < bottom[message]) | (high > top[message]))
+
+
+def _too_fast(rates: list[Any], message: Array, high: Array, duration: Array, per_us: int, at_least: int = 1) -> Array:
+    """Which readings exceed their metric's rate over their interval, taken as `at_least` long; no instant does."""
+    if not any(rates):
+        return np.zeros(len(message), dtype=bool)
+    limit = np.array([np.inf if rate is None else rate.limit for rate in rates])[message]
+    judged = np.isfinite(limit) & (duration > 0)
+    limit[judged] *= np.maximum(duration[judged], at_least) / per_us
+    return np.asarray(judged & (high > limit))
+
+
+def _applies(ranges: list[Any], rates: list[Any], message: Array, duration: Array) -> Array:
+    """The messages that a range judges, or a rate, which needs a reading that lasts."""
+    lasting = np.zeros(len(ranges), dtype=bool)
+    lasting[message[duration > 0]] = True
+    return np.array([r is not None for r in ranges]) | (np.array([r is not None for r in rates]) & lasting)
 
 
 def _odd_offset(metrics: list[Metric], message: Array, readings: pa.RecordBatch) -> _Answer:
@@ -180,50 +193,3 @@ def _acceptable(version: str, known: tuple[str, ...]) -> bool:
 def _apply(answer: _Answer, flags: Array) -> None:
     if answer.fails.any():
         flags[answer.fails] |= 1 << BITS[answer.check]
-
-
-class _Strata(NamedTuple):
-    """Runs of readings of one message and day: where each begins, its message, its size, and the number of its stratum."""
-
-    begins: Array
-    message: Array
-    size: Array
-    number: Array
-    names: list[tuple[str, str, str, str | None, str | None, int]]
-
-
-def _strata(messages: pa.RecordBatch, readings: pa.RecordBatch, message: Array, partner: str, family: str) -> _Strata:
-    start = _numbers(readings, "start")
-    begins = np.flatnonzero(np.concatenate([[True], message[1:] != message[:-1]]))
-    day, last = np.minimum.reduceat(start, begins) // DAY_US, np.maximum.reduceat(start, begins) // DAY_US
-    if (day != last).any():
-        days = start // DAY_US
-        begins = np.flatnonzero(np.concatenate([[True], (message[1:] != message[:-1]) | (days[1:] != days[:-1])]))
-        day = days[begins]
-    described = zip(
-        *(messages.column(name).to_pylist() for name in ("metric", "device_model", "firmware")), strict=True
-    )
-    keys = [(partner, family, *key) for key in described]
-    numbers: dict[tuple[str, str, str, str | None, str | None, int], int] = {}
-    rows = message[begins]
-    number = [numbers.setdefault((*keys[m], d), len(numbers)) for m, d in zip(rows.tolist(), day.tolist(), strict=True)]
-    size = np.diff(np.concatenate([begins, [len(start)]]))
-    return _Strata(begins, rows, size, np.array(number), list(numbers))
-
-
-def _count(answer: _Answer, strata: _Strata, counts: Counts) -> None:
-    applies = answer.applies[strata.message]
-    failed = (
-        np.add.reduceat(answer.fails, strata.begins, dtype=np.int64)
-        if answer.fails.any()
-        else np.zeros(len(strata.size))
-    )
-    totals = (
-        (counts.evaluated, np.where(applies, strata.size, 0)),
-        (counts.failed, np.where(applies, failed, 0)),
-        (counts.not_applicable, np.where(applies, 0, strata.size)),
-    )
-    for counter, per_run in totals:
-        sums = np.bincount(strata.number, per_run, minlength=len(strata.names)).astype(np.int64)
-        for number in np.flatnonzero(sums).tolist():
-            counter[Stratum(*strata.names[number], answer.check, VERSION)] += int(sums[number])

@@ -76,4 +76,29 @@ QUARANTINE = Family(
         [pa.field("family", pa.string(), nullable=False)] + _WHO + _WHAT + _VALUE + _BLOCK + _WHEN + _SOURCE + _CONTROL
     ),
 )
-FAMILIES = {family.name: family for family in (OBSERVATION, WAVEFORM, QUARANTINE)}
+CHECK_COUNT = Family(
+    "check_count",
+    pa.schema(
+        [
+            pa.field("partner", pa.string(), nullable=False),
+            pa.field("family", pa.string(), nullable=False),
+            pa.field("metric", pa.string(), nullable=False),
+            pa.field("device_model", pa.string()),
+            pa.field("firmware", pa.string()),
+            pa.field("start", UTC_MICROS, nullable=False),
+            pa.field("check", pa.string(), nullable=False),
+            pa.field("version", pa.int16(), nullable=False),
+            pa.field("n_eval", pa.int64(), nullable=False),
+            pa.field("n_fail", pa.int64(), nullable=False),
+            pa.field("n_na", pa.int64(), nullable=False),
+            pa.field("entry", pa.int64(), nullable=False),
+        ]
+    ),
+    sort_key=("check", "metric", "start"),
+)
+"""How often each check of the gate passed or failed, failed, and did not apply, by stratum and day (`start`, UTC)."""
+
+READING_FAMILIES = (OBSERVATION.name, WAVEFORM.name)
+"""The families whose rows are what has landed."""
+
+FAMILIES = {family.name: family for family in (OBSERVATION, WAVEFORM, QUARANTINE, CHECK_COUNT)}

@@ -1,6 +1,5 @@
 """Blocks: they survive the coder, the same block gives the same bytes, and nothing else carries them."""
 
-import apache_beam as beam
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -69,7 +68,6 @@ def test_its_size_is_told_without_encoding_it() -> None:
 
 def test_beam_knows_the_coder_by_the_type() -> None:
     assert isinstance(registry.get_coder(Block), BlockCoder)
-    assert beam.coders.registry.get_coder(Block).is_deterministic()
 
 
 def test_a_column_is_the_memory_itself_and_refuses_nulls() -> None:

@@ -24,8 +24,7 @@ PICKLING = (
     coders.CloudpickleCoder,
     coders.FastPrimitivesCoder,
     coders.coders.FakeDeterministicFastPrimitivesCoder,
-    coders.coders.DeterministicFastPrimitivesCoderV2,
-    coders.coders.MemoizingPickleCoder,
+    coders.coders.DeterministicFastPrimitivesCoder,
 )
 
 

@@ -5,20 +5,15 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from datetime import UTC, datetime, timedelta
-from ipaddress import ip_address
 from pathlib import Path
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 from pydantic import SecretStr, ValidationError
 
 from connectors.causes import cause, in_words, recent
 from connectors.kafka import KafkaSettings, KafkaUnreachable, admin, client_options, consumer, producer
 from connectors.kafka_python import TopicAuthorizationFailedError, UnknownTopicOrPartitionError
+from tests.certificates import Authority
 
 PASSWORD = "correct-horse-battery"
 
@@ -57,19 +52,8 @@ def listener(answer: bytes = b"", tls: ssl.SSLContext | None = None, hang_up: bo
 
 @pytest.fixture
 def certificate(tmp_path: Path) -> Path:
-    """A certificate for 127.0.0.1 that signs itself, and its key, in one PEM file."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "nobody")])
-    now = datetime.now(UTC)
-    built = x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key())
-    built = built.serial_number(1).not_valid_before(now - timedelta(days=1)).not_valid_after(now + timedelta(days=1))
-    built = built.add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False)
-    file = tmp_path / "server.pem"
-    file.write_bytes(
-        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-        + built.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
-    )
-    return file
+    """A certificate for 127.0.0.1 of an authority that nobody knows, with its key."""
+    return Authority(tmp_path, "nobody").issue("server")
 
 
 def why(port: int, **more: object) -> str:

@@ -227,6 +227,21 @@ def make_world(
     **limits: Any,
 ) -> World:
     """A deployment in `folder` with topics of its own; `limits` are those of the settings."""
+    world = lay_out(folder, bootstrap, studies=studies, partitions=partitions, partner=partner, **limits)
+    make_topics(world.settings)
+    return world
+
+
+def lay_out(
+    folder: Path,
+    bootstrap: str,
+    *,
+    studies: Sequence[str] = ("sleep", "cycle"),
+    partitions: int = 2,
+    partner: dict[str, Any] | None = None,
+    **limits: Any,
+) -> World:
+    """The files of a deployment, without a word to Kafka."""
     folder.mkdir(parents=True, exist_ok=True)
     name = f"p{uuid.uuid4().hex[:12]}"
     config = folder / "wellspring.yaml"
@@ -244,7 +259,6 @@ def make_world(
     settings = load_settings(config)
     for study in studies:
         KeyRing(settings.vault).create(study)
-    make_topics(settings)
     return World(folder, config, settings, name)
 
 

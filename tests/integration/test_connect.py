@@ -48,27 +48,30 @@ def test_a_broker_that_stops_and_comes_back_has_everything(own_broker: StartBrok
     settings = KafkaSettings(bootstrap=address.bootstrap)
     topic = topic_of(settings, "acme")
     ours, theirs = os.pipe()
-    told: list[Progress] = []
-    came = threading.Event()
+    came, missed = threading.Event(), threading.Event()
 
     def note(progress: Progress) -> None:
-        told.append(progress)
         if progress.published >= 10:
             came.set()
+        if progress.waiting:
+            missed.set()
 
-    with os.fdopen(ours, "rb") as stream, os.fdopen(theirs, "wb", buffering=0) as writer, ThreadPoolExecutor(1) as pool:
-        with Publisher(settings, topic, patience_s=3.0) as publisher:
-            future = pool.submit(run_gateway, stream, publisher, subject="p1", on_progress=note)
-            writer.write(b"".join(line(i) for i in range(10)))
-            assert came.wait(10)
-            kafka.down()
-            writer.write(b"".join(line(i) for i in range(10, 20)))
-            threading.Event().wait(6.0)
-            assert told[-1].waiting
-            kafka.up(address.port)
-            writer.write(b"".join(line(i) for i in range(20, 30)))
-            writer.close()
-            result = future.result(60)
+    with (
+        os.fdopen(ours, "rb") as stream,
+        ThreadPoolExecutor(1) as pool,
+        Publisher(settings, topic, patience_s=3.0) as publisher,
+        os.fdopen(theirs, "wb", buffering=0) as writer,
+    ):
+        future = pool.submit(run_gateway, stream, publisher, subject="p1", on_progress=note)
+        writer.write(b"".join(line(i) for i in range(10)))
+        assert came.wait(10)
+        kafka.down()
+        writer.write(b"".join(line(i) for i in range(10, 20)))
+        assert missed.wait(30)
+        kafka.up(address.port)
+        writer.write(b"".join(line(i) for i in range(20, 30)))
+        writer.close()
+        result = future.result(60)
     assert (result.published, result.problems, result.partial) == (30, {}, False)
     assert sorted(set(seconds_in(settings, topic))) == list(range(30))
 

@@ -74,7 +74,8 @@ def offsets_of(table: pa.Table) -> list[int]:
 
 
 def test_what_was_published_is_read_with_its_receipt(settings: KafkaSettings, new_topic: NewTopic) -> None:
-    topic, told = new_topic(**{"message.timestamp.type": "LogAppendTime"}), []
+    topic = new_topic(**{"message.timestamp.type": "LogAppendTime"})
+    told: list[Receipt] = []
     began = time.time_ns() // 1000
     with Publisher(settings, topic, on_progress=told.append) as publisher:
         for number in range(3_000):

@@ -1,0 +1,198 @@
+"""Landing: files by study, family and month, what is implausible apart, nothing twice, and little held at a time."""
+
+import json
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from pipelines import landing as module
+from pipelines.blocks import Block, batch
+from pipelines.duplicates import FileKeys, KeyedFile
+from pipelines.files import DataFile
+from pipelines.landing import Landing
+from pipelines.store import FolderStore
+from quality.gate import QUARANTINES
+from schemas.families import FAMILIES
+from tests.test_rows import made
+
+FEB = 1_738_368_000_000_000  # 2025-02-01T00:00:00Z
+HOUR = 3_600_000_000
+
+
+class Runs:
+    """A lake of one study and the runs that land in it, each seeing the files of those before."""
+
+    def __init__(self, root: Path) -> None:
+        self.store = FolderStore(root)
+        self.files: list[DataFile] = []
+        self.n = 0
+
+    def run(self, *blocks: Block) -> tuple[list[DataFile], Counter[str]]:
+        """The files that a run wrote, and the sums of its notes by study: how many were duplicates."""
+        self.n += 1
+        landing = Landing(self.store, self.n, 1, self._live, FileKeys(self.store))
+        notes = [note for block in blocks for note in landing.add(block)]
+        said = [json.loads(note) for note in [*notes, *landing.finish()]]
+        written = [DataFile.model_validate(file) for note in said for file in note["files"]]
+        duplicates: Counter[str] = Counter()
+        for note in said:
+            duplicates[note["study"]] += note["duplicate"]
+        self.files += written
+        return written, duplicates
+
+    def _live(self, table: str, month: str) -> list[KeyedFile]:
+        own = [file for file in self.files if file.table == table and month in ("", file.month)]
+        return [KeyedFile(f.path, f.start_min_us or 0, f.start_max_us or 0) for f in own]
+
+    def rows(self, files: Iterable[DataFile]) -> list[dict[str, Any]]:
+        found = []
+        for file in files:
+            with self.store.open_file(file.path) as source:
+                content = pa.parquet.read_table(source)
+            assert content.num_rows == file.rows and self.store.size(file.path) == file.bytes
+            assert content.schema.names == FAMILIES[file.table.split("/")[1]].schema.names
+            found += content.drop_columns(["end", "received"]).to_pylist()
+        return found
+
+    def keys(self, files: Iterable[DataFile]) -> list[int]:
+        return sorted(row["key64"] for row in self.rows(files))
+
+
+def block(
+    keys: Iterable[int], starts: Iterable[int] | None = None, flags: int | Iterable[int] = 0, **more: Any
+) -> Block:
+    """A message of one person with these readings; `more`: study, pseudonym, record64."""
+    own = list(keys)
+    start = [FEB + HOUR + key for key in own] if starts is None else list(starts)
+    shared = {
+        "pbucket": [9],
+        "pseudonym": [more.get("pseudonym", "ANN")],
+        "metric": ["heart_rate"],
+        "unit": ["/min"],
+        "source": ["AAAA"],
+        "origin": [b"o"],
+    }
+    readings = {"message": [0] * len(own), "index": list(range(len(own))), "start": start, "key64": own}
+    found = made(shared, readings)
+    columns = {name: found.readings.column(name) for name in found.readings.schema.names if name != "revision"}
+    columns["flags"] = pa.array([flags] * len(own) if isinstance(flags, int) else list(flags), pa.int64())
+    if "record64" in more:
+        columns["record64"] = pa.array(more["record64"], pa.int64())
+    meta = {**found.meta, "study": more.get("study", "sleep")}
+    return Block(meta, {"messages": found.messages, "readings": batch(columns)})
+
+
+@pytest.fixture
+def runs(tmp_path: Path) -> Runs:
+    return Runs(tmp_path)
+
+
+def test_rows_land_in_their_studys_table_and_month(runs: Runs) -> None:
+    files, duplicates = runs.run(block([1, 2]), block([3], study="cycle"), block([4]))
+    assert {(f.table, f.month, f.rows) for f in files} == {
+        ("study=sleep/observation", "2025-02", 3),
+        ("study=cycle/observation", "2025-02", 1),
+    }
+    assert runs.keys(f for f in files if "sleep" in f.table) == [1, 2, 4]
+    assert duplicates == {"sleep": 0, "cycle": 0}
+    assert {row["entry"] for row in runs.rows(files)} == {1} and all("/000000000001-1-" in f.path for f in files)
+
+
+def test_a_message_over_the_end_of_a_month_is_divided_at_its_very_moment(runs: Runs) -> None:
+    starts = [FEB - 1, FEB, FEB + 1, FEB - HOUR]
+    files, _ = runs.run(block([10, 11, 12, 13], starts))
+    by_month = {f.month: [row["origin_index"] for row in runs.rows([f])] for f in files}
+    assert by_month == {"2025-01": [3, 0], "2025-02": [1, 2]}
+    assert {f.month: (f.start_min_us, f.start_max_us) for f in files} == {
+        "2025-01": (FEB - HOUR, FEB - 1),
+        "2025-02": (FEB, FEB + 1),
+    }
+
+
+@pytest.mark.parametrize("start", [-1, 0, -(10**12), 4 * 10**15])
+def test_months_are_right_before_1970_and_far_ahead(runs: Runs, start: int) -> None:
+    files, _ = runs.run(block([1], [start]))
+    assert files[0].month == str(np.datetime64(start, "us"))[:7]
+
+
+def test_what_a_check_quarantines_lands_apart_with_its_family(runs: Runs) -> None:
+    files, _ = runs.run(block([1, 2, 3], flags=[0, QUARANTINES, QUARANTINES | 2]), block([4], flags=2))
+    by_table = {f.table: f for f in files}
+    assert runs.keys([by_table["study=sleep/observation"]]) == [1, 4]
+    quarantined = runs.rows([by_table["study=sleep/quarantine"]])
+    assert [(row["key64"], row["family"]) for row in quarantined] == [(2, "observation"), (3, "observation")]
+
+
+def test_all_quarantined_leaves_the_table_alone(runs: Runs) -> None:
+    files, _ = runs.run(block([1, 2], flags=QUARANTINES))
+    assert [f.table for f in files] == ["study=sleep/quarantine"]
+
+
+def test_what_is_there_does_not_land_again(runs: Runs) -> None:
+    runs.run(block([1, 2, 3], flags=[0, QUARANTINES, 0]))
+    files, duplicates = runs.run(block([1, 2, 4]), block([4, 3]))
+    assert runs.keys(files) == [4] and duplicates == {"sleep": 4}
+    files, duplicates = runs.run(block([1, 2, 3, 4]))
+    assert files == [] and duplicates == {"sleep": 4}
+
+
+def test_two_studies_do_not_see_each_others_rows(runs: Runs) -> None:
+    runs.run(block([1]))
+    files, duplicates = runs.run(block([1], study="cycle"), block([1]))
+    assert [f.table for f in files] == ["study=cycle/observation"]
+    assert duplicates == {"cycle": 0, "sleep": 1}
+
+
+def test_a_full_file_is_written_before_the_end_and_still_remembered(
+    runs: Runs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "FILE_ROWS", 4)
+    landing = Landing(runs.store, 1, 1, lambda table, month: [], FileKeys(runs.store))
+    early = [json.loads(note) for keys in ([1, 2], [3, 2, 4], [4, 5]) for note in landing.add(block(keys))]
+    late = [json.loads(note) for note in landing.finish()]
+    assert [(sum(f["rows"] for f in n["files"]), n["duplicate"]) for n in early] == [(4, 1)]
+    assert [(sum(f["rows"] for f in n["files"]), n["duplicate"]) for n in late] == [(1, 1)]
+    files = [DataFile.model_validate(f) for n in early + late for f in n["files"]]
+    assert runs.keys(files) == [1, 2, 3, 4, 5]
+
+
+def test_what_is_gathered_is_bounded_over_all_places(runs: Runs, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Many small places, none of them full: the largest is written first."""
+    one = block(range(10)).readings.nbytes
+    monkeypatch.setattr(module, "HELD_BYTES", 4 * one)
+    landing = Landing(runs.store, 1, 1, lambda table, month: [], FileKeys(runs.store))
+    written: list[str] = []
+    for number in range(12):
+        keys = range(10 * number, 10 * number + (12 if number == 2 else 10))
+        for note in landing.add(block(keys, [FEB + HOUR + number * 31 * 24 * HOUR] * len(keys))):
+            written += [f["month"] for f in json.loads(note)["files"]]
+        assert sum(g.bytes for g in landing._gathered.values()) <= 4 * one
+    assert written[0] == "2025-04" and len(written) == 8
+    rest = [f for note in landing.finish() for f in json.loads(note)["files"]]
+    assert len(written) + len(rest) == 12
+
+
+def test_a_record_with_another_content_is_its_revision(runs: Runs) -> None:
+    runs.run(block([1, 2, 3], record64=[70, 71, None]))
+    files, duplicates = runs.run(block([4, 1, 5, 6], record64=[70, 70, 70, None]))
+    assert duplicates == {"sleep": 1}
+    found = {row["key64"]: row["revision"] for row in runs.rows(files)}
+    assert found == {4: 1, 5: 2, 6: 0}
+
+
+def test_a_revision_in_another_month_or_in_quarantine_counts(runs: Runs) -> None:
+    runs.run(block([1], [FEB - HOUR], flags=QUARANTINES, record64=[70]))
+    files, _ = runs.run(block([2], [FEB + HOUR], record64=[70]), block([3], [FEB - HOUR], record64=[70]))
+    assert sorted(row["revision"] for row in runs.rows(files)) == [1, 2]
+
+
+def test_a_duplicate_uses_up_no_revision(runs: Runs) -> None:
+    runs.run(block([1], record64=[70]))
+    runs.run(block([1], record64=[70]))
+    files, _ = runs.run(block([2], record64=[70]))
+    assert [row["revision"] for row in runs.rows(files)] == [1]

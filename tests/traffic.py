@@ -1,0 +1,129 @@
+"""What comes in while drivers are killed: people who appear, are linked late or consent late, and send readings.
+
+Everything that the broker has acknowledged is noted in a file, one JSON object a line, so that the lake can be compared
+with it afterwards.
+"""
+
+import json
+import random
+import signal
+import time
+from collections import Counter, deque
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from connectors.publisher import Publisher
+from pipelines.driver import now_us
+from tests.worlds import DAY, METRIC, Consent, Message, World
+
+QUARANTINED = 360_000_000  # added to a reading's number, it puts its value outside the hard range of heart rate
+PEOPLE = 6
+LATE_S = 1.2
+STAYS_S = 6.0
+EVERY_S = 0.1
+
+
+class Traffic:
+    """A producer and a consent authority in one process, until SIGTERM; `late` is whether people are known late."""
+
+    def __init__(self, world: World, noted: Path, seed: int, late: bool) -> None:
+        self.world, self.late = world, late
+        self._noted = open(noted, "w", encoding="utf-8")  # noqa: SIM115  # closed by run
+        self._chance = random.Random(seed)
+        self._next = self._person = 0
+        self._people: deque[tuple[int, float]] = deque()
+        self._owed: deque[tuple[float, list[Consent]]] = deque()
+        self._sent: list[Message] = []
+        self._stopped = False
+
+    def run(self) -> None:
+        """Send until SIGTERM, then say what is still owed of consent, and end."""
+        signal.signal(signal.SIGTERM, self._stop)
+        settings = self.world.settings
+        with self._noted, Publisher(settings.kafka, self.world.topic) as readings:
+            while not self._stopped:
+                began = time.monotonic()
+                self._move_people(began)
+                for message, note in list(self._messages()):
+                    readings.send(*message)
+                    receipt = readings.flush()
+                    assert not receipt.failed, "the broker has not acknowledged a record"
+                    self._noted.write(json.dumps(note) + "\n")
+                time.sleep(max(0.0, EVERY_S - (time.monotonic() - began)))
+            self._say_what_is_owed(float("inf"))
+
+    def _stop(self, *_: Any) -> None:
+        self._stopped = True
+
+    def _move_people(self, now: float) -> None:
+        """Every second or so somebody leaves and somebody else comes; what was owed for long enough is said."""
+        while self._people and now - self._people[0][1] > STAYS_S:
+            self._people.popleft()
+        if not self._people or (len(self._people) < PEOPLE and now - self._people[-1][1] > STAYS_S / PEOPLE):
+            self._people.append((self._person, now))
+            self._introduce(now)
+            self._person += 1
+        self._say_what_is_owed(now)
+
+    def _introduce(self, now: float) -> None:
+        """A third is linked late, a third is linked and consents late, the others are known from the start."""
+        name, kind = f"p{self._person}", self._person % 3 if self.late else 0
+        link = self.world.link(name)
+        first: list[Consent] = [[link], [], [link]][kind]
+        if kind == 2:
+            self._owed.append((now + LATE_S, [self._late_grant(name, study) for study in studies_of(self._person)]))
+        else:
+            first += [self.world.grant(name, study) for study in studies_of(self._person)]
+        if kind == 1:
+            self._owed.append((now + LATE_S, [link]))
+        self.world.consent(*first)
+
+    def _late_grant(self, name: str, study: str) -> Consent:
+        since = self.world.began - 10 * DAY
+        return self.world.event(
+            "grant", name, study, metrics=(METRIC,), retro_from=since, effective_at=now_us() + round(LATE_S * 1e6)
+        )
+
+    def _say_what_is_owed(self, now: float) -> None:
+        while self._owed and self._owed[0][0] <= now:
+            self.world.consent(*self._owed.popleft()[1])
+
+    def _messages(self) -> Iterator[tuple[Message, dict[str, Any]]]:
+        """A reading or several of everybody, some outside the hard range; now and then a repetition, or no message."""
+        for person, _ in self._people:
+            count, outside = self._chance.randint(1, 12), self._chance.random() < 0.05
+            first = self._next + (QUARANTINED if outside else 0)
+            self._next += count
+            start = self.world.start_of(first % QUARANTINED)
+            message = self.world.reading(f"p{person}", range(first, first + count), start=start)
+            self._sent = [*self._sent[-50:], message]
+            yield message, {"person": person, "first": first, "count": count}
+        if self._chance.random() < 0.2:
+            yield self._chance.choice(self._sent), {"again": True}
+        if self._chance.random() < 0.2:
+            yield (b"s-p0", b"no message"), {"garbage": True}
+
+
+def studies_of(person: int) -> list[str]:
+    """Everybody is in one study, every second one in another, too."""
+    return ["sleep", "cycle"] if person % 2 else ["sleep"]
+
+
+class Acknowledged:
+    """What the broker has acknowledged, read from the traffic's notes."""
+
+    def __init__(self, noted: Path) -> None:
+        self.readings: dict[str, set[int]] = {"sleep": set(), "cycle": set()}
+        self.records = self.garbage = 0
+        for line in noted.read_text(encoding="utf-8").splitlines():
+            note = json.loads(line)
+            self.records += 1
+            self.garbage += "garbage" in note
+            for study in studies_of(note["person"]) if "person" in note else ():
+                self.readings[study].update(range(note["first"], note["first"] + note["count"]))
+
+    def compare(self, study: str, found: Counter[int]) -> tuple[int, int]:
+        """How many of the study's readings are lost, and how many rows are too many."""
+        wanted = self.readings[study]
+        return len(wanted - found.keys()), sum(found.values()) - len(found.keys() & wanted)
