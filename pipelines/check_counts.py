@@ -10,7 +10,7 @@ import pyarrow as pa
 from pipelines.files import DataFile, table_key
 from pipelines.landing import publish
 from pipelines.store import Store
-from quality.gate import DAY_US, Counts
+from quality.strata import DAY_US, Counts
 from schemas.families import CHECK_COUNT
 
 _KINDS = ("evaluated", "failed", "not_applicable")

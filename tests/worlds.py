@@ -93,19 +93,25 @@ class World:
     def withdraw(self, person: str, study: str, mode: str = "keep", **fields: Any) -> ConsentEvent:
         return self.event("withdraw", person, study, mode=mode, **fields)
 
+    @contextmanager
+    def authority(self) -> Iterator[Callable[..., None]]:
+        """A function that publishes events and links, in order; they are acknowledged when it returns."""
+        kafka = self.settings.kafka
+        with Publisher(kafka, self.settings.consent_topic) as events, Publisher(kafka, self.settings.link_topic) as links:
+
+            def say(*items: Consent) -> None:
+                for item in items:
+                    publisher, key, value = (links, *_link(item)) if isinstance(item, IdentityLink) else (events, *_event(item))
+                    publisher.send(key, value)
+                    publisher.flush()
+                    assert not publisher.receipt.failed
+
+            yield say
+
     def consent(self, *items: Consent) -> None:
         """Publish events and links, in this order; they are acknowledged when this returns."""
-        kafka = self.settings.kafka
-        with (
-            Publisher(kafka, self.settings.consent_topic) as events,
-            Publisher(kafka, self.settings.link_topic) as links,
-        ):
-            for item in items:
-                if isinstance(item, IdentityLink):
-                    links.send(item.link_id.encode(), encode("identity-link", item.to_record()))
-                else:
-                    events.send(chain_key(item.member, item.study), encode("consent-event", item.to_record()))
-                    events.flush()
+        with self.authority() as say:
+            say(*items)
 
     # -- readings
 
@@ -269,6 +275,14 @@ def make_topics(settings: Settings) -> None:
 
 def _write(path: Path, content: dict[str, Any]) -> None:
     path.write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
+
+
+def _link(link: IdentityLink) -> Message:
+    return link.link_id.encode(), encode("identity-link", link.to_record())
+
+
+def _event(event: ConsentEvent) -> Message:
+    return chain_key(event.member, event.study), encode("consent-event", event.to_record())
 
 
 def value_of(number: int) -> float:
