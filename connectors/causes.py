@@ -149,6 +149,7 @@ _REFUSALS: dict[type[KafkaError], str] = {
 }
 
 
-def in_words(error: BaseException) -> str:
-    """What a broker's refusal means; where we have no words for it, the name of the error, and nothing of its text."""
-    return next((words for kind, words in _REFUSALS.items() if isinstance(error, kind)), type(error).__name__)
+def in_words(error: BaseException, otherwise: str | None = None) -> str:
+    """What a broker's refusal means; where we have none, `otherwise` or the error's name, never its text."""
+    known = next((words for kind, words in _REFUSALS.items() if isinstance(error, kind)), None)
+    return known or otherwise or type(error).__name__

@@ -18,7 +18,7 @@ from connectors.delivery import Delivery, Sender
 from connectors.kafka import KafkaRefused
 from connectors.line_splitter import LineSplitter
 from connectors.problems import UNACKNOWLEDGED, LineError, Problem
-from connectors.sensor_json import FORMAT, MOST_BYTES, Gatherer, Message, read_line
+from connectors.sensor_json import FORMAT, MOST_BYTES, Gatherer, Message
 from connectors.sensor_json_lines import LineReader
 from connectors.stream_input import StreamInput
 
@@ -168,7 +168,7 @@ class _Gateway:
             self._take(self._splitter.feed(piece))
         for line in self._splitter.rest():
             try:
-                reading = read_line(self._reader, line)
+                reading = self._reader.read(line)
             except LineError:
                 continue
             if reading is not None:
@@ -194,11 +194,11 @@ class _Gateway:
         )
 
     def _take(self, lines: list[bytes | None]) -> None:
-        read, add, now = self._reader, self._gatherer.add, self._now()
+        read, add, now = self._reader.read, self._gatherer.add, self._now()
         for line in lines:
             self._lines += 1
             try:
-                reading = read_line(read, line)
+                reading = read(line)
             except LineError as fault:
                 self._note(Problem(self._lines, fault.field, fault.reason, fault.expected))
                 continue

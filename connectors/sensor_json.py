@@ -14,7 +14,6 @@ from connectors.sensor_json_header import LineHeader
 from connectors.sensor_json_lines import LineReader, Reading
 from connectors.sensor_json_messages import MOST_READINGS, OpenMessage, split
 from schemas.contracts import encode
-from schemas.reasons import Reason
 
 CONTRACT = "sensor-reading"
 FORMAT = "sensor-json"
@@ -41,7 +40,7 @@ def read_lines(
     reader = LineReader(subject, needs_zone)
     for number, line in enumerate(_lines(stream), 1):
         try:
-            reading = read_line(reader, line)
+            reading = reader.read(line)
         except LineError as fault:
             on_problem(Problem(number, fault.field, fault.reason, fault.expected))
             continue
@@ -54,15 +53,6 @@ def _lines(stream: BinaryIO) -> Iterator[bytes | None]:
     while piece := stream.read(_PIECE):
         yield from splitter.feed(piece)
     yield from splitter.rest()
-
-
-def read_line(reader: LineReader, line: bytes | None) -> Reading | None:
-    """The readings of a line as the splitter gives it (None: too long); None for an empty line; LineError."""
-    if line is None:
-        raise LineError(Reason.TOO_LARGE, "", "a line of at most 1 MB")
-    if not line or line.isspace():
-        return None
-    return reader.read(line)
 
 
 def messages(readings: Iterable[Reading], most_bytes: int = MOST_BYTES) -> Iterator[Message]:
@@ -87,7 +77,7 @@ class Gatherer:
         header = reading.header
         message = self._open.get(header)
         while True:
-            if message is None or not message.continues(reading.start):
+            if message is None or not (header.plain or message.continues(reading.start)):
                 if message is not None:
                     sent.append(self._close(message))
                 message = self._open[header] = OpenMessage(header, reading.start, now)

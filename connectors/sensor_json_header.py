@@ -26,7 +26,8 @@ class LineHeader:
     `base` is the message without its series, `key` the Kafka key, `period_us` the period of a series (0 for the other
     forms), `width` how many numbers a sample has, `identified` whether readings bring record ids; `waveform` and
     `interval` whether the metric is a signal, or about intervals; `local` whether times are a wall clock's; `codes` is
-    empty where values are numbers, `sample_bytes` what a sample adds to a message, about.
+    empty where values are numbers; `plain`: any two readings may share a message; `sample_bytes` what a sample adds to
+    a message, about.
     """
 
     base: dict[str, Any]
@@ -40,6 +41,7 @@ class LineHeader:
     local: bool
     interval: bool
     codes: frozenset[str]
+    plain: bool
     sample_bytes: int
 
     @property
@@ -110,6 +112,7 @@ class Headers:
             local=header.clock == "local",
             interval=mapped.interval,
             codes=mapped.codes,
+            plain=shape.form != "series" and mapped.family != "waveform",
             sample_bytes=_TIME_BYTES + (_CODE_BYTES if mapped.codes else 8 * width),
         )
         if len(self._known) >= self.KEPT:

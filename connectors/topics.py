@@ -167,6 +167,6 @@ def _created(client: KafkaAdminClient, spec: TopicSpec, replication: int) -> Top
     if told["error_code"] == TopicAlreadyExistsError.errno:  # somebody was faster
         return _compared(spec, _described(client, [spec.name])[spec.name])
     if told["error_code"]:
-        raise KafkaRefused(f"{spec.name}: {told['error_message'] or in_words(error_of_code(told['error_code'])())}")
+        raise KafkaRefused(f"{spec.name}: {in_words(error_of_code(told['error_code'])(), told['error_message'])}")
     client.wait_for_topics([spec.name])
     return TopicResult(spec.name, TopicOutcome.CREATED)

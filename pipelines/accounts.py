@@ -12,7 +12,7 @@ from typing import Any
 
 from pipelines.claims import Claims
 from pipelines.decode import Pointer, count_reasons
-from schemas.families import QUARANTINE, READING_FAMILIES
+from pipelines.law import OUTCOME_OF_FAMILY
 from schemas.reasons import Outcome
 
 
@@ -109,11 +109,8 @@ class Accounts:
         """What landed and what is in quarantine, by what the files themselves say."""
         for file in self.files:
             study, family = file["table"].removeprefix("study=").split("/")
-            outcome = {QUARANTINE.name: Outcome.QUARANTINED, **dict.fromkeys(READING_FAMILIES, Outcome.LANDED)}.get(
-                family
-            )
-            if outcome is not None:
-                self.outcomes.setdefault(study, Counter())[outcome] += rows_in_footer(file["path"])
+            if family in OUTCOME_OF_FAMILY:
+                self.outcomes.setdefault(study, Counter())[OUTCOME_OF_FAMILY[family]] += rows_in_footer(file["path"])
 
     def check(self) -> None:
         """LawBroken, with the sums, unless everything that came in has exactly one outcome where it should have one."""

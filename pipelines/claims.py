@@ -139,9 +139,15 @@ def _whole_messages(block: Block) -> _Units:
 def _explode(block: Block, units: _Units) -> _Units:
     """The same readings, each a unit of its own."""
     sizes = units.high - units.low
-    low = np.repeat(units.low - np.concatenate([[0], np.cumsum(sizes)[:-1]]), sizes) + np.arange(int(sizes.sum()))
+    low = _places(units)
     start, end = column(block.readings, "start")[low], column(block.readings, "end")[low]
     return _Units(np.repeat(units.message, sizes), low, low + 1, start, end, np.repeat(units.member, sizes))
+
+
+def _places(units: _Units) -> Ints:
+    """The places of the units' readings in the block, unit by unit."""
+    sizes = units.high - units.low
+    return np.repeat(units.low - np.concatenate([[0], np.cumsum(sizes)[:-1]]), sizes) + np.arange(int(sizes.sum()))
 
 
 def _join(left: _Units, right: _Units) -> _Units:
@@ -202,19 +208,27 @@ def _judge_units(block: Block, units: _Units, snapshot: Snapshot, hold_us: int) 
 
 
 def _holds(block: Block, partner: str, units: _Units, snapshot: Snapshot) -> list[Hold]:
+    """One for each run of positions of a message that wait for the same reason; the units are in the block's order."""
     reason = _why_held(units, snapshot)
-    index = column(block.readings, "index")
+    held = units.pick(reason != "")
+    names, number = np.unique(reason[reason != ""], return_inverse=True)
+    sizes = held.high - held.low
+    index = column(block.readings, "index")[_places(held)]
+    message, why = np.repeat(held.message, sizes), np.repeat(number, sizes)
+    goes_on = (message[1:] == message[:-1]) & (why[1:] == why[:-1]) & (index[1:] == index[:-1] + 1)
+    begins = np.flatnonzero(np.concatenate([[len(index) > 0], ~goes_on]))
+    counts = np.diff(np.append(begins, len(index)))
     offset, received = column(block.messages, "offset"), column(block.messages, "received")
     subjects = block.messages.column("subject")
-    topic, partition = block.meta["topic"], block.meta["partition"]
-    holds: list[Hold] = []
-    for unit in np.flatnonzero(reason != "").tolist():
-        message = int(units.message[unit])
-        for first, count in _runs(index[units.low[unit] : units.high[unit]]):
-            subject = subjects[message].as_py()
-            where = (topic, partition, int(offset[message]), first, count, int(received[message]))
-            holds.append(Hold(*where, partner, subject, str(reason[unit])))
-    return holds
+    where = (block.meta["topic"], block.meta["partition"])
+    runs = zip(begins.tolist(), counts.tolist(), message[begins].tolist(), strict=True)
+    return [
+        Hold(
+            *(*where, int(offset[row]), int(index[at]), count, int(received[row])),
+            *(partner, subjects[row].as_py(), str(names[why[at]])),
+        )
+        for at, count, row in runs
+    ]
 
 
 def _why_held(units: _Units, snapshot: Snapshot) -> npt.NDArray[Any]:
@@ -227,12 +241,6 @@ def _why_held(units: _Units, snapshot: Snapshot) -> npt.NDArray[Any]:
     reason[known[(np.diff(chains.offsets) == 0)[inverse]]] = Code.NO_CONSENT
     reason[known[chains.lagging[inverse]]] = Code.CONSENT_LAG
     return reason
-
-
-def _runs(index: Ints) -> list[tuple[int, int]]:
-    """Ascending positions as (first, count) of the runs without holes."""
-    breaks = np.flatnonzero(np.diff(index) != 1) + 1
-    return [(int(run[0]), len(run)) for run in np.split(index, breaks)]
 
 
 def _count(claims: Claims, study: str, rows: Ints, codes: Ints, seqs: Ints, sizes: Ints) -> None:

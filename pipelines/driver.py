@@ -84,7 +84,6 @@ class Driver:
         self.snapshots = Snapshots(self.register, settings.vault / "snapshots", self.studies, catalogue().codes)
         self._accept_loss = accept_loss
         self._stack = ExitStack()
-        self._redriven: int | None = None
         self._touched: set[str] = set()
 
     # -- the beginning
@@ -219,16 +218,21 @@ class Driver:
 
     def _redrives(self) -> list[Entry]:
         """Holds whose link or grant has come since they were last looked at, each judged once."""
-        if self._redriven == self.register.version or not self.holds.totals().opened:
+        seen = self.holds.looked_at(self.register.id)
+        if seen == self.register.version:
             return []
         entries, through = [], self.holds.newest()
-        while found := redrive.releasable(self.holds, self._snapshot.open(), REDRIVE_HOLDS, through):
+
+        def has_news(partner: str, subject: str) -> bool:
+            return self.register.news_of(partner, subject) > seen
+
+        while found := redrive.releasable(self.holds, self._snapshot.open(), has_news, REDRIVE_HOLDS, through):
             lost = redrive.gone(found, self.begin_offsets())
             kept = [hold for hold in found if hold.id not in set(lost)]
             plan = self.plan(Kind.REDRIVE, list(redrive.ranges(kept)))
             changes = Changes([], [hold.id for hold in kept], lost)
             entries.append(self.commit(plan, Progress.of(self.ledger.head()), changes, {"holds": len(kept)}))
-        self._redriven = self.register.version
+        self.holds.look_at(self.register.id, self.register.version)
         return entries
 
     def plan(self, kind: Kind, ranges: list[PlannedRange], **more: Any) -> Plan:

@@ -21,6 +21,7 @@ CREATE TABLE IF NOT EXISTS hold (
 CREATE INDEX IF NOT EXISTS hold_by_expiry ON hold (expires_us);
 CREATE INDEX IF NOT EXISTS hold_by_person ON hold (partner, subject);
 CREATE TABLE IF NOT EXISTS total (opened INTEGER, released INTEGER, expired INTEGER, through INTEGER);
+CREATE TABLE IF NOT EXISTS looked_at (register TEXT PRIMARY KEY, version INTEGER);
 INSERT INTO total SELECT 0, 0, 0, 0 WHERE NOT EXISTS (SELECT 1 FROM total);
 """
 
@@ -158,6 +159,15 @@ class Holds:
             "SELECT min(offset) FROM hold WHERE topic = ? AND partition = ?", (topic, partition)
         ).fetchone()
         return found[0] if found else None
+
+    def looked_at(self, register: str) -> int:
+        """The version of the register at which holds were last looked through for what can be judged again."""
+        found = self._db.execute("SELECT version FROM looked_at WHERE register = ?", (register,)).fetchone()
+        return found[0] if found else 0
+
+    def look_at(self, register: str, version: int) -> None:
+        """Note that holds were looked through."""
+        self._db.execute("INSERT OR REPLACE INTO looked_at VALUES (?, ?)", (register, version))
 
     def close(self) -> None:
         self._db.close()

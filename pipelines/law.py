@@ -1,12 +1,17 @@
 """The law over entries that were appended: the sums that the ledger keeps, checked again from what it says."""
 
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
-from pipelines.entries import Entry
-from schemas.families import READING_FAMILIES
+from pipelines.entries import Entry, Kind
+from schemas.families import QUARANTINE, READING_FAMILIES
+from schemas.reasons import Outcome
 
-_SETTLED = ("quarantined", "duplicate", "landed")
+OUTCOME_OF_FAMILY = {QUARANTINE.name: Outcome.QUARANTINED, **dict.fromkeys(READING_FAMILIES, Outcome.LANDED)}
+"""What became of the readings whose rows a table of the family holds."""
+
+_SETTLED = (Outcome.QUARANTINED, Outcome.DUPLICATE, Outcome.LANDED)
 
 
 def entry_law(entry: Entry) -> Iterator[str]:
@@ -14,20 +19,26 @@ def entry_law(entry: Entry) -> Iterator[str]:
     counts: Any = entry.counts
     if not counts:
         return
-    records, readings = counts["records"], counts["readings"]
+    records, readings, studies = counts["records"], counts["readings"], counts["studies"]
     if records["read"] != records["decoded"] + records["rejected"]:
-        yield f"entry {entry.n}: records read are not decoded + rejected"
+        yield "records read are not decoded + rejected"
     if readings["decoded"] != sum(readings[name] for name in ("rejected", "held", "claimed", "skipped")):
-        yield f"entry {entry.n}: readings decoded are not rejected + held + claimed"
-    for study, sums in counts["studies"].items():
+        yield "readings decoded are not rejected + held + claimed"
+    for study, sums in studies.items():
         if sums["considered"] != sum(sums["withheld"].values()) + sum(sums[name] for name in _SETTLED):
-            yield f"entry {entry.n}: considered by {study} is not withheld + quarantined + duplicate + landed"
-    for study in counts["studies"]:
-        rows = sum(f.rows for table, c in entry.tables.items() for f in c.add if _lands_in(table, study))
-        if entry.kind in ("ingest", "redrive") and rows != counts["studies"][study]["landed"]:
-            yield f"entry {entry.n}: the files of {study} do not hold the rows that landed"
+            yield f"considered by {study} is not withheld + quarantined + duplicate + landed"
+    if entry.kind in (Kind.INGEST, Kind.REDRIVE):
+        counted = Counter({(study, name): sums[name] for study, sums in studies.items() for name in _SETTLED[::2]})
+        for study, outcome in sorted((rows := _rows(entry)).keys() | counted.keys()):
+            if rows[study, outcome] != counted[study, outcome]:
+                yield f"the files of {study} do not hold the rows that were {outcome}"
 
 
-def _lands_in(table: str, study: str) -> bool:
-    owner, family = table.removeprefix("study=").split("/")
-    return owner == study and family in READING_FAMILIES
+def _rows(entry: Entry) -> Counter[tuple[str, str]]:
+    """Rows of the files that the entry adds, by study and outcome."""
+    rows: Counter[tuple[str, str]] = Counter()
+    for table, change in entry.tables.items():
+        study, family = table.removeprefix("study=").split("/")
+        if family in OUTCOME_OF_FAMILY:
+            rows[study, OUTCOME_OF_FAMILY[family]] += sum(file.rows for file in change.add)
+    return rows

@@ -1,6 +1,6 @@
 """Which holds can be judged again, now that a link or a grant has come: plans with an explicit list of coordinates."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import groupby
 from typing import Any
 
@@ -11,11 +11,17 @@ from pipelines.holds import Holds, OpenHold
 from pipelines.plan import PlannedRange, Selection
 
 
-def releasable(holds: Holds, snapshot: Snapshot, limit: int, through: int) -> list[OpenHold]:
-    """Open holds, numbered at most `through`, whose subject is now linked to a member with chains and no gap in them."""
+News = Callable[[str, str], bool]
+
+
+def releasable(holds: Holds, snapshot: Snapshot, has_news: News, limit: int, through: int) -> list[OpenHold]:
+    """Open holds, numbered at most `through`, whose subject is now linked to a member with chains and no gap in them.
+
+    Only of subjects with news since holds were last looked at: what stays held is not judged again and again.
+    """
     found: list[OpenHold] = []
     for partner, subjects in holds.people().items():
-        known = _known(partner, subjects, snapshot)
+        known = _known(partner, [subject for subject in subjects if has_news(partner, subject)], snapshot)
         found += holds.of(partner, known, limit - len(found), through)
         if len(found) >= limit:
             break

@@ -1,9 +1,9 @@
 """The two registries an operator keeps: partners who may publish, studies that may receive."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Literal, Self, TypeVar
+from typing import Annotated, Any, Literal, Self, TypeVar
 
 import yaml
 from pydantic import (
@@ -100,6 +100,14 @@ def load_studies(path: Path) -> dict[str, Study]:
     return _unique((s.id, s) for s in _load(path, Studies).studies)
 
 
+def checked_study(fields: Mapping[str, Any]) -> Study:
+    """The study of these fields; RegistryError where they cannot be one's."""
+    try:
+        return Study.model_validate(fields)
+    except ValidationError as error:
+        raise RegistryError(_first_fault(error)) from None
+
+
 def save_studies(path: Path, studies: dict[str, Study]) -> None:
     """Write the registry back, sorted by id, so that a version control system shows small changes."""
     rows = [s.model_dump(mode="json", exclude_defaults=True) for _, s in sorted(studies.items())]
@@ -116,9 +124,13 @@ def _load(path: Path, model: type[M]) -> M:
         where = f" at line {mark.line + 1}" if mark else ""
         raise RegistryError(f"{path} is not YAML{where}") from None
     except ValidationError as error:
-        first = error.errors(include_input=False, include_url=False)[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise RegistryError(f"{path}: {where}: {first['msg']}") from None
+        raise RegistryError(f"{path}: {_first_fault(error)}") from None
+
+
+def _first_fault(error: ValidationError) -> str:
+    """The field and what is wrong with it, without the value that pydantic's own message shows."""
+    first = error.errors(include_input=False, include_url=False, include_context=False)[0]
+    return f"{'.'.join(str(part) for part in first['loc'])}: {first['msg']}".removeprefix(": ")
 
 
 def _unique(pairs: Iterable[tuple[str, T]]) -> dict[str, T]:

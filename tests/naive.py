@@ -80,9 +80,10 @@ class NaiveDriver:
 def visible(world: World, study: str) -> Counter[int]:
     """How often a reader of the study's folders meets each numbered reading."""
     found: Counter[int] = Counter()
-    for key in world.store.list(f"study={study}/"):
-        values: Any = pq.read_table(world.store.root / key, columns=["value"]).column("value").to_pylist()
-        found.update(number_of(value) for value in values)
+    for table in ("observation", "quarantine"):
+        for key in world.store.list(f"study={study}/{table}/"):
+            values: Any = pq.read_table(world.store.root / key, columns=["value"]).column("value").to_pylist()
+            found.update(number_of(value) for value in values)
     return found
 
 

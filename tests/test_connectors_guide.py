@@ -74,7 +74,8 @@ def test_the_first_message_is_what_the_contract_says(tmp_path: Path) -> None:
 def test_the_lines_shown_can_be_read() -> None:
     forms, result = fenced("json")
     reader = LineReader("p-17")
-    assert [reader.read(line.encode()).samples for line in forms.splitlines()] == [1, 1, 2]
+    read = [reader.read(line.encode()) for line in forms.splitlines()]
+    assert [reading and reading.samples for reading in read] == [1, 1, 2]
     told = json.loads(result)
     right = forms.splitlines()[0]
     shown = run_gateway(

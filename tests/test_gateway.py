@@ -101,6 +101,18 @@ class Running:
         return self.future.result(10)
 
 
+def sample(number: int) -> bytes:
+    """One of 50 samples a second."""
+    line = {
+        "metric": "acceleration",
+        "unit": "[g]",
+        "source": "phone",
+        "time": 1751284800 + number / 50,
+        "value": number,
+    }
+    return json.dumps(line).encode() + b"\n"
+
+
 @contextmanager
 def running(broker: Broker | None, **options: Any) -> Iterator[Running]:
     gateway = Running(broker, **options)
@@ -259,6 +271,30 @@ def test_a_broker_that_stays_away_holds_the_stream_back_within_bounds(monkeypatc
     assert held.held_back_s > 0.2
 
 
+def test_a_block_is_not_cut_because_the_broker_held_the_stream_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("connectors.stream_input._PIECE", 1000)
+    monkeypatch.setattr("connectors.delivery.MOST_HELD", 1)
+    clock = [0.0]
+
+    class Away(Broker):
+        """Comes back after a hundred seconds."""
+
+        def flush(self, timeout_s: float | None = None) -> Receipt:
+            clock[0] += 100.0
+            self.away = False
+            return super().flush(timeout_s)
+
+    broker = Away()
+    broker.away = True
+    ours, theirs = os.pipe()
+    with os.fdopen(ours, "rb") as stream, os.fdopen(theirs, "wb") as writer:
+        writer.write(b"".join(sample(number) for number in (*range(10), *range(3000, 3040))))
+        writer.close()
+        result = run_gateway(stream, broker, subject="p1", clock=lambda: clock[0])
+    assert [len(series(decode(payload, "sensor-reading"))) for payload in broker.arrived] == [10, 40]
+    assert result.published == 50
+
+
 @pytest.mark.usefixtures("hurried")
 def test_what_is_not_confirmed_in_time_is_said_to_be_so(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("connectors.gateway._PATIENCE_AT_STOP_S", 0.2)
@@ -285,12 +321,8 @@ def test_what_the_broker_refuses_ends_the_stream_with_words(late: bool) -> None:
     assert (result.published, result.problems, result.partial) == (0, {UNACKNOWLEDGED: 2}, True)
 
 
-def test_a_block_of_a_signal_is_not_cut_by_the_clock_while_the_broker_is_away() -> None:
+def test_a_block_of_a_file_is_not_cut_by_the_clock() -> None:
     clock = [0.0]
-    signal_ = {"metric": "acceleration", "unit": "[g]", "source": "phone", "channels": ["x"]}
-
-    def sample(number: int) -> bytes:
-        return json.dumps({**signal_, "time": 1751284800 + number / 50, "value": number}).encode() + b"\n"
 
     class Slow(io.BytesIO):
         """A file whose reading takes ten seconds a piece."""

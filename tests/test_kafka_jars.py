@@ -58,7 +58,7 @@ def server(environ: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Iterator
     monkeypatch.setenv("no_proxy", "127.0.0.1")
 
     class Planned(Mirror):
-        plan: list[tuple[int, bool]] = []  # noqa: RUF012  (each test's own class)
+        plan: list[tuple[int, bool]] = []
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Planned) as listening:
         thread = threading.Thread(target=listening.serve_forever, args=(0.01,))

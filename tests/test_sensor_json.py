@@ -320,7 +320,7 @@ LONG = "x" * 201
         (ONE | {"subject": ""}, Reason.FIELD, "subject"),
         (ONE | {"subject": 17}, Reason.FIELD, "subject"),
         (ONE | {"subject": LONG}, Reason.FIELD, "subject"),
-        (ONE | {"subject": "\ud800"}, Reason.FIELD, "subject"),
+        (ONE | {"subject": "\ud800"}, NOT_JSON, ""),
         (ONE | {"source": {}}, Reason.FIELD, "source.name"),
         (ONE | {"source": {"name": "w", "owner": "Ada"}}, Reason.FIELD, "source"),
         (ONE | {"source": 5}, Reason.FIELD, "source"),
@@ -337,7 +337,7 @@ LONG = "x" * 201
         (ONE | {"record_id": 5}, Reason.FIELD, "record_id"),
         (ONE | {"record_id": ""}, Reason.FIELD, "record_id"),
         (ONE | {"record_id": LONG}, Reason.FIELD, "record_id"),
-        (ONE | {"record_id": "\udfff"}, Reason.FIELD, "record_id"),
+        (ONE | {"record_id": "\udfff"}, NOT_JSON, ""),
         (STEPS | {"start": 2, "end": 1, "value": 5}, Reason.INTERVAL, "end"),
         (STEPS | {"start": "2025-06-30T12:00:00", "end": 1751284800, "value": 5}, Reason.FIELD, "end"),
         (ACCELERATION | {"start": 1, "end": 2, "value": [1, 2, 3]}, Reason.INTERVAL, "end"),
@@ -433,8 +433,10 @@ def test_a_line_that_is_too_long_is_not_kept() -> None:
 def test_messages_wait_no_longer_than_they_may() -> None:
     reader, gatherer = LineReader("p1"), Gatherer()
     assert gatherer.next_due() is None
-    gatherer.add(reader.read(json.dumps(ONE).encode()), 10.0)
-    gatherer.add(reader.read(json.dumps(ACCELERATION | {"time": 1751284800, "value": [1, 2, 3]}).encode()), 10.5)
+    for line, now in ((ONE, 10.0), (ACCELERATION | {"time": 1751284800, "value": [1, 2, 3]}, 10.5)):
+        reading = reader.read(json.dumps(line).encode())
+        assert reading is not None
+        gatherer.add(reading, now)
     assert gatherer.next_due() == 10.0 + WAIT_S
     assert gatherer.due(10.0 + WAIT_S - 0.01) == []
     assert [m.metric for m in gatherer.due(10.0 + WAIT_S)] == ["heart_rate"]

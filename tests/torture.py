@@ -21,26 +21,29 @@ import time
 import traceback
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn
 
 from connectors.ranges import OffsetRange, RangeReader
 from infra.local_kafka import LocalKafka
-from pipelines.driver import Driver
+from pipelines.driver import Driver, now_us
 from pipelines.entries import Kind
+from pipelines.holds import Holds
 from pipelines.lake_check import lake_check
 from pipelines.law import entry_law
 from pipelines.plan import Plan, PlannedRange
-from schemas.contracts import decode
+from schemas.contracts import contracts, decode
+from schemas.metrics import catalogue
 from tests.naive import NaiveDriver, visible
 from tests.traffic import Acknowledged, Traffic
-from tests.worlds import World, holds_law, lay_out, make_topics, work_off
+from tests.worlds import HOUR, World, holds_law, lay_out, make_topics
 
 STUDIES = ("sleep", "cycle")
-LIMITS = {"plan_records": 60, "compact_files": 4}
+LIMITS = {"plan_records": 100, "compact_files": 4}
 LONGEST_S = 15.0  # a step that a life does not come to by then is left for another life
-RANDOM_S = (0.1, 2.0)
+RANDOM_S = (0.2, 2.5)
 
 _APPEND = ("append.checked", "append.done")
 _APPLY = ("apply.table", "apply.committed", "apply.synced", "apply.done")
@@ -151,6 +154,11 @@ def fork(work: Callable[[], object], log: Path) -> int:
         os._exit(code)
 
 
+def end_of(log: Path) -> str:
+    """The last lines of what children said."""
+    return log.read_text(encoding="utf-8", errors="replace")[-4000:]
+
+
 def in_child(work: Callable[[], Any], log: Path) -> Any:
     """What the work returns, done in a child, so that the parent stays without connections and threads."""
     receive, send = os.pipe()
@@ -164,7 +172,7 @@ def in_child(work: Callable[[], Any], log: Path) -> Any:
         answer = pipe.read()
     _, status = os.waitpid(child, 0)
     if status:
-        raise RuntimeError(f"a process of the harness failed:\n{log.read_text(encoding='utf-8')[-4000:]}")
+        raise RuntimeError(f"a process of the harness failed:\n{end_of(log)}")
     return json.loads(answer)
 
 
@@ -176,7 +184,9 @@ class Life:
     came: bool
 
 
-def kill_one(world: World, begin: Callable[[World, Steps], object], target: str | None, after_s: float, log: Path) -> Life:
+def kill_one(
+    world: World, begin: Callable[[World, Steps], object], target: str | None, after_s: float, log: Path
+) -> Life:
     """Let a driver live until its target or, without one, for so long; then it is dead. RuntimeError if it ends itself."""
     receive, send = os.pipe()
     child = fork(lambda: begin(world, Steps(send, target)), log)
@@ -193,7 +203,7 @@ def kill_one(world: World, begin: Callable[[World, Steps], object], target: str 
     with open(receive, encoding="utf-8") as pipe:
         labels = pipe.read().split("\n")[:-1]
     if not os.WIFSIGNALED(status) or os.WTERMSIG(status) != signal.SIGKILL:
-        raise RuntimeError(f"a driver ended by itself ({status}):\n{log.read_text(encoding='utf-8')[-4000:]}")
+        raise RuntimeError(f"a driver ended by itself ({status}):\n{end_of(log)}")
     last = labels[-1] if labels else "before anything"
     return Life(last, target in (None, last))
 
@@ -202,7 +212,7 @@ def schedule(kills: int, targets: tuple[tuple[str, ...], ...], chance: random.Ra
     """Where each driver shall be killed: every target in turn, again and again, as many random moments among them."""
     wanted: list[tuple[str | None, ...]] = []
     while sum(map(len, wanted)) < kills:
-        part: list[tuple[str | None, ...]] = [*targets, *([(None,)] * (len(targets) // 2))]
+        part: list[tuple[str | None, ...]] = [*targets, *([(None,)] * (len(targets) * 2 // 5))]
         chance.shuffle(part)
         wanted += part
     return [target for group in wanted for target in group][:kills]
@@ -213,51 +223,113 @@ def schedule(kills: int, targets: tuple[tuple[str, ...], ...], chance: random.Ra
 
 def torture(folder: Path, kills: int, seed: int, naive: bool = False, say: Callable[[str], None] = print) -> Figures:
     """Kill so many drivers one after another, let one work everything off, and compare."""
-    began, figures, log = time.monotonic(), Figures(seed), folder / "harness.log"
+    began, log, noted = time.monotonic(), folder / "harness.log", folder / "noted"
     folder.mkdir(parents=True, exist_ok=True)
+    catalogue(), contracts()  # read once, for all children
     kafka = LocalKafka(folder / "kafka")
     try:
         world = lay_out(folder / "world", kafka.up().bootstrap, studies=STUDIES, **LIMITS)
         in_child(lambda: make_topics(world.settings), log)
-        with traffic(world, folder / "noted", seed, late=not naive, log=log):
-            _kill_all(world, kills, naive, figures, log, say)
-        found = in_child(lambda: _settle(world, folder / "noted", naive), log)
+        with traffic(lambda: Traffic(world, noted, seed, late=not naive).run(), log):
+            killed_at = kill_all(world, kills, seed, naive, log, say)
+        found = in_child(lambda: (settle_naively if naive else settle)(world, Acknowledged(noted)), log)
     finally:
         kafka.kill()
-    return Figures(**{**asdict(figures), **found, "seconds": round(time.monotonic() - began, 1)})
+    return Figures(seed, kills, **found, killed_at=killed_at, seconds=round(time.monotonic() - began, 1))
 
 
-class traffic:  # noqa: N801  # a context manager
+@contextmanager
+def traffic(run: Callable[[], object], log: Path) -> Iterator[None]:
     """Lets traffic run in a process of its own, and ends it in good order."""
-
-    def __init__(self, world: World, noted: Path, seed: int, late: bool, log: Path) -> None:
-        noted.touch()
-        self._child = fork(lambda: Traffic(world, noted, seed, late).run(), log)
-        self._log = log
-
-    def __enter__(self) -> None:
-        """It is running already."""
-
-    def __exit__(self, *_: object) -> None:
-        os.kill(self._child, signal.SIGTERM)
-        _, status = os.waitpid(self._child, 0)
-        if status:
-            raise RuntimeError(f"the traffic failed:\n{self._log.read_text(encoding='utf-8')[-4000:]}")
+    child = fork(run, log)
+    try:
+        yield
+    finally:
+        os.kill(child, signal.SIGTERM)
+        _, status = os.waitpid(child, 0)
+    if status:
+        raise RuntimeError(f"the traffic failed:\n{end_of(log)}")
 
 
-def _kill_all(
-    world: World, kills: int, naive: bool, figures: Figures, log: Path, say: Callable[[str], None]
-) -> None:
-    chance = random.Random(figures.seed)
+def kill_all(world: World, kills: int, seed: int, naive: bool, log: Path, say: Callable[[str], None]) -> dict[str, int]:
+    """How many drivers were killed after which step. A target that was missed takes a random moment's place."""
+    chance = random.Random(seed)
     begin = live_naively if naive else live
     wanted = schedule(kills, NAIVE_TARGETS if naive else TARGETS, chance)
     killed: Counter[str] = Counter()
-    for target in _again_if_missed(wanted, kills):
-        life = kill_one(world, begin, target, chance.uniform(*RANDOM_S), log)
-        figures.kills += 1
+    for number in range(kills):
+        life = kill_one(world, begin, wanted[number], chance.uniform(*RANDOM_S), log)
         killed[life.label] += 1
-        if target is not None and not life.came and figures.kills + len(wanted) <= kills:
-            wanted.append(target)
-        if figures.kills % 50 == 0:
-            say(f"{figures.kills} of {kills} drivers killed")
-    figures.killed_at = dict(sorted(killed.items()))
+        if not life.came and None in wanted[number + 1 :]:
+            wanted[wanted.index(None, number + 1)] = wanted[number]
+        if (number + 1) % 50 == 0:
+            say(f"{number + 1} of {kills} drivers killed")
+    return dict(sorted(killed.items()))
+
+
+def settle(world: World, acknowledged: Acknowledged) -> dict[str, Any]:
+    """One driver works off what is left, another sweeps and clears; then the lake against what was acknowledged."""
+    world.work()
+    with world.driver(clock=lambda: now_us() + 2 * HOUR) as later:  # past the grace of removed files
+        while later.cycle() or later.tables.standing.cleared_through < later.ledger.next_n - 2:
+            pass
+    report = lake_check(world.store, world.ledger, law=entry_law)
+    entries = world.entries()
+    problems = [*report.problems, *holds_law(entries), *(f"{path} is left over" for path in report.leavings)]
+    if Holds(world.settings.vault, world.settings.hold_us).open_readings():
+        problems.append("readings are held although everybody is known")
+    found = {study: world.landed(study) + world.landed(study, "quarantine") for study in STUDIES}
+    lost, doubled = acknowledged.compare(found)
+    return {
+        "acknowledged": acknowledged.records,
+        "lost": lost,
+        "doubled": doubled,
+        "untold": acknowledged.garbage - len(told(world)),
+        "entries": dict(Counter(str(entry.kind) for entry in entries)),
+        "problems": problems,
+    }
+
+
+def told(world: World) -> set[tuple[int, int]]:
+    """Partition and offset of each record that the partner was told is rejected."""
+    topic = f"{world.partner}.rejected.v1"
+    with RangeReader(world.settings.kafka) as reader:
+        end = reader.end_offsets([topic])[topic, 0]
+        values = [v for b in reader.read(OffsetRange(topic, 0, 0, end)) for v in b.column("value").to_pylist()]
+    return {(found["partition"], found["offset"]) for found in (decode(value, "rejected") for value in values)}
+
+
+def settle_naively(world: World, acknowledged: Acknowledged) -> dict[str, Any]:
+    """The naive driver works off what is left; then what is visible against what was acknowledged."""
+    driver = NaiveDriver(world, lambda step: None)
+    while driver.cycle():
+        pass
+    lost, doubled = acknowledged.compare({study: visible(world, study) for study in STUDIES})
+    return {"acknowledged": acknowledged.records, "lost": lost, "doubled": doubled}
+
+
+def main() -> None:
+    """The command; its exit code is 1 where anything was lost, doubled or wrong."""
+    parser = argparse.ArgumentParser(prog="python -m tests.torture", description=str(__doc__).split("\n", 1)[0])
+    parser.add_argument("--kills", type=int, default=1000, help="how many drivers to kill")
+    parser.add_argument("--seed", type=int, default=None, help="the same schedule again; by chance where not given")
+    parser.add_argument("--naive", action="store_true", help="a driver without a ledger, which loses or doubles")
+    parser.add_argument("--json", action="store_true", help="the figures as one JSON object")
+    asked = parser.parse_args()
+    seed = random.SystemRandom().randrange(1_000_000) if asked.seed is None else asked.seed
+    print(f"seed {seed}", file=sys.stderr, flush=True)
+    with tempfile.TemporaryDirectory(prefix="wellspring-torture-") as folder:
+        figures = torture(
+            Path(folder), asked.kills, seed, asked.naive, lambda text: print(text, file=sys.stderr, flush=True)
+        )
+    if asked.json:
+        print(json.dumps(asdict(figures)))
+    else:
+        for name, value in asdict(figures).items():
+            print(f"{name}: {value}")
+    sys.stdout.flush()
+    os._exit(int(bool(figures.lost or figures.doubled or figures.untold or figures.problems)))
+
+
+if __name__ == "__main__":
+    main()

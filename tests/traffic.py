@@ -9,7 +9,7 @@ import random
 import signal
 import time
 from collections import Counter, deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +18,10 @@ from pipelines.driver import now_us
 from tests.worlds import DAY, METRIC, Consent, Message, World
 
 QUARANTINED = 360_000_000  # added to a reading's number, it puts its value outside the hard range of heart rate
-PEOPLE = 6
-LATE_S = 1.2
-STAYS_S = 6.0
-EVERY_S = 0.1
+PEOPLE = 8
+LATE_S = 4.0
+STAYS_S = 8.0
+EVERY_S = 0.5
 
 
 class Traffic:
@@ -130,7 +130,8 @@ class Acknowledged:
             for study in studies_of(note["person"]) if "person" in note else ():
                 self.readings[study].update(range(note["first"], note["first"] + note["count"]))
 
-    def compare(self, study: str, found: Counter[int]) -> tuple[int, int]:
-        """How many of the study's readings are lost, and how many rows are too many."""
-        wanted = self.readings[study]
-        return len(wanted - found.keys()), sum(found.values()) - len(found.keys() & wanted)
+    def compare(self, found: Mapping[str, Counter[int]]) -> tuple[int, int]:
+        """Over all studies: how many readings are lost, and how many rows are too many."""
+        lost = sum(len(wanted - found[study].keys()) for study, wanted in self.readings.items())
+        doubled = sum(found[s].total() - len(found[s].keys() & wanted) for s, wanted in self.readings.items())
+        return lost, doubled

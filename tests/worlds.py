@@ -97,11 +97,16 @@ class World:
     def authority(self) -> Iterator[Callable[..., None]]:
         """A function that publishes events and links, in order; they are acknowledged when it returns."""
         kafka = self.settings.kafka
-        with Publisher(kafka, self.settings.consent_topic) as events, Publisher(kafka, self.settings.link_topic) as links:
+        with (
+            Publisher(kafka, self.settings.consent_topic) as events,
+            Publisher(kafka, self.settings.link_topic) as links,
+        ):
 
             def say(*items: Consent) -> None:
                 for item in items:
-                    publisher, key, value = (links, *_link(item)) if isinstance(item, IdentityLink) else (events, *_event(item))
+                    publisher, key, value = (
+                        (links, *_link(item)) if isinstance(item, IdentityLink) else (events, *_event(item))
+                    )
                     publisher.send(key, value)
                     publisher.flush()
                     assert not publisher.receipt.failed

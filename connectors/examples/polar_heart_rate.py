@@ -20,6 +20,7 @@ for file in given.files:
     for sample in day["heart_rate_samples"]:
         if sample["heart_rate"] == 0:
             continue
-        line = {"metric": "heart_rate", "unit": "/min", "source": "Polar AccessLink", "zone": given.zone}
+        line = {"metric": "heart_rate", "unit": "/min", "source": "Polar AccessLink"}
         line |= {"time": f"{day['date']}T{sample['sample_time']}", "value": sample["heart_rate"]}
+        line |= {"zone": given.zone} if given.zone else {}
         print(json.dumps(line))

@@ -7,7 +7,7 @@ import typer
 
 from pipelines.commands.common import AsJson, Config, Refused, say, settings_of, show_rows
 from pipelines.keys import KeyRing
-from schemas.registry import KeepBasis, Study, load_partners, load_studies, save_studies
+from schemas.registry import KeepBasis, checked_study, load_partners, load_studies, save_studies
 
 studies = typer.Typer(help="The studies that may receive readings.", no_args_is_help=True)
 partners = typer.Typer(help="The partners who may publish readings.", no_args_is_help=True)
@@ -27,7 +27,7 @@ def add(
     found = load_studies(settings.studies) if settings.studies.exists() else {}
     if study in found:
         raise Refused(f"study {study} is registered already: edit {settings.studies} to change it")
-    found[study] = Study.model_validate(
+    found[study] = checked_study(
         {
             "id": study,
             "title": title,

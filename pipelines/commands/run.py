@@ -37,22 +37,22 @@ def run(
     """Bring new readings to the lake, as far as their people consented. One JSON object per ledger entry with --json."""
     if sum((once, follow, bool(replay))) != 1:
         raise typer.BadParameter("give one of --once, --follow, --replay")
+    if dry_run and not replay:
+        raise Refused("--dry-run goes with --replay: --once and --follow only ever add")
+    settings = settings_of(config)
     from pipelines.driver import Driver
     from pipelines.follow import follow_until
     from pipelines.replay import dry, parse_ranges, replay_ranges
 
-    settings = settings_of(config)
-    show = put_entry if as_json else say_entry
-    if dry_run and replay is None:
-        raise Refused("--dry-run goes with --replay: --once and --follow only ever add")
-    driver = Driver(settings, on_entry=show, accept_loss=accept_loss)
+    wanted = parse_ranges(replay or ())
+    driver = Driver(settings, on_entry=put_entry if as_json else say_entry, accept_loss=accept_loss)
     try:
-        if replay and dry_run:
-            put(dry(driver, parse_ranges(replay)))
+        if dry_run:
+            put(dry(driver, wanted))
             return
         driver.start(take_over)
-        if replay:
-            replay_ranges(driver, parse_ranges(replay))
+        if wanted:
+            replay_ranges(driver, wanted)
         elif follow:
             follow_until(driver, _stopped(), say)
         else:

@@ -62,6 +62,10 @@ SELECT s.partner, s.subject, l.member, l.from_us, l.to_us, l.readable
 FROM subjects s {index} LEFT JOIN links l ON l.partner = s.partner AND l.subject = s.subject
 WHERE s.changed > ? ORDER BY s.partner, s.subject"""
 
+_NEWS = """
+SELECT max(s.changed, coalesce(max(m.changed), 0)) FROM subjects s
+LEFT JOIN links l ON l.partner = s.partner AND l.subject = s.subject LEFT JOIN members m ON m.id = l.member
+WHERE s.partner = ? AND s.subject = ?"""
 _MEMBERS = "SELECT id, member FROM members {index} WHERE changed > ? ORDER BY id"
 
 NOT_UNDERSTOOD = "an event that is not understood has closed its chain"
@@ -285,6 +289,10 @@ class Register:
         (members,) = self._db.execute("SELECT count(*) FROM members WHERE changed > ?", (version,)).fetchone()
         (subjects,) = self._db.execute("SELECT count(*) FROM subjects WHERE changed > ?", (version,)).fetchone()
         return members, subjects
+
+    def news_of(self, partner: str, subject: str) -> int:
+        """The version at which something about a subject last changed: a link, or a chain of who is linked; 0 for never."""
+        return int(self._db.execute(_NEWS, (partner, subject)).fetchone()[0] or 0)
 
     def members(self, since: int = 0) -> Iterator[tuple[int, str]]:
         """(ref, member) of those touched after version `since`, by ref."""

@@ -38,7 +38,7 @@ def publish_records(settings: Settings, records: Sequence[Record], on_progress: 
     with ExitStack() as stack:
         publishers = {topic: stack.enter_context(Publisher(settings.kafka, topic)) for topic in topics}
         for number, record in enumerate(records):
-            if _is_bomb(record):
+            if _is_too_large(record):
                 _throw(settings, record)
             else:
                 publishers[record.topic].send(record.key, record.value())
@@ -54,12 +54,12 @@ def _all_there(*publishers: Publisher) -> None:
         raise Refused(f"the broker did not acknowledge {failed} records: run the demo again")
 
 
-def _is_bomb(record: Record) -> bool:
-    return isinstance(record, Bad) and record.zeros >= BOMB_BYTES
+def _is_too_large(record: Record) -> bool:
+    return isinstance(record, Bad) and record.zeros > 0
 
 
 def _throw(settings: Settings, record: Record) -> None:
-    """Send what no publisher of ours would send: a record that is small only while it is compressed."""
+    """Send what our publisher would not: a record that is small only while it is compressed."""
     hostile = producer(settings.kafka, compression_type="zstd", max_request_size=2 * BOMB_BYTES)
     try:
         hostile.send(record.topic, key=record.key, value=record.value()).get(timeout=30)
