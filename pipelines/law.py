@@ -28,7 +28,9 @@ def entry_law(entry: Entry) -> Iterator[str]:
         if sums["considered"] != sum(sums["withheld"].values()) + sum(sums[name] for name in _SETTLED):
             yield f"considered by {study} is not withheld + quarantined + duplicate + landed"
     if entry.kind in (Kind.INGEST, Kind.REDRIVE):
-        counted = Counter({(study, name): sums[name] for study, sums in studies.items() for name in _SETTLED[::2]})
+        counted: Counter[tuple[str, str]] = Counter(
+            {(study, name): sums[name] for study, sums in studies.items() for name in _SETTLED[::2]}
+        )
         for study, outcome in sorted((rows := _rows(entry)).keys() | counted.keys()):
             if rows[study, outcome] != counted[study, outcome]:
                 yield f"the files of {study} do not hold the rows that were {outcome}"

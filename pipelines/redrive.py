@@ -10,7 +10,6 @@ from pipelines.consent.snapshot import Snapshot
 from pipelines.holds import Holds, OpenHold
 from pipelines.plan import PlannedRange, Selection
 
-
 News = Callable[[str, str], bool]
 
 

@@ -127,7 +127,7 @@ def _implausible(metrics: list[Metric], message: Array, low: Array, high: Array,
         ranges = [_own(m.plausible, name) for m in metrics]
         rates = [_own(m.plausible_per_minute, name) for m in metrics]
         fails = _outside(ranges, message, low, high)
-        fails |= _too_fast(rates, message, high, duration, MINUTE_US, at_least=MINUTE_US)
+        fails |= _too_fast(rates, message, high, duration, MINUTE_US)
         answers.append(_Answer(fails, _applies(ranges, rates, message, duration), name))
     return answers
 
@@ -145,13 +145,13 @@ def _outside(ranges: list[Any], message: Array, low: Array, high: Array) -> Arra
     return np.asarray((low < bottom[message]) | (high > top[message]))
 
 
-def _too_fast(rates: list[Any], message: Array, high: Array, duration: Array, per_us: int, at_least: int = 1) -> Array:
-    """Which readings exceed their metric's rate over their interval, taken as `at_least` long; no instant does."""
+def _too_fast(rates: list[Any], message: Array, high: Array, duration: Array, per_us: int) -> Array:
+    """Which readings exceed their metric's rate over their interval, taken as one unit long at least; no instant does."""
     if not any(rates):
         return np.zeros(len(message), dtype=bool)
     limit = np.array([np.inf if rate is None else rate.limit for rate in rates])[message]
     judged = np.isfinite(limit) & (duration > 0)
-    limit[judged] *= np.maximum(duration[judged], at_least) / per_us
+    limit[judged] *= np.maximum(duration[judged], per_us) / per_us
     return np.asarray(judged & (high > limit))
 
 

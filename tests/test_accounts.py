@@ -45,8 +45,12 @@ NOTES = [
     rejection_note("decode", [pointer(3, 0, Reason.EMPTY), pointer(4, 0, Reason.EMPTY)], messages=8, decoded=100),
     rejection_note("normalise", [pointer(5, 4), pointer(5, 3, Reason.FUTURE)], skipped=3),
     claims_note(claims()),
-    note("write", study="sleep", duplicate=5, files=[file("sleep", "observation", "a"), file("sleep", "waveform", "b")]),
-    note("write", study="sleep", duplicate=1, files=[file("sleep", "quarantine", "c"), file("sleep", "check_count", "d")]),
+    note(
+        "write", study="sleep", duplicate=5, files=[file("sleep", "observation", "a"), file("sleep", "waveform", "b")]
+    ),
+    note(
+        "write", study="sleep", duplicate=1, files=[file("sleep", "quarantine", "c"), file("sleep", "check_count", "d")]
+    ),
 ]
 FOOTERS = {"a": 30, "b": 8, "c": 7, "d": 1000}
 
@@ -66,8 +70,20 @@ def test_the_sums_of_a_run_are_those_of_its_notes() -> None:
         "rejected": {"R_EMPTY": 2, "R_FUTURE": 3, "R_UNIT": 4},
         "held": {"H_CONSENT_LAG": 20, "H_NO_CONSENT": 10},
         "studies": {
-            "cycle": {"considered": 20, "withheld": {"R_OUTSIDE_WINDOW": 20}, "quarantined": 0, "duplicate": 0, "landed": 0},
-            "sleep": {"considered": 60, "withheld": {"R_NO_AUTHORITY": 9}, "quarantined": 7, "duplicate": 6, "landed": 38},
+            "cycle": {
+                "considered": 20,
+                "withheld": {"R_OUTSIDE_WINDOW": 20},
+                "quarantined": 0,
+                "duplicate": 0,
+                "landed": 0,
+            },
+            "sleep": {
+                "considered": 60,
+                "withheld": {"R_NO_AUTHORITY": 9},
+                "quarantined": 7,
+                "duplicate": 6,
+                "landed": 38,
+            },
         },
     }
 

@@ -26,6 +26,7 @@ from pipelines.commands.common import failure_of
 from pipelines.settings import Settings, load_settings
 from pipelines.settings_page import SETTINGS, settings
 from quality.gate import BITS, QUARANTINES
+from schemas.families import FAMILIES
 from schemas.registry import Partner, Study
 from tests.documents import CHECKS, CONTRIBUTORS, DOCUMENTS, OPERATORS, README, ROOT, blocks, commands, table
 
@@ -154,6 +155,11 @@ def test_every_field_of_the_registries_is_documented() -> None:
     rows = re.findall(r"^\| (`[a-z_`, ]+`) \|", said(OPERATORS), re.MULTILINE)
     told = {name for row in rows for name in re.findall(r"`(\w+)`", row)}
     assert told >= {*Partner.model_fields, *Study.model_fields}
+
+
+def test_every_family_is_in_the_page_of_what_lies_where() -> None:
+    part = said(OPERATORS).split("## What lies where")[1].split("\n## ")[0]
+    assert [name for name in FAMILIES if f"`{name}`" not in part] == []
 
 
 # -- errors

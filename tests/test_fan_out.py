@@ -97,7 +97,9 @@ def test_a_person_and_a_device_are_the_studys_own_words_for_them(tmp_path: Path)
     assert key.coordinates(sleep["origin"]) == (topic_hash(TOPIC), 0, 41)
     for name in ("pseudonym", "source", "origin"):
         assert sleep[name] != cycle[name]
-    assert not {*found["sleep"].readings.column("key64").to_pylist()} & {*found["cycle"].readings.column("key64").to_pylist()}
+    assert not {*found["sleep"].readings.column("key64").to_pylist()} & {
+        *found["cycle"].readings.column("key64").to_pylist()
+    }
 
 
 def test_two_people_of_one_message_cross_as_two(tmp_path: Path) -> None:

@@ -27,7 +27,17 @@ def hold(offset: int = 0, readings: int = 3, first: int = 0, **more: Any) -> lis
     """As a run notes it."""
     where = {"topic": TOPIC, "partition": 0, "received": 100, "partner": "acme", "subject": "s1", **more}
     reason = more.get("reason", Code.NO_CONSENT)
-    return [where["topic"], where["partition"], offset, first, readings, where["received"], where["partner"], where["subject"], str(reason)]
+    return [
+        where["topic"],
+        where["partition"],
+        offset,
+        first,
+        readings,
+        where["received"],
+        where["partner"],
+        where["subject"],
+        str(reason),
+    ]
 
 
 def opening(*found: list[object]) -> Changes:
@@ -132,7 +142,11 @@ def test_opened_is_always_released_and_expired_and_open(seed: int, holds: Holds)
         newest = holds.newest()
         known |= {newest - len(sizes) + 1 + place: size for place, size in enumerate(sizes)} if sizes else {}
         assert holds.totals() == Totals(*sums, n)
-        assert sums[0] == sums[1] + sums[2] + sum(holds.open_readings().values()) == sums[1] + sums[2] + sum(known.values())
+        assert (
+            sums[0]
+            == sums[1] + sums[2] + sum(holds.open_readings().values())
+            == sums[1] + sums[2] + sum(known.values())
+        )
 
 
 def test_the_file_holds_pointers_and_nothing_that_was_measured(holds: Holds, tmp_path: Path) -> None:

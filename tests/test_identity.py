@@ -15,8 +15,8 @@ def uints(*numbers: int) -> Uint64s:
 
 
 def one(message: int = 7, start: int = 1, end: int = 2, value: float = 60.0) -> int:
-    times = (np.array([time], dtype=np.int64) for time in (start, end))
-    return int(sent64(uints(message), *times, value_bits(np.array([value])))[0])
+    begin, finish = (np.array([time], dtype=np.int64) for time in (start, end))
+    return int(sent64(uints(message), begin, finish, value_bits(np.array([value])))[0])
 
 
 def test_both_zeros_are_one_value_and_neighbours_are_two() -> None:

@@ -61,7 +61,10 @@ SLEEP = ("studies", "sleep")
         ([((*SLEEP, "withheld", "R_NO_AUTHORITY"), -1)], "considered by sleep"),
         ([((*SLEEP, "duplicate"), -1)], "considered by sleep"),
         ([((*SLEEP, "landed"), -1), ((*SLEEP, "duplicate"), 1)], "sleep do not hold the rows that were landed"),
-        ([((*SLEEP, "quarantined"), 1), ((*SLEEP, "considered"), 1)], "sleep do not hold the rows that were quarantined"),
+        (
+            [((*SLEEP, "quarantined"), 1), ((*SLEEP, "considered"), 1)],
+            "sleep do not hold the rows that were quarantined",
+        ),
         ([((*SLEEP, "landed"), 1), ((*SLEEP, "quarantined"), -1)], "sleep do not hold"),
     ],
 )
@@ -77,7 +80,9 @@ def test_files_of_a_study_without_counts_are_noticed(driver: Driver) -> None:
 
 
 def test_a_replays_files_hold_rows_that_stay_as_well(driver: Driver) -> None:
-    assert list(entry_law(entry(driver, edited(((*SLEEP, "landed"), -1), ((*SLEEP, "duplicate"), 1)), Kind.REPLAY))) == []
+    assert (
+        list(entry_law(entry(driver, edited(((*SLEEP, "landed"), -1), ((*SLEEP, "duplicate"), 1)), Kind.REPLAY))) == []
+    )
 
 
 def test_the_check_of_the_lake_tells_of_an_entry_that_was_edited(driver: Driver) -> None:

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from pipelines.blocks import column, texts
-from pipelines.normalise import EARLIEST_LIVE_US, SKEW_US, normalise
+from pipelines.faults import EARLIEST_LIVE_US, SKEW_US
+from pipelines.normalise import normalise
 from pipelines.zones import NO_OFFSET, QUALITIES
 from schemas.contracts import encode
 from schemas.mappings import FAMILIES
@@ -333,7 +334,7 @@ def test_codes_with_channels_do_not_shift_their_neighbours() -> None:
 def same(one: dict[str, Any], other: dict[str, Any]) -> bool:
     """Whether two messages say the same of each reading."""
     first, second = (normalised(message)[0][0].readings for message in (one, other))
-    return column(first, "sent").tolist() == column(second, "sent").tolist()
+    return bool(column(first, "sent").tolist() == column(second, "sent").tolist())
 
 
 def test_the_form_of_a_message_does_not_change_what_its_readings_are() -> None:

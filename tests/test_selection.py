@@ -42,7 +42,10 @@ def test_a_block_of_which_nothing_is_wanted_is_gone() -> None:
 
 def test_what_was_rejected_is_skipped_since_it_was_told_before() -> None:
     block = normalised(message(values=[60, float("nan"), 62]))
-    pointers = [Pointer(TOPIC, 0, 0, 1, 1, Reason.NOT_FINITE, "values"), Pointer(TOPIC, 0, 1, 0, 40, Reason.UNIT, "unit")]
+    pointers = [
+        Pointer(TOPIC, 0, 0, 1, 1, Reason.NOT_FINITE, "values"),
+        Pointer(TOPIC, 0, 1, 0, 40, Reason.UNIT, "unit"),
+    ]
     (kept,), skipped = select([block], pointers, plan_of(chosen(0, (0, 3))))
     assert kept.readings.column("index").to_pylist() == [0, 2] and skipped == 41
     assert select([], pointers, plan_of(chosen(0, (0, 3)))) == ([], 41)

@@ -125,6 +125,12 @@ def test_an_overflow_becomes_infinite_without_a_warning() -> None:
     assert found.tolist() == [np.inf, 1e10, -np.inf]
 
 
+def test_a_signalling_nan_is_a_nan_without_a_warning() -> None:
+    found = read(sensor(times={"at": [START]}, values={"dtype": "f4", "data": bytes.fromhex("0100a07f")})).values
+    assert found is not None
+    assert np.isnan(found).all()
+
+
 @pytest.mark.parametrize("period", [1, 7, 31_250, MINUTE])
 @pytest.mark.parametrize("count", [1, 2, 999])
 def test_regular_times_are_exact_to_the_last(period: int, count: int) -> None:

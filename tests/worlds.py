@@ -6,8 +6,9 @@
     world.work()
     assert world.landed("sleep") == once(range(10))
 
-A person named "ann" is the partner's subject "s-ann" and the authority's member "m-ann". Readings are numbered by the
-test; a reading's number is planted in its value, so that the lake tells which readings it holds, and how often.
+A person named "ann" has planted names (`tests.canaries`) as the partner's subject, as the authority's member and for
+their watch, which after the test are searched for in all that may not hold them. Readings are numbered by the test; a
+reading's number is planted in its value, so that the lake tells which readings it holds, and how often.
 """
 
 import subprocess
@@ -24,7 +25,10 @@ from typing import Any
 import numpy as np
 import yaml
 
+from connectors.kafka import admin
+from connectors.kafka_python import TopicPartition
 from connectors.publisher import Publisher, Receipt
+from connectors.ranges import OffsetRange, RangeReader
 from connectors.topics import create_topics, wanted_topics
 from pipelines.driver import Driver, now_us
 from pipelines.entries import Entry
@@ -36,8 +40,9 @@ from pipelines.settings import Settings, load_settings
 from pipelines.store import FolderStore
 from pipelines.views import sql, table_keys
 from schemas.consent_events import ConsentEvent, IdentityLink, chain_key
-from schemas.contracts import encode
+from schemas.contracts import decode, encode
 from schemas.registry import load_partners
+from tests.canaries import member, source, subject
 
 SECOND = 1_000_000
 HOUR = 3600 * SECOND
@@ -69,8 +74,8 @@ class World:
         return IdentityLink(
             link_id=name,
             partner=self.partner,
-            subject=f"s-{person}",
-            member=f"m-{person}",
+            subject=subject(person),
+            member=member(person),
             **{{"from_us": "from", "to_us": "to"}[key]: value for key, value in limits.items()},
         )
 
@@ -81,7 +86,7 @@ class World:
             self.seqs[person, study] += 1
             seq = self.seqs[person, study]
         effective = fields.pop("effective_at", None)
-        row = {"kind": kind, "member": f"m-{person}", "study": study, "seq": seq, **fields}
+        row = {"kind": kind, "member": member(person), "study": study, "seq": seq, **fields}
         return ConsentEvent.model_validate({**row, "effective_at": now_us() if effective is None else effective})
 
     def grant(self, person: str, study: str, **fields: Any) -> ConsentEvent:
@@ -142,10 +147,10 @@ class World:
         sent = np.array([value_of(n) for n in wanted] if values is None else values, dtype="<f8")
         first = self.start_of(wanted[0]) if start is None else start
         message = {
-            "subject": f"s-{person}",
+            "subject": subject(person),
             "metric": METRIC,
             "unit": UNIT,
-            "source": {"name": f"watch of {person}"},
+            "source": source(person),
             "times": {"start": first, "period": SECOND},
             "values": {"dtype": "f8", "data": sent.tobytes(), "scale": 1.0},
             **fields,
@@ -223,9 +228,23 @@ class World:
         assert report.problems == []
         assert holds_law(self.entries()) == []
 
+    def rejected_bytes(self) -> list[bytes]:
+        """The values of the partner's topic of rejections, as they lie there."""
+        topic = f"{self.partner}.rejected.v1"
+        with RangeReader(self.settings.kafka) as reader:
+            wanted = OffsetRange(topic, 0, 0, reader.end_offsets([topic])[topic, 0])
+            return [value for block in reader.read(wanted) for value in block.column("value").to_pylist()]
+
+    def rejected(self) -> list[dict[str, Any]]:
+        """What the partner was told of its rejected records and readings."""
+        return [decode(value, "rejected") for value in self.rejected_bytes()]
+
     def leavings(self) -> list[str]:
         """Files that no entry names."""
         return lake_check(self.store, self.ledger).leavings
+
+
+_MADE: list[World] = []
 
 
 def make_world(
@@ -270,7 +289,16 @@ def lay_out(
     settings = load_settings(config)
     for study in studies:
         KeyRing(settings.vault).create(study)
-    return World(folder, config, settings, name)
+    world = World(folder, config, settings, name)
+    _MADE.append(world)
+    return world
+
+
+def forget_made() -> list[World]:
+    """The worlds made since this was asked last."""
+    made = list(_MADE)
+    _MADE.clear()
+    return made
 
 
 def make_topics(settings: Settings) -> None:
@@ -344,3 +372,11 @@ def wait_for(what: Callable[[], Any], timeout_s: float = 60.0, every_s: float = 
         assert time.monotonic() < deadline, "it did not happen in time"
         time.sleep(every_s)
     return answer
+
+
+def delete_records(world: World) -> None:
+    """Retention takes everything that the partner has published."""
+    with RangeReader(world.settings.kafka) as reader:
+        ends = reader.end_offsets([world.topic])
+    with admin(world.settings.kafka) as client:
+        client.delete_records({TopicPartition(*at): end for at, end in ends.items()})

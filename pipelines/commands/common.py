@@ -13,7 +13,7 @@ from connectors.kafka import KafkaRefused, KafkaUnreachable
 from connectors.ranges import DataDamaged, DataMissing
 from infra.java import JavaMissing
 from infra.kafka_jars import JarsMissing
-from infra.local_kafka import BrokerFailed
+from infra.local_kafka import BrokerFailed, PortTaken
 from pipelines.accounts import LawBroken
 from pipelines.keys import KeyMissing
 from pipelines.ledger import LakeError
@@ -31,7 +31,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="Machine-readable output.")
 
 _REFUSED = (
     *(SettingsError, RegistryError, KafkaUnreachable, KafkaRefused, DataDamaged, KeyMissing, LawBroken, Rejected),
-    *(BrokerFailed, JarsMissing, JavaMissing),
+    *(BrokerFailed, PortTaken, JarsMissing, JavaMissing),
 )
 
 

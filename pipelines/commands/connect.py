@@ -1,6 +1,5 @@
 """wellspring connect <format>: readings from a source, published as the contract."""
 
-import signal
 import sys
 import threading
 from collections.abc import Callable
@@ -10,8 +9,9 @@ from typing import Annotated, BinaryIO
 
 import typer
 
-from connectors.gateway import Progress, Result, run_gateway
+from connectors.gateway import Progress, Result, run_gateway, stop_on_signals
 from connectors.publisher import Publisher
+from connectors.sensor_json import MOST_BYTES
 from pipelines.commands.common import AsJson, Config, Refused, put, say, settings_of
 from pipelines.settings import Settings
 from schemas.registry import Partner, load_partners
@@ -39,25 +39,28 @@ def sensor_json(
 ) -> None:
     """Newline-delimited JSON readings from a gateway; streams from standard input."""
     stop = threading.Event()
-    signal.signal(signal.SIGTERM, lambda *_: stop.set())
     with ExitStack() as stack:
+        stack.enter_context(stop_on_signals(stop))
         stream = sys.stdin.buffer if path == "-" else stack.enter_context(_opened(path))
-        publisher, needs_zone = None, False
+        publisher, needs_zone, most_bytes = None, False, MOST_BYTES
         if not dry_run:
             settings = settings_of(config)
             found = _registered(settings, partner)
             publisher = stack.enter_context(Publisher(settings.kafka, found.topic("sensor-reading")))
-            needs_zone = found.assumed_zone is None
+            needs_zone, most_bytes = found.assumed_zone is None, min(MOST_BYTES, found.max_message_bytes // 2)
         result = run_gateway(
             stream,
             publisher,
             subject=subject,
             dry_run=dry_run,
             needs_zone=needs_zone,
+            most_bytes=most_bytes,
             stop=stop,
             on_progress=_on_progress(as_json),
             on_problem=None if as_json else lambda problem: say(str(problem)),
         )
+        if publisher and result.partial:
+            publisher.close(0)  # it was waited for long enough
     _report(result, dry_run, as_json)
 
 

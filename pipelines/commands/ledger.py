@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from pipelines.commands.common import AsJson, Config, put, settings_of, show_rows
+from pipelines.commands.common import AsJson, Config, Refused, put, settings_of, show_rows
 from pipelines.entries import Entry
 from pipelines.ledger import Ledger
 from pipelines.store import FolderStore
@@ -31,7 +31,11 @@ def show(
     n: Annotated[int, typer.Argument(help="Number of the entry.")], config: Config = None, as_json: AsJson = False
 ) -> None:
     """One entry, whole: why, which files came and went, the counts, how far it brought the lake."""
-    entry = Ledger(FolderStore(settings_of(config).lake)).read(n)
+    ledger = Ledger(FolderStore(settings_of(config).lake))
+    head = ledger.head()
+    if head is None or not 1 <= n <= head.n:
+        raise Refused(f"there is no entry {n}: " + (f"the ledger ends at {head.n}" if head else "the ledger is empty"))
+    entry = ledger.read(n)
     if as_json:
         put(entry.model_dump(mode="json"))
     else:

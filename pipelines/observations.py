@@ -1,0 +1,101 @@
+"""Observations: one row for each measured fact of the judged messages."""
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from pipelines.blocks import Block, batch, column, texts
+from pipelines.decode import Pointer
+from pipelines.faults import Fault, faults_of_time, without
+from pipelines.identity import hash64, sent64, value_bits
+from pipelines.judged import Judged, bounds
+from schemas.reasons import Reason
+
+Array = npt.NDArray[Any]
+
+
+def observations(judged: Judged) -> tuple[Block | None, list[Pointer]]:
+    """The messages' readings in the catalogue's terms, and pointers to those that break a rule."""
+    counts = judged.numbers("samples")
+    message = np.repeat(np.arange(len(counts), dtype=np.int32), counts)
+    messages = judged.messages()
+    start, end = _interval(judged, counts, message)
+    value, code = _value_and_code(judged, counts)
+    record = _record_hashes(judged, counts)
+    readings = {
+        "message": message,
+        "index": np.arange(len(message), dtype=np.int32) - np.repeat(bounds(counts)[:-1], counts).astype(np.int32),
+        "start": start,
+        "end": end,
+        "value": judged.canonical(value, counts),
+        "offset_min": judged.spread("offset_min", counts, np.int16),
+        "quality": judged.spread("quality", counts, np.int8),
+        "sent": sent64(column(messages, "hash")[message], start, end, _bits(value, code, record)),
+    }
+    faults = faults_of_time(start, end, column(messages, "received")[message], judged.partner)
+    faults += _faults_of_content(judged, readings["value"], code, message)
+    if record is not None:
+        readings["record"] = record
+    if code is not None:
+        readings["code"] = pa.array(code, pa.string())
+    meta = {**judged.block.meta, "family": "observation"}
+    return without(faults, Block(meta, {"messages": messages, "readings": batch(readings)}))
+
+
+def _interval(judged: Judged, counts: Array, message: Array) -> tuple[Array, Array]:
+    """Start and end of each reading in UTC; equally spaced ones of a metric about intervals end after a period."""
+    start, end = judged.samples("start"), judged.samples("end")
+    if judged.flags("local").any():
+        start = start + judged.spread("shift_us", counts, np.int64)
+        end = end + judged.spread("end_shift_us", counts, np.int64)
+    period = np.where([mapping.interval for mapping in judged.mappings], judged.numbers("period"), 0)
+    if period.any():
+        end = end + period[message]
+    return start, end
+
+
+def _value_and_code(judged: Judged, counts: Array) -> tuple[Array, list[str | None] | None]:
+    """Value as sent (NaN for a code) and code (None for a number) of each reading; no codes where no message has any."""
+    if not judged.flags("coded").any():
+        return judged.values(), None
+    coded = np.repeat(judged.flags("coded"), counts)
+    value, code = np.full(len(coded), np.nan), np.full(len(coded), None)
+    value[~coded] = judged.values()
+    code[coded] = judged.codes()
+    return value, code.tolist()
+
+
+def _record_hashes(judged: Judged, counts: Array) -> Array | None:
+    """A hash over each reading's record id, 0 where it has none; None where no message has any."""
+    if not judged.flags("identified").any():
+        return None
+    identified = np.repeat(judged.flags("identified"), counts)
+    source = np.repeat(np.array(texts(judged.block.messages, "source_name"), dtype=object)[judged.rows], counts)
+    hashes = np.zeros(len(identified), dtype=np.uint64)
+    hashes[identified] = [
+        (hash64(judged.partner.name, name, record_id) or 1) if record_id else 0
+        for name, record_id in zip(source[identified], judged.record_ids(), strict=True)
+    ]
+    return hashes
+
+
+def _bits(value: Array, code: list[str | None] | None, record: Array | None) -> Array:
+    """What tells readings of one message and interval apart: value, code and record id."""
+    bits = value_bits(value)
+    if code is not None:
+        bits ^= np.array([0 if text is None else hash64(text) for text in code], dtype=np.uint64)
+    if record is not None:
+        bits ^= record
+    return bits
+
+
+def _faults_of_content(judged: Judged, value: Array, code: list[str | None] | None, message: Array) -> list[Fault]:
+    infinite = ~np.isfinite(value)
+    if code is None:
+        return [Fault(infinite, Reason.NOT_FINITE, "values")]
+    is_number = np.array([text is None for text in code])
+    allowed = [mapping.codes for mapping in judged.mappings]
+    known = np.array([text in allowed[row] for text, row in zip(code, message.tolist(), strict=True)])
+    return [Fault(~known & ~is_number, Reason.CODE, "values"), Fault(infinite & is_number, Reason.NOT_FINITE, "values")]
