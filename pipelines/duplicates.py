@@ -5,7 +5,7 @@ A data file never changes, so the sorted keys of a file are read once and kept w
 """
 
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -38,13 +38,17 @@ class FileKeys:
         self._held: OrderedDict[tuple[str, str], Any] = OrderedDict()
         self._bytes = 0
 
-    def keys(self, path: str) -> Int64s:
-        """[n] the file's key64 in ascending order."""
-        return self._get("keys", path, _read_keys)  # type: ignore[no-any-return]
+    def holds(self, path: str, wanted: Int64s) -> Flags:
+        """[n] which of the wanted key64 are in the file."""
+        return self._get("keys", path, _read_keys).holds(wanted)  # type: ignore[no-any-return]
 
     def records(self, path: str) -> tuple[Int64s, npt.NDArray[np.int16]]:
         """([n] record64 in ascending order, [n] the highest revision of each), of the rows that have a record id."""
         return self._get("records", path, _read_records)  # type: ignore[no-any-return]
+
+    def numbers(self, path: str) -> tuple[Int64s, npt.NDArray[np.int16]]:
+        """([n] key64, [n] revision) of the file's rows that have a record id."""
+        return self._get("numbers", path, _read_numbers)  # type: ignore[no-any-return]
 
     def _get(self, kind: str, path: str, read: Callable[[pq.ParquetFile], Any]) -> Any:
         found = self._held.get((kind, path))
@@ -64,8 +68,38 @@ def _size(held: Any) -> int:
     return sum(part.nbytes for part in held) if isinstance(held, tuple) else int(held.nbytes)
 
 
-def _read_keys(file: pq.ParquetFile) -> Int64s:
-    return np.sort(file.read(columns=["key64"]).column("key64").to_numpy())
+class _Keys:
+    """The keys of a file. They are sorted when they are asked for a second time: many files are asked about once."""
+
+    def __init__(self, keys: Int64s) -> None:
+        self._keys = keys
+        self._asked = 0
+
+    @property
+    def nbytes(self) -> int:
+        return self._keys.nbytes
+
+    def holds(self, wanted: Int64s) -> Flags:
+        self._asked += 1
+        if self._asked == 1:
+            return _contains(np.sort(self._alike(wanted)), wanted)
+        if self._asked == 2:
+            self._keys = np.sort(self._keys)
+        return _contains(self._keys, wanted)
+
+    def _alike(self, wanted: Int64s) -> Int64s:
+        """The keys that share their first bits with one that is wanted: all that are wanted, and few others."""
+        first = np.zeros(1 << _FIRST_BITS, dtype=bool)
+        first[wanted.view(np.uint64) >> np.uint64(64 - _FIRST_BITS)] = True
+        alike: Int64s = self._keys[first[self._keys.view(np.uint64) >> np.uint64(64 - _FIRST_BITS)]]
+        return alike
+
+
+_FIRST_BITS = 22
+
+
+def _read_keys(file: pq.ParquetFile) -> _Keys:
+    return _Keys(file.read(columns=["key64"]).column("key64").to_numpy())
 
 
 def _read_records(file: pq.ParquetFile) -> tuple[Int64s, npt.NDArray[np.int16]]:
@@ -78,6 +112,14 @@ def _read_records(file: pq.ParquetFile) -> tuple[Int64s, npt.NDArray[np.int16]]:
     record, revision = record[order], revision[order]
     last = np.concatenate([record[1:] != record[:-1], [True]]) if len(record) else np.empty(0, dtype=bool)
     return record[last], revision[last]
+
+
+def _read_numbers(file: pq.ParquetFile) -> tuple[Int64s, npt.NDArray[np.int16]]:
+    if not _has_records(file):
+        return np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int16)
+    table = file.read(columns=["key64", "record64", "revision"])
+    table = table.filter(table.column("record64").is_valid())
+    return table.column("key64").to_numpy(), table.column("revision").to_numpy()
 
 
 def _has_records(file: pq.ParquetFile) -> bool:
@@ -110,7 +152,7 @@ def duplicates(key64: Int64s, start_us: Int64s, seen: Seen, files: list[KeyedFil
     for file in files:
         rows = np.flatnonzero((start_us >= file.start_min_us) & (start_us <= file.start_max_us) & ~repeated)
         if len(rows):
-            repeated[rows] = _contains(cache.keys(file.path), key64[rows])
+            repeated[rows] = cache.holds(file.path, key64[rows])
     seen.keys.append(np.sort(key64[~repeated]) if repeated.any() else in_order)
     return repeated
 
@@ -132,9 +174,18 @@ def _contains(ascending: Int64s, wanted: Int64s) -> Flags:
 
 
 def revisions(
-    record64: Int64s, has_record: Flags, seen: Seen, files: list[KeyedFile], cache: FileKeys
+    record64: Int64s,
+    has_record: Flags,
+    seen: Seen,
+    files: list[KeyedFile],
+    cache: FileKeys,
+    kept: Sequence[int | None] | None = None,
 ) -> npt.NDArray[np.int16]:
-    """[n] how many times each row's record had come before with another content: 0 for the first and for rows without one."""
+    """[n] how many times each row's record had come before with another content: 0 for the first and for rows without one.
+
+    `kept` [n] is the revision of a row that a replay replaces. The row has it again where another of its record stays;
+    where none does, all of the record is counted anew.
+    """
     revision = np.zeros(len(record64), dtype=np.int16)
     rows = np.flatnonzero(has_record)
     if not len(rows):
@@ -149,7 +200,9 @@ def revisions(
     newest = dict(zip(distinct.tolist(), landed.tolist(), strict=True))
     for row in rows.tolist():
         record_id = int(record64[row])
-        number = max(newest[record_id], seen.revisions.get(record_id, -1)) + 1
-        seen.revisions[record_id] = number
+        before = kept[row] if kept is not None and newest[record_id] >= 0 else None
+        highest_seen = seen.revisions.get(record_id, -1)
+        number = max(newest[record_id], highest_seen) + 1 if before is None else before
+        seen.revisions[record_id] = max(number, highest_seen)
         revision[row] = number
     return revision

@@ -6,7 +6,7 @@ ones; what is gathered is bounded in all.
 
 import os
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -39,10 +39,22 @@ class _Gathered:
 
 
 class Landing:
-    """The rows of one bundle on their way into files of entry `n`; `files_of(table, month)` gives the live ones."""
+    """The rows of one bundle on their way into files of entry `n`.
 
-    def __init__(self, store: Store, n: int, epoch: int, files_of: FilesOf, cache: FileKeys) -> None:
+    `files_of(table, month)` gives the live files, `replaced_of(table)` the paths of those that a replay replaces.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        n: int,
+        epoch: int,
+        files_of: FilesOf,
+        cache: FileKeys,
+        replaced_of: Callable[[str], Iterable[str]] = lambda table: (),
+    ) -> None:
         self._store, self._n, self._epoch, self._files_of, self._cache = store, n, epoch, files_of, cache
+        self._replaced_of = replaced_of
         self._gathered: dict[Place, _Gathered] = {}
         self._seen: dict[str, Seen] = defaultdict(Seen)
 
@@ -92,17 +104,33 @@ class Landing:
         record64 = arrow(rows.readings["record64"])
         has_record = record64.is_valid().to_numpy(zero_copy_only=False)
         numbers = record64.fill_null(0).to_numpy(zero_copy_only=False)
-        return revisions(numbers, has_record, self._seen[place[0]], self._live((place[0], place[1], "")), self._cache)
+        live, kept = self._live((place[0], place[1], "")), self._kept(rows, place)
+        return revisions(numbers, has_record, self._seen[place[0]], live, self._cache, kept)
+
+    def _kept(self, rows: Rows, place: Place) -> list[int | None] | None:
+        """The revision that each row has had, in a replay."""
+        paths = [path for key in _tables(place) for path in self._replaced_of(key)]
+        if not paths:
+            return None
+        before: dict[int, int] = {}
+        for path in paths:
+            keys, numbers = self._cache.numbers(path)
+            before.update(zip(keys.tolist(), numbers.tolist(), strict=True))
+        return [before.get(key) for key in rows.readings["key64"].tolist()]
 
     def _live(self, place: Place) -> list[KeyedFile]:
-        study, family, month = place
-        tables = (table_key(study, family), table_key(study, QUARANTINE.name))
-        return [file for key in tables for file in self._files_of(key, month)]
+        return [file for key in _tables(place) for file in self._files_of(key, place[2])]
 
     def _file(self, rows: Rows, place: Place, family: str) -> DataFile:
         study, origin_family, month = place
         content = table(ordered(rows), FAMILIES[family], self._n, origin_family)
         return publish(self._store, content, table_key(study, family), month, self._n, self._epoch)
+
+
+def _tables(place: Place) -> tuple[str, str]:
+    """Where the rows of a place may lie."""
+    study, family, _ = place
+    return table_key(study, family), table_key(study, QUARANTINE.name)
 
 
 def publish(store: Store, content: pa.Table, table_name: str, month: str, n: int, epoch: int) -> DataFile:

@@ -106,6 +106,7 @@ def table(rows: Rows, family: Family, entry: int, origin_family: str) -> pa.Tabl
         "time_quality": lambda: _qualities(readings["quality"]),
         "offset_min": lambda: _offsets(readings["offset_min"]),
         "origin_index": lambda: readings["index"],
+        "value": lambda: _numbers(readings["value"]) if "value" in readings else pa.nulls(len(rows), pa.float64()),
     }
     columns = []
     for wanted in family.schema:
@@ -118,6 +119,12 @@ def table(rows: Rows, family: Family, entry: int, origin_family: str) -> pa.Tabl
         else:
             columns.append(pa.nulls(len(rows), wanted.type))
     return _typed(columns, family)
+
+
+def _numbers(value: Array) -> pa.Array:
+    """Values as they land: null where the reading is a code, which is NaN until here."""
+    missing = np.isnan(value)
+    return pa.array(value, mask=missing) if missing.any() else pa.array(value)
 
 
 class _Spread:

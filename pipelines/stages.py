@@ -142,7 +142,9 @@ class Land(Stage):
     def start(self) -> None:
         store = FolderStore(Path(self.plan.lake))
         self._files = _LiveFiles(store, self.plan)
-        self._landing = Landing(store, self.plan.n, self.plan.epoch, self._files, _file_keys(store))
+        self._landing = Landing(
+            store, self.plan.n, self.plan.epoch, self._files, _file_keys(store), self._files.replaced_of
+        )
 
     def each(self, block: Block) -> Iterator[str]:
         yield from self._landing.add(block)
@@ -174,6 +176,10 @@ class _LiveFiles:
         return [
             KeyedFile(file.path, file.start_min_us, file.start_max_us) for file in files if month in ("", file.month)
         ]
+
+    def replaced_of(self, table: str) -> tuple[str, ...]:
+        """The files that a replay takes from the table."""
+        return self._replaced[table].remove if table in self._replaced else ()
 
     def _open(self, table: str) -> list[Any]:
         handle = delta.open_table(self._store, table)

@@ -13,6 +13,7 @@ from schemas.families import Family
 
 ROW_GROUP_ROWS = 1_000_000
 _DELTA_PACKED = ("start", "end", "received", "entry", "origin_index", "samples", "period_us", "consent_seq")
+_RANDOM = ("key64",)  # nothing to compress
 _PROBE = 65_536  # samples looked at
 _STATISTICS = ("pbucket", "start", "record64")
 
@@ -31,6 +32,7 @@ def write_sorted(table: pa.Table, family: Family, path: Path) -> int:
 
 def _options(table: pa.Table) -> dict[str, object]:
     names = table.schema.names
+    leaves = [_leaf(table.schema, name) for name in names]
     encodings = {name: "DELTA_BINARY_PACKED" for name in names if name in _DELTA_PACKED}
     plain = {"key64", "record64", "times_us", "value", "values", *encodings}
     if "value" in names:
@@ -40,8 +42,8 @@ def _options(table: pa.Table) -> dict[str, object]:
     elif "values" in names:
         encodings["values.list.element"] = "BYTE_STREAM_SPLIT"
     return {
-        "compression": "zstd",
-        "compression_level": 1,
+        "compression": {leaf: "none" if leaf in _RANDOM else "zstd" for leaf in leaves},
+        "compression_level": {leaf: 1 for leaf in leaves if leaf not in _RANDOM},
         "use_dictionary": [_leaf(table.schema, name) for name in names if name not in plain],
         "column_encoding": encodings,
         "write_statistics": [name for name in _STATISTICS if name in names],

@@ -117,6 +117,7 @@ def test_steps_are_judged_by_the_length_of_their_interval() -> None:
     found = failed(steps((MINUTE, 300), (MINUTE, 301), (10 * SECOND, 50), (10 * SECOND, 51), (HOUR, 18_001)))
     assert found == [set(), {"PL-00", "PL-04"}, set(), {"PL-00"}, {"PL-00", "PL-04"}]
     assert failed(steps((SECOND, 5), (SECOND, 6))) == [set(), {"PL-00"}]
+    assert failed(steps((SECOND // 10, 5), (1, 5), (1, 6))) == [set(), set(), {"PL-00"}], "a second at least"
 
 
 def test_a_rate_needs_a_length() -> None:

@@ -75,7 +75,7 @@ def test_each_column_has_the_encoding_that_suits_it(content: pa.Table, tmp_path:
     coded = {name for name, c in found.items() if c.has_dictionary_page}
     assert {"pseudonym", "metric", "unit", "source", "origin", "partner", "modality", "time_quality"} <= coded
     assert not coded & {"key64", "record64", "value", *DELTA}
-    assert {c.compression for c in found.values()} == {"ZSTD"}
+    assert {name for name, c in found.items() if c.compression != "ZSTD"} == {"key64"}  # random bits
 
 
 def signal(values: list[float]) -> pa.Table:

@@ -15,9 +15,8 @@ from typing import Any
 
 from connectors.publisher import Publisher
 from pipelines.driver import now_us
-from tests.worlds import DAY, METRIC, Consent, Message, World
+from tests.worlds import DAY, METRIC, OUTSIDE, Consent, Message, World
 
-QUARANTINED = 360_000_000  # added to a reading's number, it puts its value outside the hard range of heart rate
 PEOPLE = 8
 LATE_S = 4.0
 STAYS_S = 8.0
@@ -97,10 +96,9 @@ class Traffic:
         """A reading or several of everybody, some outside the hard range; now and then a repetition, or no message."""
         for person, _ in self._people:
             count, outside = self._chance.randint(1, 12), self._chance.random() < 0.05
-            first = self._next + (QUARANTINED if outside else 0)
+            first = self._next + (OUTSIDE if outside else 0)
             self._next += count
-            start = self.world.start_of(first % QUARANTINED)
-            message = self.world.reading(f"p{person}", range(first, first + count), start=start)
+            message = self.world.reading(f"p{person}", range(first, first + count))
             self._sent = [*self._sent[-50:], message]
             yield message, {"person": person, "first": first, "count": count}
         if self._chance.random() < 0.2:

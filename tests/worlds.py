@@ -49,6 +49,7 @@ HOUR = 3600 * SECOND
 DAY = 24 * HOUR
 METRIC, UNIT = "heart_rate", "/min"
 LOW, STEP = 40.0, 1e-6  # reading n has the value LOW + n * STEP: plausible for numbers up to 100 million
+OUTSIDE = 360_000_000  # reading n + OUTSIDE has a value outside the hard range: it is quarantined
 
 ROOT = Path(__file__).parent.parent
 Message = tuple[bytes, bytes]
@@ -131,20 +132,20 @@ class World:
 
     def start_of(self, number: int) -> int:
         """When reading `number` was taken unless a test says otherwise: a second apart, from a day before the world."""
-        return self.began - DAY + number * SECOND
+        return self.began - DAY + number % OUTSIDE * SECOND
 
     def reading(
         self,
         person: str,
         numbers: Iterable[int],
         *,
-        values: Sequence[float] | None = None,
+        values: Sequence[float] | dict[str, Any] | None = None,
         start: int | None = None,
         **fields: Any,
     ) -> Message:
         """One message with these readings, a second apart from `start`; `fields` replace what is in the message."""
         wanted = list(numbers)
-        sent = np.array([value_of(n) for n in wanted] if values is None else values, dtype="<f8")
+        planted = np.array([value_of(n) for n in wanted], dtype="<f8").tobytes()
         first = self.start_of(wanted[0]) if start is None else start
         message = {
             "subject": subject(person),
@@ -152,7 +153,7 @@ class World:
             "unit": UNIT,
             "source": source(person),
             "times": {"start": first, "period": SECOND},
-            "values": {"dtype": "f8", "data": sent.tobytes(), "scale": 1.0},
+            "values": {"dtype": "f8", "data": planted, "scale": 1.0} if values is None else values,
             **fields,
         }
         return str(message["subject"]).encode(), encode("sensor-reading", message)

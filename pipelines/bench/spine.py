@@ -120,8 +120,8 @@ def _waveforms(world: BenchWorld) -> Figure:
 def _latency(world: BenchWorld) -> Figure:
     """From the acknowledgement of a message to its reading in a view, while a driver follows with freshness 1 s."""
     world.consent(10)
-    driver, stop = world.driver(), threading.Event()
-    runner = threading.Thread(target=follow_until, args=(driver, stop, lambda text: None))
+    stop = threading.Event()
+    runner = threading.Thread(target=_follow, args=(world, stop))
     runner.start()
     acknowledged: dict[int, float] = {}
     watcher = _Watcher(world)
@@ -136,9 +136,14 @@ def _latency(world: BenchWorld) -> Figure:
         stop.set()
         runner.join()
         watcher.stop()
-        driver.close()
     delays = sorted(watcher.seen[start] - at for start, at in acknowledged.items())
     return Figure("acknowledged to visible in a view, p95", delays[round(0.95 * len(delays)) - 1], "s", None, "≤3")
+
+
+def _follow(world: BenchWorld, stop: threading.Event) -> None:
+    driver = world.driver()
+    follow_until(driver, stop, lambda text: None)
+    driver.close()
 
 
 class _Watcher(threading.Thread):

@@ -15,6 +15,7 @@ from infra.java import JavaMissing
 from infra.kafka_jars import JarsMissing
 from infra.local_kafka import BrokerFailed, PortTaken
 from pipelines.accounts import LawBroken
+from pipelines.consent.packed import DamagedError
 from pipelines.keys import KeyMissing
 from pipelines.ledger import LakeError
 from pipelines.settings import Settings, SettingsError, load_settings
@@ -30,7 +31,17 @@ Config = Annotated[
 AsJson = Annotated[bool, typer.Option("--json", help="Machine-readable output.")]
 
 _REFUSED = (
-    *(SettingsError, RegistryError, KafkaUnreachable, KafkaRefused, DataDamaged, KeyMissing, LawBroken, Rejected),
+    *(
+        SettingsError,
+        RegistryError,
+        KafkaUnreachable,
+        KafkaRefused,
+        DataDamaged,
+        KeyMissing,
+        DamagedError,
+        LawBroken,
+        Rejected,
+    ),
     *(BrokerFailed, PortTaken, JarsMissing, JavaMissing),
 )
 

@@ -26,6 +26,9 @@ def add(
     settings = settings_of(config)
     found = load_studies(settings.studies) if settings.studies.exists() else {}
     if study in found:
+        if KeyRing(settings.vault).create(study):
+            say(f"study {study} was registered without a key; its key was made in the vault")
+            return
         raise Refused(f"study {study} is registered already: edit {settings.studies} to change it")
     found[study] = checked_study(
         {
