@@ -1,5 +1,6 @@
 """The header of a sensor message: who, what and from where, judged by pydantic before any reading is looked at."""
 
+import marshal
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
@@ -44,9 +45,29 @@ def sensor_header(message: dict[str, Any]) -> SensorHeader:
     """The judged header of a decoded message; Rejected with the field's path and what was expected, never its value."""
     fields = {name: value for name, value in message.items() if name not in ("times", "values", "record_ids")}
     try:
+        key = marshal.dumps(fields, _NO_REFERENCES)
+    except ValueError:
+        return _judged(fields)
+    header = _accepted.get(key)
+    if header is None:
+        header = _judged(fields)
+        if len(_accepted) >= _MOST_ACCEPTED:
+            _accepted.clear()
+        _accepted[key] = header
+    return header
+
+
+def _judged(fields: dict[str, Any]) -> SensorHeader:
+    try:
         return SensorHeader.model_validate(fields)
     except ValidationError as error:
         raise field_rejection(error) from None
+
+
+# A device says the same of itself in every message: what was accepted once is not judged again.
+_accepted: dict[bytes, SensorHeader] = {}
+_MOST_ACCEPTED = 50_000
+_NO_REFERENCES = 2  # the version of marshal in which equal fields give equal bytes
 
 
 def field_rejection(error: ValidationError) -> Rejected:
