@@ -225,21 +225,44 @@ def begin_offsets(settings: KafkaSettings, topics: Sequence[str]) -> dict[Partit
         return reader.begin_offsets(topics)
 
 
+class Identity:
+    """Who a cluster and its topics are, asked anew each time through one connection that is kept."""
+
+    def __init__(self, settings: KafkaSettings) -> None:
+        self._settings = settings
+        self._client = admin(settings)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._client.close()
+
+    def cluster_id(self) -> str:
+        """The id that the cluster was given when its storage was formatted: another id, another cluster."""
+        with _words(self._settings, "the cluster"):
+            return str(self._client.describe_cluster()["cluster_id"])
+
+    def topic_ids(self, topics: Sequence[str]) -> dict[str, str]:
+        """Per topic its id, a UUID: made again under its name, a topic has another. DataMissing for an unknown one."""
+        with _words(self._settings, ", ".join(topics)):
+            told = self._client.describe_topics(topics)
+        found = {topic["name"]: str(topic["topic_id"]) for topic in told if not topic["error_code"]}
+        if missing := sorted(set(topics) - set(found)):
+            raise DataMissing(f"there is no topic {', '.join(missing)}, or this user may not see it")
+        return found
+
+
 def cluster_id(settings: KafkaSettings) -> str:
-    """The id that the cluster was given when its storage was formatted: another id, another cluster."""
-    with admin(settings) as client, _words(settings, "the cluster"):
-        return str(client.describe_cluster()["cluster_id"])
+    """`Identity.cluster_id` with a connection of its own."""
+    with Identity(settings) as identity:
+        return identity.cluster_id()
 
 
 def topic_ids(settings: KafkaSettings, topics: Sequence[str]) -> dict[str, str]:
-    """Per topic its id, a UUID: made again under its name, a topic has another. DataMissing for an unknown one."""
-    with admin(settings) as client, _words(settings, ", ".join(topics)):
-        found = {
-            told["name"]: str(told["topic_id"]) for told in client.describe_topics(topics) if not told["error_code"]
-        }
-    if missing := sorted(set(topics) - set(found)):
-        raise DataMissing(f"there is no topic {', '.join(missing)}, or this user may not see it")
-    return found
+    """`Identity.topic_ids` with a connection of its own."""
+    with Identity(settings) as identity:
+        return identity.topic_ids(topics)
 
 
 def _parts(wanted: OffsetRange, offsets: Sequence[int] | None) -> list[OffsetRange]:

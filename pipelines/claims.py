@@ -156,16 +156,14 @@ def _join(left: _Units, right: _Units) -> _Units:
 
 
 def _member_of_each(units: _Units, owner: Ints, links: Any) -> Ints:
-    """The member whose link contains the reading's interval; UNLINKED for none, AMBIGUOUS for several."""
+    """The member whose stretch contains the reading's interval, UNLINKED for none; stretches lie apart."""
     member = np.full(len(owner), UNLINKED, dtype=np.int64)
     for subject in np.unique(owner).tolist():
         rows = np.flatnonzero(owner == subject)
         for link in range(links.offsets[subject], links.offsets[subject + 1]):
             inside = (links.from_us[link] <= units.start[rows]) & (units.end[rows] <= links.to_us[link])
             inside &= units.start[rows] < links.to_us[link]
-            hit = rows[inside]
-            free = (member[hit] == UNLINKED) | (member[hit] == links.member[link])
-            member[hit] = np.where(free, links.member[link], AMBIGUOUS)
+            member[rows[inside]] = links.member[link]
     return member
 
 

@@ -6,11 +6,11 @@ where Kafka, the vault or a table is not what the ledger was written with. Every
 
 import json
 import time
-from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
-from connectors.ranges import RangeReader, cluster_id, topic_ids
+from connectors.ranges import Identity, RangeReader
 from pipelines import redrive
 from pipelines.accounts import Accounts, LawBroken
 from pipelines.compaction import DEFAULT, choose, compact
@@ -112,6 +112,7 @@ class Driver:
     def look(self) -> None:
         """Reach Kafka to look, without becoming the driver."""
         self.reader = self._stack.enter_context(RangeReader(self.settings.kafka))
+        self._asked = self._stack.enter_context(Identity(self.settings.kafka))
 
     def begin_offsets(self) -> dict[tuple[str, int], int]:
         """The first record that Kafka keeps of each data partition."""
@@ -136,14 +137,18 @@ class Driver:
             raise LedgerLost(
                 "the vault has seen later entries than the ledger has: the lake is an older copy; restore the newest one"
             )
-        known = [*topics, self.settings.consent_topic, self.settings.link_topic]
-        self._identity = (cluster_id(self.settings.kafka), topic_ids(self.settings.kafka, known))
-        check_cluster(progress, *self._identity)
-        if not self._accept_loss:
-            check_offsets(progress, self.reader.begin_offsets(topics), self.reader.end_offsets(topics))
+        self._identify(progress)
+        begin, ends = self.reader.begin_offsets(topics), self.reader.end_offsets(topics)
+        check_offsets(progress, begin, ends, self._accept_loss)
         check_vault(progress, vault_id(self.settings.vault), self.keys)
         for study in self.studies:
             self.keys.key(study)
+
+    def _identify(self, progress: Progress) -> None:
+        """Ask who Kafka and the topics are: while it was away another may have come in its place."""
+        known = [*self._topics(), self.settings.consent_topic, self.settings.link_topic]
+        self._identity = (self._asked.cluster_id(), self._asked.topic_ids(known))
+        check_cluster(progress, *self._identity)
 
     def _sweep_runs(self) -> None:
         """Delete what runs of older epochs left: by now it is settled, or was never appended."""
@@ -168,11 +173,26 @@ class Driver:
 
     def cycle(self) -> list[Entry]:
         """All that can be done now: what is new, what waited for consent, what wants compacting. The entries appended."""
-        self._settle()
-        entries = [entry for entry in (self._ingest(), *self._redrives()) if entry is not None]
-        entries += self._compactions()
-        clear_removed(self.store, self.ledger, self.tables.standing, self.clock())
-        return entries
+        with self.at_work():
+            self._settle()
+            entries = [entry for entry in (self._ingest(), *self._redrives()) if entry is not None]
+            entries += self._compactions()
+            clear_removed(self.store, self.ledger, self.tables.standing, self.clock())
+            return entries
+
+    @contextmanager
+    def at_work(self) -> Iterator[None]:
+        """What goes wrong once another driver has taken over is that one's doing: it sweeps what this one was writing."""
+        try:
+            yield
+        except Exception:  # whatever it is, it is raised
+            self._refuse_if_overtaken()
+            raise
+
+    def _refuse_if_overtaken(self) -> None:
+        head = self.ledger.head()
+        if head is None or head.epoch != self.ledger.epoch:
+            raise Fenced("another driver has taken over: this one stops") from None
 
     def _ingest(self) -> Entry | None:
         """Everything up to now, or as much as one plan takes: data ends first, then the consent that goes with them."""
@@ -180,8 +200,8 @@ class Driver:
         ends = self.reader.end_offsets(topics)
         begin = self.reader.begin_offsets(topics)
         progress = Progress.of(self.ledger.head())
-        if not self._accept_loss:
-            check_offsets(progress, begin, ends)
+        self._identify(progress)  # after the ends, which are then those of the topics that the ledger knows
+        lost = check_offsets(progress, begin, ends, self._accept_loss)
         consent_ends = self._follow(progress)
         position = {
             partition_key(*at): max(progress.offsets.get(partition_key(*at), first), first)
@@ -190,12 +210,13 @@ class Driver:
         wanted = {partition_key(*at): end for at, end in ends.items()}
         ranges = [_range(*cut) for cut in capped(position, wanted, self.settings.limits.plan_records)]
         expired = self.holds.expired(self.clock())
-        if not ranges and not expired:
+        if not (ranges or expired or lost):
             return None
         offsets = {**position, **{item.key: item.end for item in ranges}}
         plan = self.plan(Kind.INGEST, ranges)
         after = self._progress(progress, offsets, consent_ends)
-        return self.commit(plan, after, Changes([], [], expired), {"records": sum(r.end - r.start for r in ranges)})
+        cause = {"records": sum(r.end - r.start for r in ranges), **({"lost": lost} if lost else {})}
+        return self.commit(plan, after, Changes([], [], expired), cause)
 
     def _follow(self, progress: Progress) -> dict[tuple[str, int], int]:
         ends = follow(self.reader, self.register, self.settings.consent_topic, self.settings.link_topic)
@@ -306,9 +327,7 @@ class Driver:
 
         Fenced where another driver has taken over: its entries are its own to settle.
         """
-        head = self.ledger.head()
-        if head is None or head.epoch != self.ledger.epoch:
-            raise Fenced("another driver has taken over: this one stops and settles nothing of the other's")
+        self._refuse_if_overtaken()
         for entry in self.ledger.entries(self.holds.totals().through + 1):
             changes = Changes([], [], [])
             if entry.holds is not None:

@@ -112,7 +112,8 @@ class KeyRing:
             key = self._path(study).read_bytes()
         except FileNotFoundError:
             raise KeyMissing(
-                f"study {study} has no key in the vault: restore the vault's keys/, or, for a new study, `wellspring studies add` it"
+                f"study {study} has no key in the vault: restore the vault's keys/, "
+                "or, for a new study, `wellspring studies add` it"
             ) from None
         if len(key) != 32:
             raise KeyMissing(f"the key of study {study} is damaged: restore the vault's folder keys/ from its backup")

@@ -49,20 +49,31 @@ def check_cluster(progress: Progress, cluster: str, topics: Mapping[str, str]) -
             raise DataGone(f"the topic {topic} was deleted and made anew: what it held and was not read is lost")
 
 
-def check_offsets(progress: Progress, begin: Mapping[tuple[str, int], int], end: Mapping[tuple[str, int], int]) -> None:
-    """DataGone where retention has passed what was not read yet, or a partition ends before what was read."""
+def check_offsets(
+    progress: Progress,
+    begin: Mapping[tuple[str, int], int],
+    end: Mapping[tuple[str, int], int],
+    accept_loss: bool = False,
+) -> int:
+    """DataGone where a partition ends before what was read, or retention has passed what was not read yet.
+
+    Where the latter is accepted: how many records are lost.
+    """
+    lost = 0
     for (topic, partition), first in begin.items():
         position = progress.offsets.get(partition_key(topic, partition))
         if position is None:
             continue
         name = f"{topic} partition {partition}"
-        if first > position:
+        if first > position and not accept_loss:
             raise DataGone(
                 f"{name}: records {position} to {first - 1} were deleted by retention before they were read; "
                 "run with --accept-loss to go on from the first record that is left"
             )
         if end[topic, partition] < position:
             raise DataGone(f"{name} ends at {end[topic, partition]}, before {position}, which the ledger has read")
+        lost += max(0, first - position)
+    return lost
 
 
 def check_consent(progress: Progress, ends: Mapping[tuple[str, int], int]) -> None:

@@ -57,9 +57,10 @@ def dry(driver: Driver, wanted: list[Wanted]) -> dict[str, Any]:
 
 def replay_ranges(driver: Driver, wanted: list[Wanted]) -> list[Entry]:
     """Judge the records again, a plan at a time. LakeError for records that have not been read yet or are gone."""
-    driver.consent_now()
     limit = driver.settings.limits.plan_records
-    return [_replay(driver, part) for item in _ranges(driver, wanted) for part in _parts(item, limit)]
+    with driver.at_work():
+        driver.consent_now()
+        return [_replay(driver, part) for item in _ranges(driver, wanted) for part in _parts(item, limit)]
 
 
 def _ranges(driver: Driver, wanted: list[Wanted]) -> list[PlannedRange]:

@@ -62,11 +62,15 @@ class Listener(logging.Handler):
 
 
 def leaks_in_folder(folder: Path, lake: Path) -> Iterator[str]:
-    """Where a deployment's folder shows a secret: a file's name, the log of a process, the ledger, a table's log."""
+    """Where a deployment's folder shows a secret: a file's name, what a process said, the ledger, a table's log."""
     for path in sorted(folder.rglob("*")):
         name = str(path.relative_to(folder))
         if MARK in name:
             yield f"a file's name, {name}"
-        spoken = path.suffix == ".log" or (path.is_relative_to(lake) and path.suffix in (".json", ".crc"))
+        spoken = (
+            path.suffix == ".log"
+            or path.name in ("output", "errors")
+            or (path.is_relative_to(lake) and path.suffix in (".json", ".crc"))
+        )
         if spoken and path.is_file() and MARK.encode() in path.read_bytes():
             yield f"the content of {name}"

@@ -1,6 +1,6 @@
 """Blocks of readings for tests, made by the run's own first stages from messages as partners send them."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,10 @@ RECEIVED = NOON + DAY
 
 
 def message(
-    subject: str = "s1", values: Sequence[float] = (60.0, 61.0, 62.0), start: int = NOON, **fields: Any
+    subject: str = "s1",
+    values: Sequence[float] | Mapping[str, Any] = (60.0, 61.0, 62.0),
+    start: int = NOON,
+    **fields: Any,
 ) -> dict[str, Any]:
     """A message of heart rates, a second apart from `start`; `fields` replace what is in it."""
     return {
@@ -36,7 +39,7 @@ def message(
         "unit": "/min",
         "source": {"name": f"{subject}'s watch"},
         "times": {"start": start, "period": SECOND},
-        "values": [float(value) for value in values],
+        "values": values if isinstance(values, Mapping) else [float(value) for value in values],
         **fields,
     }
 

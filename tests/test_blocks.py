@@ -35,7 +35,7 @@ def batches(draw: st.DrawFn) -> pa.RecordBatch:
     return pa.RecordBatch.from_arrays(arrays, names=names).slice(cut)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(messages=batches(), readings=batches(), meta=st.dictionaries(st.text(max_size=4), st.integers() | st.text()))
 def test_a_block_comes_out_of_the_coder_as_it_went_in(
     messages: pa.RecordBatch, readings: pa.RecordBatch, meta: dict[str, object]

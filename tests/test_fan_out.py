@@ -80,6 +80,37 @@ def test_readings_withheld_inside_a_message_stay_behind(tmp_path: Path) -> None:
     assert [secret for secret in SECRETS if secret in memory(found)] == []
 
 
+BOTH = {"metrics": ("sleep_stage", "acceleration")}
+
+
+def test_codes_of_who_is_withheld_stay_behind(tmp_path: Path) -> None:
+    stages = {"metric": "sleep_stage", "unit": "1"}
+    mine, theirs = {"codes": ["deep", "rem", "deep"]}, {"codes": ["awake", "awake", "awake"]}
+    block = normalised(message("s2", **stages, values=theirs), message(**stages, values=mine))
+    events = [grant("ann", **BOTH), grant("bob", "cycle", **BOTH)]
+    found = fanned(tmp_path, block, linked("s1", "ann"), linked("s2", "bob"), *events)
+    assert found["sleep"].readings.column("code").to_pylist() == mine["codes"]
+    assert found["cycle"].readings.column("code").to_pylist() == theirs["codes"]
+    assert b"awake" in memory(block) and b"awake" not in memory(found["sleep"])
+
+
+def test_signals_of_who_is_withheld_stay_behind(tmp_path: Path) -> None:
+    def signal(subject: str, axis: str, first: float) -> dict[str, object]:
+        samples = [first, 0.0, first, 1.0]
+        times = {"at": [NOON, NOON + 5]}
+        return message(subject, samples, metric="acceleration", unit="m/s2", channels=["x", axis], times=times)
+
+    block = normalised(
+        signal("s2", "zq-axis", PLANTED[0]), signal("s1", "y", 0.25), signal("s2", "zq-axis", PLANTED[1])
+    )
+    events = [grant("ann", **BOTH), grant("bob", "cycle", **BOTH)]
+    found = fanned(tmp_path, block, linked("s1", "ann"), linked("s2", "bob"), *events)
+    assert found["sleep"].readings.column("values").to_pylist() == [[0.25, 0.0, 0.25, 1.0]]
+    assert found["sleep"].readings.column("times_us").to_pylist() == [[0, 5]]
+    assert found["cycle"].readings.column("values").to_pylist() == [[p, 0.0, p, 1.0] for p in PLANTED[:2]]
+    assert [secret for secret in SECRETS if secret in memory(found["sleep"])] == []
+
+
 def test_no_column_that_tells_who_it_is_crosses(tmp_path: Path) -> None:
     found = fanned(tmp_path, normalised(message(record_ids=["a", "", "c"])), linked("s1", "ann"), grant("ann"))["sleep"]
     assert not IDENTITY & {*found.messages.schema.names, *found.readings.schema.names}

@@ -33,7 +33,7 @@ def test_a_key_is_made_once_and_only_its_owner_reads_it(tmp_path: Path) -> None:
 
 def test_a_missing_or_damaged_key_is_said_so_without_a_byte_of_it(tmp_path: Path) -> None:
     ring = KeyRing(tmp_path)
-    with pytest.raises(KeyMissing, match="wellspring studies add sleep"):
+    with pytest.raises(KeyMissing, match="study sleep has no key in the vault"):
         ring.key("sleep")
     ring.create("sleep")
     path = tmp_path / "keys" / "sleep.key"

@@ -38,7 +38,7 @@ from pipelines.law import entry_law
 from pipelines.ledger import Ledger
 from pipelines.settings import Settings, load_settings
 from pipelines.store import FolderStore
-from pipelines.views import sql, table_keys
+from pipelines.views import sql, tables
 from schemas.consent_events import ConsentEvent, IdentityLink, chain_key
 from schemas.contracts import decode, encode
 from schemas.registry import load_partners
@@ -54,6 +54,29 @@ OUTSIDE = 360_000_000  # reading n + OUTSIDE has a value outside the hard range:
 ROOT = Path(__file__).parent.parent
 Message = tuple[bytes, bytes]
 Consent = ConsentEvent | IdentityLink
+
+
+class Command:
+    """A command that runs; what it has said so far can be asked at any time."""
+
+    def __init__(self, words: list[str], folder: Path) -> None:
+        folder.mkdir()
+        self._files = folder / "output", folder / "errors"
+        with open(self._files[0], "w") as output, open(self._files[1], "w") as errors:
+            self.process = subprocess.Popen(words, stdout=output, stderr=errors, cwd=ROOT)
+
+    @property
+    def output(self) -> str:
+        return self._files[0].read_text(encoding="utf-8")
+
+    @property
+    def errors(self) -> str:
+        return self._files[1].read_text(encoding="utf-8")
+
+    def end(self) -> int:
+        """Ask it to stop (SIGTERM); its exit code."""
+        self.process.terminate()
+        return self.process.wait(60)
 
 
 @dataclass
@@ -187,11 +210,15 @@ class World:
         """Run the command line to its end."""
         return subprocess.run(self._words(*words), capture_output=True, text=True, timeout=timeout_s, check=False)
 
-    def begin(self, *words: str) -> subprocess.Popen[str]:
-        """Begin the command line in a process of its own; the caller ends it."""
-        log = open(self.folder / f"{uuid.uuid4().hex}.log", "w")  # noqa: SIM115  # closed here, kept open by the process
-        with log:
-            return subprocess.Popen(self._words(*words), stdout=subprocess.PIPE, stderr=log, text=True, cwd=ROOT)
+    @contextmanager
+    def following(self, *words: str) -> Iterator["Command"]:
+        """The command line in a process of its own; killed at the end, unless it has ended."""
+        command = Command(self._words(*words), self.folder / f"command-{uuid.uuid4().hex[:8]}")
+        try:
+            yield command
+        finally:
+            command.process.kill()
+            command.process.wait()
 
     def _words(self, *words: str) -> list[str]:
         return [sys.executable, "-m", "pipelines.cli", *words, "--config", str(self.config)]
@@ -216,7 +243,7 @@ class World:
 
     def rows(self, study: str, columns: str = "*", view: str = "observation") -> list[dict[str, Any]]:
         """All rows of a study's table, every revision of them; none where there is no table."""
-        if f"study={study}/{view}" not in table_keys(self.store):
+        if f"study={study}/{view}" not in [info.table for info in tables(self.store)]:
             return []
         found: list[dict[str, Any]] = sql(
             self.store, f"SELECT {columns} FROM {study.replace('-', '_')}_{view}_all"

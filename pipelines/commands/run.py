@@ -75,7 +75,9 @@ def put_entry(entry: Entry) -> None:
 
 
 def say_entry(entry: Entry) -> None:
-    """An entry in a line."""
+    """An entry in a line, after another of what was lost, if anything was."""
+    if lost := entry.cause.get("lost"):
+        say(f"{lost} records were lost to retention: they had not been read")
     if "readings" not in entry.counts:
         say(f"entry {entry.n} {entry.kind}")
         return

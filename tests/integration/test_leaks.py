@@ -2,7 +2,6 @@
 
 import logging
 import struct
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -192,8 +191,8 @@ def test_pages_hold_all_that_a_reader_finds(planted: pa.Table, tmp_path: Path) -
 
 
 @pytest.fixture
-def listening() -> Iterator[Listener]:
-    yield Listener()
+def listening() -> Listener:
+    return Listener()
 
 
 def test_the_watch_over_the_session_hears_what_it_must(listening: Listener, tmp_path: Path) -> None:
