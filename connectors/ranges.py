@@ -32,6 +32,7 @@ from connectors.records import BatchCursor, Rows
 
 FETCH_BYTES = 8 * 1024 * 1024
 _POLL_MS = 1000
+_ANSWER_MS = 10_000  # a broker that says nothing about its offsets for so long is away
 _FAR = 5_000  # offsets: between two wanted ones that lie farther apart, the records are not read
 
 Partition = tuple[str, int]
@@ -201,7 +202,7 @@ class RangeReader:
     def _bounds(self, topics: Sequence[str], ask: Any) -> dict[Partition, int]:
         with _words(self._settings, ", ".join(topics)):
             wanted = [TopicPartition(topic, number) for topic in topics for number in self._partitions(topic)]
-            found: Mapping[Any, int] = ask(wanted) if wanted else {}
+            found: Mapping[Any, int] = ask(wanted, timeout_ms=_ANSWER_MS) if wanted else {}
         return {(partition.topic, partition.partition): offset for partition, offset in sorted(found.items())}
 
 
