@@ -295,10 +295,10 @@ class Driver:
             holds=self._hold_sums(plan, changes, result.accounts),
         )
         self.tables.append_and_apply(entry, self.on_step)
+        self.on_entry(entry)  # it has happened, whatever becomes of telling it
         self._touched.update(entry.tables)
         self._settle()
         self.store.delete(plan.manifest_key)
-        self.on_entry(entry)
         return entry
 
     def _write_private(self, plan: Plan, result: Result, changes: Changes) -> None:

@@ -111,7 +111,9 @@ def host_hash() -> str:
 
 
 def _runs(beat: Beat) -> bool:
+    """Whether that process lives. One that was killed and not yet buried by its parent is a zombie, and does not."""
     try:
-        return int(psutil.Process(beat.pid).create_time()) == beat.born
+        process = psutil.Process(beat.pid)
+        return int(process.create_time()) == beat.born and process.status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return False

@@ -2,9 +2,12 @@ import contextlib
 import json
 import os
 import shutil
+import subprocess
 import threading
+import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 from pipelines.entries import Entry, Fenced, Kind, LakeError, LedgerLost, TableChange
@@ -261,3 +264,18 @@ def test_a_killed_driver_of_this_machine_is_not_alive(store: FolderStore) -> Non
     elsewhere = beat.model_copy(update={"host": "another", "pid": 2**22 + 1})
     store.put("_control/heartbeat.json", elsewhere.model_dump_json().encode())
     assert live_heartbeat(store, JAN) is not None
+
+
+def test_a_killed_driver_that_its_parent_has_not_buried_is_not_alive(store: FolderStore) -> None:
+    Heartbeat(store, 1, Clock()).beat()
+    beat = read_beat(store)
+    assert beat is not None
+    with subprocess.Popen(["sleep", "60"]) as child:
+        process = psutil.Process(child.pid)
+        theirs = beat.model_copy(update={"pid": child.pid, "born": int(process.create_time())})
+        store.put("_control/heartbeat.json", theirs.model_dump_json().encode())
+        assert live_heartbeat(store, JAN) is not None
+        child.kill()
+        while process.status() != psutil.STATUS_ZOMBIE:
+            time.sleep(0.01)
+        assert live_heartbeat(store, JAN) is None

@@ -36,6 +36,7 @@ from pipelines.law import entry_law
 from pipelines.plan import Plan, PlannedRange
 from schemas.contracts import contracts, decode
 from schemas.metrics import catalogue
+from tests.canaries import leaks_in_folder
 from tests.naive import NaiveDriver, visible
 from tests.traffic import Acknowledged, Traffic
 from tests.worlds import HOUR, World, holds_law, lay_out, make_topics
@@ -276,6 +277,9 @@ def settle(world: World, acknowledged: Acknowledged) -> dict[str, Any]:
     report = lake_check(world.store, world.ledger, law=entry_law)
     entries = world.entries()
     problems = [*report.problems, *holds_law(entries), *(f"{path} is left over" for path in report.leavings)]
+    problems += [
+        f"a planted secret was written: {where}" for where in leaks_in_folder(world.folder, world.settings.lake)
+    ]
     if Holds(world.settings.vault, world.settings.hold_us).open_readings():
         problems.append("readings are held although everybody is known")
     found = {study: world.landed(study) + world.landed(study, "quarantine") for study in STUDIES}
