@@ -18,7 +18,7 @@ from pipelines.store import Store
 Int64s = npt.NDArray[np.int64]
 Flags = npt.NDArray[np.bool_]
 
-CACHE_BYTES = 512 * 1024 * 1024
+CACHE_BYTES = 64 * 1024 * 1024
 
 
 @dataclass(frozen=True)
