@@ -148,7 +148,9 @@ def duplicates(key64: Int64s, start_us: Int64s, seen: Seen, files: list[KeyedFil
     in_order = np.sort(key64)
     repeated = _later_copies(key64) if (in_order[1:] == in_order[:-1]).any() else np.zeros(len(key64), dtype=bool)
     for earlier in seen.keys:
-        repeated |= _contains(earlier, key64)
+        again = in_order[_found(earlier, in_order)]
+        if len(again):
+            repeated |= _contains(again, key64)
     for file in files:
         rows = np.flatnonzero((start_us >= file.start_min_us) & (start_us <= file.start_max_us) & ~repeated)
         if len(rows):
@@ -164,13 +166,18 @@ def _later_copies(key64: Int64s) -> Flags:
 
 
 def _contains(ascending: Int64s, wanted: Int64s) -> Flags:
+    order = np.argsort(wanted)
+    found = np.empty(len(wanted), dtype=bool)
+    found[order] = _found(ascending, wanted[order])
+    return found
+
+
+def _found(ascending: Int64s, wanted: Int64s) -> Flags:
+    """[n] which of the wanted, in ascending order too, are among the others."""
     if not len(ascending):
         return np.zeros(len(wanted), dtype=bool)
-    order = np.argsort(wanted) if len(wanted) > 1 else np.zeros(len(wanted), dtype=np.int64)
-    place = np.minimum(np.searchsorted(ascending, wanted[order]), len(ascending) - 1)
-    found = np.empty(len(wanted), dtype=bool)
-    found[order] = ascending[place] == wanted[order]
-    return found
+    place = np.minimum(np.searchsorted(ascending, wanted), len(ascending) - 1)
+    return np.asarray(ascending[place] == wanted)
 
 
 def revisions(

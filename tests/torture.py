@@ -42,7 +42,7 @@ from tests.traffic import Acknowledged, Traffic
 from tests.worlds import HOUR, World, holds_law, lay_out, make_topics
 
 STUDIES = ("sleep", "cycle")
-LIMITS = {"plan_records": 100, "compact_files": 4}
+LIMITS = {"plan_records": 100, "compact_files": 3}
 LONGEST_S = 15.0  # a step that a life does not come to by then is left for another life
 RANDOM_S = (0.2, 2.5)
 
