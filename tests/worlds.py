@@ -11,16 +11,17 @@ their watch, which after the test are searched for in all that may not hold them
 reading's number is planted in its value, so that the lake tells which readings it holds, and how often.
 """
 
+import io
 import subprocess
 import sys
 import time
 import uuid
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import yaml
@@ -30,6 +31,7 @@ from connectors.kafka_python import TopicPartition
 from connectors.publisher import Publisher, Receipt
 from connectors.ranges import OffsetRange, RangeReader
 from connectors.topics import create_topics, wanted_topics
+from pipelines.cli import execute
 from pipelines.driver import Driver, now_us
 from pipelines.entries import Entry
 from pipelines.keys import KeyRing
@@ -54,6 +56,14 @@ OUTSIDE = 360_000_000  # reading n + OUTSIDE has a value outside the hard range:
 ROOT = Path(__file__).parent.parent
 Message = tuple[bytes, bytes]
 Consent = ConsentEvent | IdentityLink
+
+
+class Ended(NamedTuple):
+    """A command that has come to its end."""
+
+    returncode: int
+    stdout: str
+    stderr: str
 
 
 class Command:
@@ -206,8 +216,15 @@ class World:
         with self.driver(**options) as driver:
             return work_off(driver)
 
+    def execute(self, *words: str) -> Ended:
+        """Run the command line to its end in this process, which costs no import."""
+        output, errors = io.StringIO(), io.StringIO()
+        with redirect_stdout(output), redirect_stderr(errors):
+            code = execute([*words, "--config", str(self.config)])
+        return Ended(code, output.getvalue(), errors.getvalue())
+
     def command(self, *words: str, timeout_s: float = 120.0) -> subprocess.CompletedProcess[str]:
-        """Run the command line to its end."""
+        """Run the command line to its end in a process of its own."""
         return subprocess.run(self._words(*words), capture_output=True, text=True, timeout=timeout_s, check=False)
 
     @contextmanager

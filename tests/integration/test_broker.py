@@ -46,13 +46,8 @@ def test_a_broker_that_is_away_for_a_while_is_waited_for(tmp_path: Path, own_bro
         kafka.up(address.port)
         world.publish(world.reading("ann", range(5, 20)))
         wait_for(lambda: world.landed("sleep") == once(range(20)))
-        kafka.down()
-        wait_for(lambda: driver.errors.count("waiting for Kafka") == 2)
-        kafka.up(address.port)
-        world.publish(world.reading("ann", range(20, 30)))
-        wait_for(lambda: world.landed("sleep") == once(range(30)))
         assert driver.end() == 0, driver.errors
-    assert driver.errors.count("waiting for Kafka") == driver.errors.count("Kafka is back") == 2
+    assert driver.errors.count("waiting for Kafka") == driver.errors.count("Kafka is back") == 1
     assert "Traceback" not in driver.errors
     world.assert_sound()
 
@@ -83,7 +78,7 @@ def test_a_broker_that_goes_away_while_a_plan_is_read_is_waited_for(
 def test_nothing_listens(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     nowhere = f"127.0.0.1:{free_port()}"
     monkeypatch.setenv("WELLSPRING_KAFKA__BOOTSTRAP", nowhere)
-    done = world.command("run", "--once")
+    done = world.execute("run", "--once")
     assert (done.returncode, done.stdout) == (1, "")
     assert nowhere in done.stderr
     assert "nothing listens" in done.stderr
@@ -102,10 +97,10 @@ def test_retention_that_passed_the_ledger_is_refused_until_the_loss_is_accepted(
     delete_records(world)
     assert "run with --accept-loss" in refusal(world)
     world.publish(world.reading("ann", range(30, 40)))
-    refused = world.command("run", "--once")
+    refused = world.execute("run", "--once")
     assert refused.returncode == 4
     assert "records 1 to 2 were deleted by retention" in refused.stderr
-    done = world.command("run", "--once", "--accept-loss")
+    done = world.execute("run", "--once", "--accept-loss")
     assert done.returncode == 0, done.stderr
     assert "2 records were lost to retention" in done.stderr
     assert world.entries("ingest")[-1].cause["lost"] == 2

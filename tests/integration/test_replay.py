@@ -228,10 +228,10 @@ def _refusal(driver: Driver, text: str) -> str:
 def test_the_command_replays_and_says_what_it_would(world: World) -> None:
     world.publish(world.reading("ann", range(10)), world.reading("ann", range(10, 20)))
     world.work()
-    dry = world.command("run", "--replay", f"{world.topic}/0:1-1", "--dry-run")
+    dry = world.execute("run", "--replay", f"{world.topic}/0:1-1", "--dry-run")
     assert (dry.returncode, json.loads(dry.stdout)) == (0, {f"{world.topic}/0": 1}), dry.stderr
     assert not world.entries("replay")
-    done = world.command("run", "--replay", f"{world.topic}/0:1-1", "--json")
+    done = world.execute("run", "--replay", f"{world.topic}/0:1-1", "--json")
     assert done.returncode == 0, done.stderr
     entry = json.loads(done.stdout.splitlines()[-1])
     assert (entry["kind"], entry["cause"]["records"]) == ("replay", 1)

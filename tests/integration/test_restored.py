@@ -154,7 +154,7 @@ def test_a_study_whose_key_is_gone_is_refused(world: World) -> None:
 
 def test_the_command_refuses_with_exit_code_4(world: World) -> None:
     restore(world, "vault")
-    done = world.command("run", "--once")
+    done = world.execute("run", "--once")
     assert (done.returncode, done.stdout) == (4, "")
     assert NEWEST in done.stderr
     assert "Traceback" not in done.stderr
