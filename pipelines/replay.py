@@ -119,9 +119,8 @@ def _replacement(driver: Driver, table: str, key: StudyKey, item: PlannedRange) 
     family = FAMILIES[table.rsplit("/", 1)[1]]
     for file in driver.tables.live_files(table):
         with driver.store.open_file(file.path) as source:
-            parquet = pq.ParquetFile(source, read_dictionary=["origin"])
-            origins = parquet.read(columns=["origin"]).column("origin").combine_chunks()
-            mine = _made_by(origins, key, item)
+            parquet = pq.ParquetFile(source)  # texts as they are: a dictionary would bring along what goes
+            mine = _made_by(parquet.read(columns=["origin"]).column("origin").combine_chunks(), key, item)
             if not mine.any():
                 continue
             remove.append(file.path)
@@ -133,9 +132,7 @@ def _replacement(driver: Driver, table: str, key: StudyKey, item: PlannedRange) 
 
 def _made_by(origins: pa.Array, key: StudyKey, item: PlannedRange) -> np.ndarray[Any, np.dtype[np.bool_]]:
     """Which rows came from the records of the range."""
-    if isinstance(origins, pa.ChunkedArray):
-        origins = origins.combine_chunks()
-    coded = origins if pa.types.is_dictionary(origins.type) else origins.dictionary_encode()
+    coded = origins.dictionary_encode()
     wanted = topic_hash(item.topic)
     inside = np.array(
         [_is_in(key.coordinates(token), wanted, item) for token in coded.dictionary.to_pylist()], dtype=bool
