@@ -18,7 +18,7 @@ from pipelines.consent.follow import follow
 from pipelines.consent.register import Register
 from pipelines.consent.snapshot import Snapshots
 from pipelines.entries import Entry, Kind, TableChange
-from pipelines.files import DataFile, rows_in_footer
+from pipelines.files import DataFile, family_of, rows_in_footer
 from pipelines.heartbeat import Heartbeat, live_heartbeat
 from pipelines.holds import Changes, Holds
 from pipelines.keys import KeyRing
@@ -208,7 +208,7 @@ class Driver:
             for at, first in begin.items()
         }
         wanted = {partition_key(*at): end for at, end in ends.items()}
-        ranges = [_range(*cut) for cut in capped(position, wanted, self.settings.limits.plan_records)]
+        ranges = [PlannedRange.of(*cut) for cut in capped(position, wanted, self.settings.limits.plan_records)]
         expired = self.holds.expired(self.clock())
         if not (ranges or expired or lost):
             return None
@@ -294,12 +294,16 @@ class Driver:
             counts=result.accounts.counts(),
             holds=self._hold_sums(plan, changes, result.accounts),
         )
-        self.tables.append_and_apply(entry, self.on_step)
-        self.on_entry(entry)  # it has happened, whatever becomes of telling it
+        self._append(entry)
         self._touched.update(entry.tables)
-        self._settle()
         self.store.delete(plan.manifest_key)
         return entry
+
+    def _append(self, entry: Entry) -> None:
+        """Append the entry, apply it, tell of it, and settle what it means for partners and holds."""
+        self.tables.append_and_apply(entry, self.on_step)
+        self.on_entry(entry)  # it has happened, whatever becomes of settling it
+        self._settle()
 
     def _write_private(self, plan: Plan, result: Result, changes: Changes) -> None:
         content = {
@@ -355,21 +359,14 @@ class Driver:
         self._touched.clear()
         entries = []
         for job in choose(live, self.clock(), limits):
-            family = FAMILIES[job.table.rsplit("/", 1)[1]]
+            family = FAMILIES[family_of(job.table)]
             change = compact(job, family, self.store, self.ledger.next_n, self.ledger.epoch, write_sorted)
             self.on_step("compacted")
             cause = {"files": len(job.files), "rows": job.rows}
             entry = self.ledger.draft(Kind.COMPACT, self.clock(), cause=cause, tables={job.table: change})
-            self.tables.append_and_apply(entry, self.on_step)
-            self._settle()
-            self.on_entry(entry)
+            self._append(entry)
             entries.append(entry)
         return entries
-
-
-def _range(key: str, start: int, end: int) -> PlannedRange:
-    topic, partition = key.rsplit("/", 1)
-    return PlannedRange(topic=topic, partition=int(partition), start=start, end=end)
 
 
 def _changes(files: list[DataFile], plan: Plan) -> dict[str, TableChange]:

@@ -64,6 +64,11 @@ def table_folders(store: Store) -> list[str]:
     return [table for table in found if re.fullmatch(TABLE_PATTERN, table)]
 
 
+def family_of(table: str) -> str:
+    """The name of the family of a table."""
+    return table.rpartition("/")[2]
+
+
 def new_key(table: str, month: str, n: int, epoch: int) -> str:
     """A key under which nothing has been written yet, for entry n of the driver with this epoch."""
     return f"{table}/month={month}/{n:012d}-{epoch}-{uuid.uuid4().hex}.parquet"

@@ -11,7 +11,7 @@ from deltalake.exceptions import DeltaError
 
 from pipelines import delta
 from pipelines.entries import Entry, Kind, LedgerLost
-from pipelines.files import DataFile, footer, written
+from pipelines.files import DataFile, family_of, footer, written
 from pipelines.ledger import Ledger
 from pipelines.store import Store
 from schemas.families import FAMILIES, Family
@@ -147,7 +147,7 @@ def _check_table(
         (report.waiting if n > applied_through else report.problems).append(words)
     found = {one.file.path: one.file for one in delta.live_files(handle, table)} if handle else {}
     report.problems += _differences(table, history.live_at(table, commits), found)
-    family = families.get(table.rpartition("/")[2])
+    family = families.get(family_of(table))
     for file in found.values():
         report.problems += _file_problems(store, file, family)
     total_rows, total_bytes = sum(f.rows for f in found.values()), sum(f.bytes for f in found.values())

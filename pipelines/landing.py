@@ -4,7 +4,6 @@ Rows are gathered by study, family and month until there are enough for a file, 
 ones; what is gathered is bounded in all.
 """
 
-import os
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ import pyarrow as pa
 from pipelines.accounts import note
 from pipelines.blocks import Block, arrow, column
 from pipelines.duplicates import FileKeys, KeyedFile, Seen, duplicates, revisions
-from pipelines.files import DataFile, describe, new_key, table_key
+from pipelines.files import DataFile, describe, family_of, new_key, table_key
 from pipelines.rows import Rows, join, ordered, table
 from pipelines.store import Store
 from pipelines.write import write_sorted
@@ -137,8 +136,7 @@ def publish(store: Store, content: pa.Table, table_name: str, month: str, n: int
     """Write rows that lie in their family's order as a new file of entry n; what the ledger will say of it."""
     key = new_key(table_name, month, n, epoch)
     temp = store.temp_path(key)
-    os.makedirs(temp.parent, exist_ok=True)
-    size = write_sorted(content, FAMILIES[table_name.rsplit("/", 1)[1]], temp)
+    size = write_sorted(content, FAMILIES[family_of(table_name)], temp)
     store.publish_file(temp, key)
     return describe(key, content, size)
 

@@ -34,6 +34,12 @@ class PlannedRange(BaseModel):
     def key(self) -> str:
         return partition_key(self.topic, self.partition)
 
+    @classmethod
+    def of(cls, key: str, start: int, end: int) -> "PlannedRange":
+        """All records [start, end) of the partition that the ledger names so."""
+        topic, partition = partition_of(key)
+        return cls(topic=topic, partition=partition, start=start, end=end)
+
 
 class Replacement(BaseModel):
     """What a replay takes out of a table: files that go, and files with the rows of theirs that stay."""
@@ -78,6 +84,12 @@ class Plan(BaseModel):
 def partition_key(topic: str, partition: int) -> str:
     """A partition as the ledger names it."""
     return f"{topic}/{partition}"
+
+
+def partition_of(key: str) -> tuple[str, int]:
+    """Topic and partition of what `partition_key` named."""
+    topic, partition = key.rsplit("/", 1)
+    return topic, int(partition)
 
 
 def capped(begin: dict[str, int], end: dict[str, int], records: int) -> Iterable[tuple[str, int, int]]:

@@ -15,12 +15,12 @@ import pyarrow.parquet as pq
 
 from pipelines.driver import Driver
 from pipelines.entries import Entry, Kind
-from pipelines.files import DataFile, table_key
+from pipelines.files import DataFile, family_of, table_key
 from pipelines.holds import Changes
 from pipelines.keys import StudyKey, topic_hash
 from pipelines.landing import publish
 from pipelines.ledger import LakeError
-from pipelines.plan import PlannedRange, Replacement, partition_key
+from pipelines.plan import PlannedRange, Replacement, partition_key, partition_of
 from pipelines.progress import Progress
 from schemas.families import FAMILIES, QUARANTINE, READING_FAMILIES
 
@@ -77,14 +77,13 @@ def _ranges(driver: Driver, wanted: list[Wanted]) -> list[PlannedRange]:
             if start < begin[key] or end > read[key]:
                 raise LakeError(f"{key}: only records {begin[key]} to {read[key] - 1} can be replayed")
             if start < end:
-                topic, partition = key.rsplit("/", 1)
-                found.append(PlannedRange(topic=topic, partition=int(partition), start=start, end=end))
+                found.append(PlannedRange.of(key, start, end))
     return found
 
 
 def _matches(item: Wanted, key: str) -> bool:
-    topic, partition = key.rsplit("/", 1)
-    return topic == item.topic and item.partition in (None, int(partition))
+    topic, partition = partition_of(key)
+    return topic == item.topic and item.partition in (None, partition)
 
 
 def _parts(item: PlannedRange, limit: int) -> Iterator[PlannedRange]:
@@ -116,7 +115,7 @@ def _replacements(driver: Driver, item: PlannedRange) -> dict[str, Replacement]:
 
 def _replacement(driver: Driver, table: str, key: StudyKey, item: PlannedRange) -> Replacement:
     remove, add = [], []
-    family = FAMILIES[table.rsplit("/", 1)[1]]
+    family = FAMILIES[family_of(table)]
     for file in driver.tables.live_files(table):
         with driver.store.open_file(file.path) as source:
             parquet = pq.ParquetFile(source)  # texts as they are: a dictionary would bring along what goes

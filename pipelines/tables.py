@@ -13,7 +13,7 @@ from deltalake.exceptions import DeltaError
 from pipelines import delta
 from pipelines.delta import LiveFile
 from pipelines.entries import Entry, Fenced, LakeError, LedgerLost, TableChange
-from pipelines.files import DataFile, footer, table_folders
+from pipelines.files import DataFile, family_of, footer, table_folders
 from pipelines.ledger import Ledger, OnStep
 from pipelines.standing import Standing, load_standing
 from pipelines.store import Store
@@ -222,7 +222,7 @@ class Tables:
         return self._live[table]
 
     def _schema(self, table: str) -> pa.Schema:
-        family = self.families.get(table.rpartition("/")[2])
+        family = self.families.get(family_of(table))
         if family is None:
             raise LakeError(f"{table} is not a table of any family")
         return family.schema

@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from pipelines import delta
 from pipelines.entries import LakeError
-from pipelines.files import table_folders
+from pipelines.files import family_of, table_folders
 from pipelines.store import Store
 from schemas.families import FAMILIES, Family
 
@@ -39,7 +39,7 @@ class TableInfo(NamedTuple):
 
 def table_keys(store: Store, families: Mapping[str, Family] = FAMILIES) -> list[str]:
     """The lake's tables, `study=<id>/<family>`, by name."""
-    return [table for table in table_folders(store) if table.rpartition("/")[2] in families]
+    return [table for table in table_folders(store) if family_of(table) in families]
 
 
 def view_name(table: str) -> str:
@@ -87,7 +87,7 @@ def make_views(
     """Create the views of these tables in a session; the addresses of the files that they read."""
     paths: list[str] = []
     for table in tables:
-        family = families[table.rpartition("/")[2]]
+        family = families[family_of(table)]
         handle = delta.open_table(store, table)
         if handle is not None:
             # not file_uris(): it escapes a blank in the lake's own path, and DuckDB takes it as it is
