@@ -12,6 +12,7 @@ from typing import Any
 
 from pipelines.claims import Claims
 from pipelines.decode import Pointer, count_reasons
+from pipelines.files import study_and_family
 from pipelines.law import OUTCOME_OF_FAMILY
 from schemas.reasons import Outcome
 
@@ -108,7 +109,7 @@ class Accounts:
     def count_footers(self, rows_in_footer: Any) -> None:
         """What landed and what is in quarantine, by what the files themselves say."""
         for file in self.files:
-            study, family = file["table"].removeprefix("study=").split("/")
+            study, family = study_and_family(file["table"])
             if family in OUTCOME_OF_FAMILY:
                 self.outcomes.setdefault(study, Counter())[OUTCOME_OF_FAMILY[family]] += rows_in_footer(file["path"])
 

@@ -64,9 +64,15 @@ def table_folders(store: Store) -> list[str]:
     return [table for table in found if re.fullmatch(TABLE_PATTERN, table)]
 
 
+def study_and_family(table: str) -> tuple[str, str]:
+    """What `table_key` made the folder of."""
+    study, _, family = table.removeprefix("study=").partition("/")
+    return study, family
+
+
 def family_of(table: str) -> str:
     """The name of the family of a table."""
-    return table.rpartition("/")[2]
+    return study_and_family(table)[1]
 
 
 def new_key(table: str, month: str, n: int, epoch: int) -> str:

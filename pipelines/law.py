@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from pipelines.entries import Entry, Kind
+from pipelines.files import study_and_family
 from schemas.families import QUARANTINE, READING_FAMILIES
 from schemas.reasons import Outcome
 
@@ -40,7 +41,7 @@ def _rows(entry: Entry) -> Counter[tuple[str, str]]:
     """Rows of the files that the entry adds, by study and outcome."""
     rows: Counter[tuple[str, str]] = Counter()
     for table, change in entry.tables.items():
-        study, family = table.removeprefix("study=").split("/")
+        study, family = study_and_family(table)
         if family in OUTCOME_OF_FAMILY:
             rows[study, OUTCOME_OF_FAMILY[family]] += sum(file.rows for file in change.add)
     return rows

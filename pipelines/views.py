@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from pipelines import delta
 from pipelines.entries import LakeError
-from pipelines.files import family_of, table_folders
+from pipelines.files import family_of, study_and_family, table_folders
 from pipelines.store import Store
 from schemas.families import FAMILIES, Family
 
@@ -44,7 +44,7 @@ def table_keys(store: Store, families: Mapping[str, Family] = FAMILIES) -> list[
 
 def view_name(table: str) -> str:
     """`study=heart-a/observation` is `heart_a_observation` in SQL."""
-    study, _, family = table.removeprefix("study=").partition("/")
+    study, family = study_and_family(table)
     return f"{study}_{family}".replace("-", "_")
 
 
