@@ -3,20 +3,28 @@
 import ssl
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any, Literal, Self, TypeVar
+from typing import Annotated, Any, Literal, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, model_validator
 
 from connectors import bounded
 from connectors.causes import PROBE_SHARE, cause, told, watched
-from connectors.kafka_mends import TlsContext, mend
+from connectors.kafka_mends import Loop, TlsContext, mend
 from connectors.kafka_python import KafkaAdminClient, KafkaConsumer, KafkaError, KafkaNetClient, KafkaProducer
 
 Client = TypeVar("Client")
 Security = Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"]
 Mechanism = Literal["SCRAM-SHA-512", "SCRAM-SHA-256", "PLAIN"]
+
+
+def _absolute(path: Path) -> Path:
+    return path.expanduser().absolute()
+
+
+AbsolutePath = Annotated[Path, AfterValidator(_absolute)]
+"""A path that is relative to the working folder at the time of validation, and stays what it was then."""
 
 
 class KafkaSettings(BaseModel):
@@ -25,9 +33,9 @@ class KafkaSettings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
     bootstrap: str = "127.0.0.1:9092"
     security: Security = "PLAINTEXT"
-    ca_file: Path | None = None
-    cert_file: Path | None = None
-    key_file: Path | None = None
+    ca_file: AbsolutePath | None = None
+    cert_file: AbsolutePath | None = None
+    key_file: AbsolutePath | None = None
     username: str | None = None
     password: SecretStr | None = None
     mechanism: Mechanism = "SCRAM-SHA-512"
@@ -148,7 +156,8 @@ def _connected(settings: KafkaSettings, make: Callable[..., Client], options: di
     made: list[KafkaNetClient] = []
 
     def network(**config: Any) -> KafkaNetClient:
-        made.append(KafkaNetClient(**config))
+        made.append(KafkaNetClient(net=Loop(**config), **config))
+        unfinished.callback(made[-1].close)
         return made[-1]
 
     def stop() -> None:
@@ -156,13 +165,14 @@ def _connected(settings: KafkaSettings, make: Callable[..., Client], options: di
             client._manager.call_soon(client._manager.close)
 
     everything = {**client_options(settings), **options, "kafka_client": network}
-    with watched() as events, _at_the_latest(settings.connect_timeout_s, stop):
+    with watched() as events, ExitStack() as unfinished, _at_the_latest(settings.connect_timeout_s, stop):
         try:
-            return make(**everything)
+            connected = make(**everything)
         except (KafkaError, OSError) as error:
             events.append(told(error))
-            for client in made:
-                client.close()
+        else:
+            unfinished.pop_all()
+            return connected
     raise KafkaUnreachable(cause(settings, list(events)))
 
 

@@ -1,9 +1,11 @@
-"""Three defects of kafka-python 3.0 that would be ours to answer for, mended where they are.
+"""Four defects of kafka-python 3.0 that would be ours to answer for, mended where they are.
 
 - A broker that says why it refuses a login, and then hangs up, is not heard: what was read is dropped when the
   connection ends in the same moment.
 - The socket of a connection that is refused stays open until the garbage collector comes.
 - So does that of a TLS handshake that fails; and one that is never answered has no end.
+- So does that of a connection over which something was just to be sent, or which was just being made, when its client
+  is closed.
 """
 
 import socket
@@ -12,14 +14,32 @@ import time
 from collections.abc import Awaitable, Callable
 from functools import cache
 from typing import Any
+from weakref import WeakSet
 
-from connectors.kafka_python import KafkaNetSocket, KafkaSSLTransport, KafkaTCPTransport
+from connectors.kafka_python import KafkaNetSocket, KafkaSSLTransport, KafkaTCPTransport, NetworkSelector
 
 
 class TlsContext(ssl.SSLContext):
     """How to speak TLS, and how long a handshake may take, in seconds."""
 
     greeting_s: float = 5.0
+
+
+class Loop(NetworkSelector):  # type: ignore[misc]  # kafka-python carries no types
+    """kafka-python's event loop, which closes every socket that it ever waited for when it is closed itself."""
+
+    def __init__(self, **config: Any) -> None:
+        super().__init__(**config)
+        self._waited_for: WeakSet[socket.socket] = WeakSet()
+
+    def register_event(self, fileobj: socket.socket, event: int, task: Any) -> None:
+        self._waited_for.add(fileobj)
+        super().register_event(fileobj, event, task)
+
+    def close(self) -> None:
+        super().close()  # its thread has ended then: nobody opens or closes one meanwhile
+        for sock in self._waited_for:
+            sock.close()
 
 
 @cache

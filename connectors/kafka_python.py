@@ -31,6 +31,7 @@ with warnings.catch_warnings():
     from kafka.errors import for_code as error_of_code
     from kafka.net.compat import KafkaNetClient
     from kafka.net.inet import KafkaNetSocket
+    from kafka.net.selector import NetworkSelector
     from kafka.net.transport import KafkaSSLTransport, KafkaTCPTransport
     from kafka.protocol.consumer import IsolationLevel
     from kafka.record import memory_records
@@ -63,6 +64,7 @@ __all__ = [
     "LogTruncationError",
     "MemoryRecords",
     "MessageSizeTooLargeError",
+    "NetworkSelector",
     "NotEnoughReplicasError",
     "OffsetOutOfRangeError",
     "RecordListTooLargeError",

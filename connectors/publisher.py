@@ -4,6 +4,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Self
@@ -30,6 +31,7 @@ _ZSTD = pa.Codec("zstd", compression_level=3)
 _TELL_EVERY_S = 0.25
 _OVERHEAD = 256  # bytes of a record, and of a batch with this record alone, beside its key, value and headers
 _LAST_S = 1.0
+_ENDS_S = 10.0
 
 UNKNOWN = "no acknowledgement in time: it may have arrived or not"
 
@@ -156,13 +158,15 @@ class Publisher:
             delivery_timeout_ms=int(2 * self._patience_s * 1000) + _LINGER_MS,
             request_timeout_ms=int(min(30.0, self._patience_s) * 1000),
         )
-        try:
-            opened.partitions_for(self._topic)
-        except KafkaError as error:
-            opened.close(timeout=_LAST_S)
-            unknown = isinstance(error, KafkaTimeoutError)
-            why = "there is no such topic, or this user may not see it" if unknown else in_words(error)
-            raise KafkaRefused(f"{self._topic}: {why}") from None
+        with ExitStack() as unfinished:
+            unfinished.callback(_end, opened)
+            try:
+                opened.partitions_for(self._topic)
+            except KafkaError as error:
+                unknown = isinstance(error, KafkaTimeoutError)
+                why = "there is no such topic, or this user may not see it" if unknown else in_words(error)
+                raise KafkaRefused(f"{self._topic}: {why}") from None
+            unfinished.pop_all()
         return opened
 
     def __enter__(self) -> Self:
@@ -235,22 +239,28 @@ class Publisher:
 
     def close(self, timeout_s: float | None = None) -> Receipt:
         """Flush; what is still in flight then is given up and counted as failed."""
-        self.flush(timeout_s)
-        self._end()
+        try:
+            self.flush(timeout_s)
+        finally:
+            self._end()
         return self.receipt
 
     def _end(self) -> None:
         last, self._producer = self._producer, None
         if last is not None:
-            try:
-                last.close(timeout=_LAST_S)
-            except KafkaTimeoutError:
-                last._sender.force_close()
-                last._sender.join(_LAST_S)
-                last.close(timeout=_LAST_S)
+            _end(last)
         self._account.give_up()
 
     def _tell(self, now: bool = False) -> None:
         if self._on_progress is not None and (now or time.monotonic() - self._told_at >= _TELL_EVERY_S):
             self._told_at = time.monotonic()
             self._on_progress(self.receipt)
+
+
+def _end(last: KafkaProducer) -> None:
+    """Close it, and wait for its thread, which holds its connections; what is in flight has a moment to arrive."""
+    with suppress(KafkaTimeoutError):
+        last.close(timeout=_LAST_S)
+    last._sender.force_close()
+    last._sender.join(_ENDS_S)
+    last.close(timeout=_LAST_S)

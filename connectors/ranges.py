@@ -33,6 +33,7 @@ from connectors.records import BatchCursor, Rows
 FETCH_BYTES = 8 * 1024 * 1024
 _POLL_MS = 1000
 _ANSWER_MS = 10_000  # a broker that says nothing about its offsets for so long is away
+_MOMENT_S = 1.0  # for so long an answer of the broker about its offsets is good
 _FAR = 5_000  # offsets: between two wanted ones that lie farther apart, the records are not read
 
 Partition = tuple[str, int]
@@ -133,6 +134,7 @@ class RangeReader:
             settings, fetch_max_bytes=fetch_bytes, max_partition_fetch_bytes=fetch_bytes, metadata_max_age_ms=30_000
         )
         self._consumer._fetcher.PartitionRecords = partial(_BlocksOfPartition, limits)
+        self._spans: dict[str, tuple[float, dict[int, tuple[int, int]]]] = {}
 
     def __enter__(self) -> Self:
         return self
@@ -160,16 +162,26 @@ class RangeReader:
                         yield chosen
 
     def _must_be_there(self, wanted: OffsetRange) -> None:
-        partition = TopicPartition(wanted.topic, wanted.partition)
         if wanted.partition not in self._partitions(wanted.topic):
             raise DataMissing(f"{wanted.topic} has no partition {wanted.partition}")
-        begin = self._consumer.beginning_offsets([partition])[partition]
-        end = self._consumer.end_offsets([partition])[partition]
+        begin, end = self._span(wanted)
         name = f"{wanted.topic} partition {wanted.partition}"
         if wanted.start < begin:
             raise DataMissing(f"{name}: offset {wanted.start} is gone, the first one kept is {begin} (retention)")
         if wanted.end > end:
             raise DataMissing(f"{name} ends at {end}, before {wanted.end}: another topic or cluster of the same name?")
+
+    def _span(self, wanted: OffsetRange) -> tuple[int, int]:
+        """First offset and end of the range's partition, of a moment ago: they are asked for a whole topic at a time."""
+        asked, spans = self._spans.get(wanted.topic, (0.0, {}))
+        begin, end = spans.get(wanted.partition, (0, -1))
+        if wanted.start >= begin and wanted.end <= end and time.monotonic() - asked < _MOMENT_S:
+            return begin, end
+        asked, topics = time.monotonic(), [wanted.topic]
+        begins, ends = self.begin_offsets(topics), self.end_offsets(topics)
+        spans = {number: (first, ends.get((topic, number), -1)) for (topic, number), first in begins.items()}
+        self._spans[wanted.topic] = asked, spans
+        return spans[wanted.partition]
 
     def _read(self, part: OffsetRange) -> Iterator[pa.RecordBatch]:
         partition = TopicPartition(part.topic, part.partition)

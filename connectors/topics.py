@@ -18,6 +18,7 @@ from connectors.kafka_python import (
 )
 from schemas.registry import Partner
 
+BROKER_DEFAULT = -1  # as many copies as the cluster makes of a topic that does not say
 _DAY_MS = 24 * 60 * 60 * 1000
 _BROKER_STAMPS = {"message.timestamp.type": "LogAppendTime"}
 _SENDER_STAMPS = {"message.timestamp.type": "CreateTime"}
@@ -89,8 +90,12 @@ def _of_the_authority(settings: dict[str, str]) -> dict[str, str]:
     return {**_BROKER_STAMPS, **_SURVIVES_A_POWER_CUT, "max.message.bytes": str(_AUTHORITY_BYTES), **settings}
 
 
-def create_topics(settings: KafkaSettings, specs: Iterable[TopicSpec], *, replication: int = 1) -> list[TopicResult]:
+def create_topics(
+    settings: KafkaSettings, specs: Iterable[TopicSpec], *, replication: int = BROKER_DEFAULT
+) -> list[TopicResult]:
     """Create what is missing, compare what is there; a result per spec, in their order.
+
+    `replication` is the number of copies of each partition that is created.
 
     KafkaUnreachable, or KafkaRefused where a topic may not or cannot be created (those before it then exist).
     """

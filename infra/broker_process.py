@@ -74,10 +74,18 @@ def is_locked(file: Path) -> bool:
 
 
 def spawn(command: list[str], console: Path) -> psutil.Process:
-    """Start a command in a session of its own, its output in `console`: it outlives us and gets none of our signals."""
+    """Start a command in a session of its own, its output in `console`: it outlives us and gets none of our signals.
+
+    It heeds its own, even where we were started to ignore them, which it would inherit.
+    """
     to_console = (os.POSIX_SPAWN_OPEN, 1, str(console), os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     actions = [(os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0), to_console, (os.POSIX_SPAWN_DUP2, 1, 2)]
-    return psutil.Process(os.posix_spawn(command[0], command, os.environ, file_actions=actions, setsid=True))
+    heeded = (signal.SIGINT, signal.SIGTERM)
+    return psutil.Process(
+        os.posix_spawn(
+            command[0], command, os.environ, file_actions=actions, setsid=True, setsigmask=(), setsigdef=heeded
+        )
+    )
 
 
 def remember(file: Path, running: Running) -> None:

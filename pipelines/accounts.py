@@ -49,6 +49,8 @@ class Accounts:
     """The sums over a run's notes, and what the notes carried for the commit."""
 
     read: int = 0
+    read_of: Counter[str] = field(default_factory=Counter)
+    bytes_of: Counter[str] = field(default_factory=Counter)
     records: int = 0
     records_rejected: int = 0
     decoded: int = 0
@@ -72,6 +74,8 @@ class Accounts:
 
     def _add_read(self, said: dict[str, Any]) -> None:
         self.read += said["records"]
+        self.read_of[said["topic"]] += said["records"]
+        self.bytes_of[said["topic"]] += said["bytes"]
 
     def _add_decode(self, said: dict[str, Any]) -> None:
         self.records += said["messages"]
@@ -100,10 +104,8 @@ class Accounts:
     def _add_write(self, said: dict[str, Any]) -> None:
         self.files += said["files"]
         self.outcomes.setdefault(said["study"], Counter()).update({Outcome.DUPLICATE: said["duplicate"]})
-
-    def _add_check(self, said: dict[str, Any]) -> None:
         counts = self.checks.setdefault(said["study"], Counter())
-        for *stratum, count in said["counts"]:
+        for *stratum, count in said["answers"]:
             counts[tuple(stratum)] += count
 
     def count_footers(self, rows_in_footer: Any) -> None:
@@ -141,6 +143,10 @@ class Accounts:
             }
         return {
             "records": {"read": self.read, "decoded": self.records, "rejected": self.records_rejected},
+            "topics": {
+                topic: {"records": count, "bytes": self.bytes_of[topic]}
+                for topic, count in sorted((+self.read_of).items())
+            },
             "readings": {
                 "decoded": self.decoded,
                 "rejected": self.rejected,
@@ -161,7 +167,7 @@ class Accounts:
     def from_json(cls, text: str | bytes) -> "Accounts":
         """The sums of a manifest."""
         said = json.loads(text)
-        for name in ("reasons", "held", "considered"):
+        for name in ("read_of", "bytes_of", "reasons", "held", "considered"):
             said[name] = Counter(said[name])
         for name in ("withheld", "outcomes"):
             said[name] = {study: Counter(counts) for study, counts in said[name].items()}

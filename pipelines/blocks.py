@@ -39,9 +39,9 @@ def batch(columns: dict[str, Any], schema: pa.Schema | None = None) -> pa.Record
     return pa.RecordBatch.from_arrays([arrow(values) for values in columns.values()], names=list(columns))
 
 
-def arrow(values: Any, kind: pa.DataType | None = None) -> pa.Array:
-    """An Arrow array over NumPy memory, a list, or an Arrow array as it is."""
-    return values if isinstance(values, pa.Array) else pa.array(values, type=kind)
+def arrow(values: Any, kind: pa.DataType | None = None) -> Any:
+    """An Arrow array over NumPy memory, a list, or an Arrow array as it is, in one chunk or several."""
+    return values if isinstance(values, pa.Array | pa.ChunkedArray) else pa.array(values, type=kind)
 
 
 def column(part: pa.RecordBatch, name: str) -> Array:
@@ -62,18 +62,44 @@ def with_columns(part: pa.RecordBatch, columns: Iterable[tuple[str, Any]]) -> pa
 
 
 def taken(values: Any, places: Int64s) -> Any:
-    """The items of a NumPy or Arrow column at these places, in memory of their own.
-
-    Lists are long here (a block of samples each), so they are copied as slices; Arrow would copy number by number.
-    """
+    """The items of a NumPy or Arrow column, in one chunk or several, at these places, in memory of their own."""
     if isinstance(values, np.ndarray):
         return values.take(places)
-    if not pa.types.is_list(values.type) or not pa.types.is_primitive(values.type.value_type) or values.null_count:
-        return values.take(pa.array(places))
-    offsets, flat = np.asarray(values.offsets), np.asarray(values.values)
-    slices = [flat[offsets[place] : offsets[place + 1]] for place in places.tolist()]
-    bounds = np.concatenate([[0], np.cumsum([len(part) for part in slices])]).astype(np.int32)
-    return pa.ListArray.from_arrays(pa.array(bounds), pa.array(np.concatenate(slices) if slices else flat[:0]))
+    if is_lists_of_numbers(values.type):
+        return _taken_lists(values, places)
+    return values.take(pa.array(places))
+
+
+def is_lists_of_numbers(kind: pa.DataType) -> bool:
+    """Whether the column holds a block of samples, or their times, in each row."""
+    return bool(pa.types.is_list(kind) and pa.types.is_primitive(kind.value_type))
+
+
+def _taken_lists(lists: Any, places: Int64s) -> pa.ListArray:
+    """Lists of numbers, none of them null, at these places.
+
+    A list is long here (a block of samples) and is copied as a slice; Arrow would copy it number by number.
+    """
+    chunks = lists.chunks if isinstance(lists, pa.ChunkedArray) else [lists]
+    slices = _slices(chunks, places)
+    sizes = np.array([len(part) for part in slices], dtype=np.int64)
+    offsets = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int32)
+    numbers = np.concatenate([np.asarray(chunks[0].values)[:0], *slices])
+    mask = lists.is_null().take(pa.array(places)) if lists.null_count else None
+    if isinstance(mask, pa.ChunkedArray):
+        mask = mask.combine_chunks()
+    return pa.ListArray.from_arrays(pa.array(offsets), pa.array(numbers), type=lists.type, mask=mask)
+
+
+def _slices(chunks: list[pa.ListArray], places: Int64s) -> list[Array]:
+    """The numbers of the lists at these places, counted over all chunks."""
+    begins = np.cumsum([0, *(len(chunk) for chunk in chunks)])
+    offsets = [np.asarray(chunk.offsets) for chunk in chunks]
+    flat = [np.asarray(chunk.values) for chunk in chunks]
+    of_chunk = np.searchsorted(begins, places, "right") - 1
+    within = places - begins[of_chunk]
+    pairs = zip(of_chunk.tolist(), within.tolist(), strict=True)
+    return [flat[chunk][offsets[chunk][row] : offsets[chunk][row + 1]] for chunk, row in pairs]
 
 
 def group_bounds(message: Array, count: int) -> Int64s:

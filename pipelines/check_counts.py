@@ -1,25 +1,25 @@
-"""The gate's counts as rows: of one run, by study, written with what the run lands and committed with it."""
+"""The checks' counts as rows, by study: written with what a run lands, lessened by what is taken out of the tables.
 
-from collections import Counter
+A row says how the check went for what entry `entry` landed of a stratum, so far as that still stands.
+"""
+
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from pipelines.files import DataFile, table_key
 from pipelines.landing import publish
 from pipelines.store import Store
-from quality.strata import DAY_US, Counts
+from quality.gate import BITS
+from quality.strata import DAY_US, KINDS
 from schemas.families import CHECK_COUNT
 
-_KINDS = ("evaluated", "failed", "not_applicable")
 _COLUMNS = ("partner", "family", "metric", "device_model", "firmware", "start", "check", "version")
-
-
-def as_note(counts: Counts) -> list[list[Any]]:
-    """The counts as lists that add up: a stratum, which of the three answers, and how often."""
-    return [[*stratum, kind, count] for kind in _KINDS for stratum, count in getattr(counts, kind).items()]
+_NUMBERS = ("n_eval", "n_fail", "n_na")
 
 
 def write_counts(
@@ -38,17 +38,79 @@ def _rows(counts: Mapping[tuple[Any, ...], int], n: int) -> pa.Table:
     """One row a stratum, in the family's order."""
     strata: dict[tuple[Any, ...], dict[str, int]] = {}
     for (*stratum, kind), count in counts.items():
-        strata.setdefault(tuple(stratum), dict.fromkeys(_KINDS, 0))[kind] += count
+        strata.setdefault(tuple(stratum), dict.fromkeys(KINDS, 0))[kind] += count
     rows = [
         {
             **dict(zip(_COLUMNS, stratum, strict=True)),
             "start": stratum[5] * DAY_US,
-            "n_eval": answers["evaluated"],
-            "n_fail": answers["failed"],
-            "n_na": answers["not_applicable"],
+            **dict(zip(_NUMBERS, (answers[kind] for kind in KINDS), strict=True)),
             "entry": n,
         }
         for stratum, answers in strata.items()
     ]
     rows.sort(key=lambda row: tuple(row[name] for name in CHECK_COUNT.sort_key))
     return pa.Table.from_pylist(rows, schema=CHECK_COUNT.schema)
+
+
+_STRATUM = ("entry", "partner", "family", "metric", "device_model", "firmware", "day")
+
+
+class TakenOut:
+    """Rows that are taken out of a study's tables, by what their answers were counted by when they landed."""
+
+    COLUMNS = ("entry", "partner", "metric", "device_model", "firmware", "start", "end", "offset_min", "flags")
+
+    def __init__(self) -> None:
+        self._groups: dict[tuple[Any, ...], list[dict[str, Any]]] = defaultdict(list)
+
+    def add(self, rows: pa.Table, family: pa.Array) -> None:
+        """Note rows with these columns, and the family that each is of."""
+        start, end = (rows.column(name).cast(pa.int64()).to_numpy() for name in ("start", "end"))
+        columns = {
+            **{name: rows.column(name) for name in ("entry", "partner", "metric", "device_model", "firmware", "flags")},
+            "family": family,
+            "day": start // DAY_US,
+            "lasting": end > start,
+            "located": rows.column("offset_min").is_valid(),
+        }
+        groups = pa.table(columns).group_by(list(columns), use_threads=False).aggregate([([], "count_all")])
+        for group in groups.to_pylist():
+            self._groups[tuple(group[name] for name in _STRATUM)].append(group)
+
+    def months(self) -> set[str]:
+        """The months in which the rows began."""
+        return {str(np.datetime64(day, "D"))[:7] for *_, day in self._groups}
+
+    def lessened(self, counts: pa.Table) -> pa.Table | None:
+        """The counts without the answers for these rows, a count of nothing left out; None where none is about them."""
+        less = {name: np.zeros(len(counts), dtype=np.int64) for name in _NUMBERS}
+        for place, row in self._concerned(counts):
+            for group in self._groups.get(tuple(row[name] for name in _STRATUM), ()):
+                for name, number in _answers(row, group).items():
+                    less[name][place] += number
+        if not any(numbers.any() for numbers in less.values()):
+            return None
+        for name, numbers in less.items():
+            column = counts.schema.get_field_index(name)
+            counts = counts.set_column(column, counts.schema.field(name), pc.subtract(counts.column(name), numbers))
+        return counts.filter((pc.field("n_eval") > 0) | (pc.field("n_na") > 0))
+
+    def _concerned(self, counts: pa.Table) -> Iterator[tuple[int, dict[str, Any]]]:
+        """The rows of the entries that the taken rows are of, and their places."""
+        entries = pa.array({entry for entry, *_ in self._groups}, pa.int64())
+        places = np.flatnonzero(pc.is_in(counts.column("entry"), entries).to_numpy())
+        days = counts.column("start").cast(pa.int64()).to_numpy() // DAY_US
+        rows = counts.append_column("day", pa.array(days)).take(pa.array(places)).drop_columns("start")
+        yield from zip(places.tolist(), rows.to_pylist(), strict=True)
+
+
+def _answers(row: Mapping[str, Any], group: Mapping[str, Any]) -> dict[str, int]:
+    """How a group of alike rows was counted in a row of counts.
+
+    Whether the check applied says the row, since ranges may have changed since: to all, to none, or to those that last.
+    """
+    size, check = group["count_all"], row["check"]
+    partly = group["located"] if check == "TM-06" else group["lasting"]
+    applied = partly if row["n_eval"] and row["n_na"] else bool(row["n_eval"])
+    failed = bool(group["flags"] >> BITS[check] & 1)
+    return {"n_eval": size * applied, "n_fail": size * failed, "n_na": size * (not applied)}

@@ -206,17 +206,22 @@ def _judge_units(block: Block, units: _Units, snapshot: Snapshot, hold_us: int) 
 
 
 def _holds(block: Block, partner: str, units: _Units, snapshot: Snapshot) -> list[Hold]:
-    """One for each run of positions of a message that wait for the same reason; the units are in the block's order."""
+    """One for each run of positions of a record that wait for the same reason.
+
+    The messages of a record of an export lie between each other, so the readings are put into the record's order first.
+    """
     reason = _why_held(units, snapshot)
     held = units.pick(reason != "")
     names, number = np.unique(reason[reason != ""], return_inverse=True)
     sizes = held.high - held.low
     index = column(block.readings, "index")[_places(held)]
     message, why = np.repeat(held.message, sizes), np.repeat(number, sizes)
-    goes_on = (message[1:] == message[:-1]) & (why[1:] == why[:-1]) & (index[1:] == index[:-1] + 1)
+    offset, received = column(block.messages, "offset"), column(block.messages, "received")
+    order = np.lexsort((index, offset[message]))
+    index, message, why = index[order], message[order], why[order]
+    goes_on = (np.diff(offset[message]) == 0) & (why[1:] == why[:-1]) & (index[1:] == index[:-1] + 1)
     begins = np.flatnonzero(np.concatenate([[len(index) > 0], ~goes_on]))
     counts = np.diff(np.append(begins, len(index)))
-    offset, received = column(block.messages, "offset"), column(block.messages, "received")
     subjects = block.messages.column("subject")
     where = (block.meta["topic"], block.meta["partition"])
     runs = zip(begins.tolist(), counts.tolist(), message[begins].tolist(), strict=True)

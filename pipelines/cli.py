@@ -11,7 +11,20 @@ from typing import NoReturn
 
 import typer
 
-from pipelines.commands import bench, connect, consent, contract, demo, kafka, lake, ledger, registries, run, topics
+from pipelines.commands import (
+    bench,
+    connect,
+    consent,
+    contract,
+    demo,
+    kafka,
+    lake,
+    ledger,
+    registries,
+    requests,
+    run,
+    topics,
+)
 from pipelines.commands.common import failure_of
 
 app = typer.Typer(
@@ -30,6 +43,7 @@ app.add_typer(connect.app, name="connect")
 app.add_typer(consent.app, name="consent")
 app.add_typer(lake.app, name="lake")
 app.add_typer(ledger.app, name="ledger")
+app.add_typer(requests.app, name="requests")
 app.add_typer(contract.app, name="contract")
 app.command("run", epilog=run.EXAMPLE)(run.run)
 app.command("demo", epilog=demo.EXAMPLE)(demo.demo)

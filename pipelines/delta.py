@@ -5,6 +5,7 @@ and syncs nothing. So the caller checks, a commit is tried once on the handle th
 """
 
 import json
+import threading
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
@@ -20,6 +21,8 @@ from pipelines.store import Store
 
 APP = "wellspring"
 CHECKPOINT_EVERY = 50
+KEPT_TABLES = 200
+KEPT_COMMITS = 10  # a handle grows with each that it takes in, in memory and in what the next one costs
 # Transaction identifiers have no retention, so they never expire. The log is short on purpose: the ledger has the
 # history, and an open lists the whole log (120 ms for 20,000 commits, which is a lot every few seconds).
 PROPERTIES: Mapping[str, str] = {
@@ -50,6 +53,49 @@ def open_table(store: Store, table: str) -> DeltaTable | None:
         return None
 
 
+class _Kept(NamedTuple):
+    """An open table, the version at which it was opened, and the commit of the version at which it stands."""
+
+    handle: DeltaTable
+    since: int
+    commit: bytes | None
+
+
+class _Open(threading.local):
+    """Each thread's own: a handle goes on while it is used by nobody else."""
+
+    def __init__(self) -> None:
+        self.tables: dict[str, _Kept] = {}
+
+
+_OPEN = _Open()
+
+
+def current_table(store: Store, table: str) -> DeltaTable | None:
+    """As `open_table`, by a handle that is kept: to bring it up to date takes a tenth. Good until the next call for it."""
+    uri = store.uri(table)
+    kept = _OPEN.tables.pop(uri, None)
+    if kept is None or not _goes_on(store, table, kept):
+        handle = open_table(store, table)
+        if handle is None:
+            return None
+        kept = _Kept(handle, handle.version(), None)
+    else:
+        kept.handle.update_incremental()
+    _OPEN.tables[uri] = kept._replace(commit=store.get(log_key(table, kept.handle.version())))
+    if len(_OPEN.tables) > KEPT_TABLES:
+        del _OPEN.tables[next(iter(_OPEN.tables))]
+    return kept.handle
+
+
+def _goes_on(store: Store, table: str, kept: _Kept) -> bool:
+    """Whether the log still holds the very commit: if not, it is another copy of the table, or has long gone on."""
+    version = kept.handle.version()
+    if version - kept.since >= KEPT_COMMITS or kept.commit is None:
+        return False
+    return store.get(log_key(table, version)) == kept.commit
+
+
 def entry_of(handle: DeltaTable | None) -> int:
     """The number of the last ledger entry that the table holds, 0 for none."""
     return (handle.transaction_version(APP) or 0) if handle else 0
@@ -62,15 +108,22 @@ def live_files(handle: DeltaTable, table: str) -> list[LiveFile]:
 
 
 def commit(
-    store: Store, handle: DeltaTable | None, table: str, schema: pa.Schema, entry: Entry, change: TableChange
+    store: Store,
+    handle: DeltaTable | None,
+    table: str,
+    schema: pa.Schema,
+    entry: Entry,
+    change: TableChange,
+    buckets: Mapping[str, tuple[int, int] | None],
 ) -> None:
     """Bring one entry's change into the table, creating it where there is no handle.
 
-    One try: DeltaError where another commit came between, or where the storage fails.
+    `buckets` has, by path of an added file, the range of its `pbucket`, which the ledger may not know. One try:
+    DeltaError where another commit came between, or where the storage fails.
     """
     moment_ms = entry.at_us // 1000
     moves_only = entry.kind == Kind.COMPACT
-    adds = [_add(file, table, moment_ms, not moves_only) for file in change.add]
+    adds = [_add(file, buckets[file.path], table, moment_ms, not moves_only) for file in change.add]
     removes = [_remove(path, table, moment_ms, not moves_only) for path in change.remove]
     properties = CommitProperties(
         custom_metadata={"wellspring.entry": str(entry.n)},
@@ -122,9 +175,9 @@ def is_torn(data: bytes) -> bool:
 _NO_HOOKS = PostCommitHookProperties(create_checkpoint=False, cleanup_expired_logs=False)
 
 
-def _add(file: DataFile, table: str, moment_ms: int, data_change: bool) -> AddAction:
+def _add(file: DataFile, buckets: tuple[int, int] | None, table: str, moment_ms: int, data_change: bool) -> AddAction:
     bounds = {
-        "pbucket": (file.pbucket_min, file.pbucket_max),
+        "pbucket": buckets or (None, None),
         "start": (_stamp(file.start_min_us), _stamp(file.start_max_us)),
     }
     known = {name: pair for name, pair in bounds.items() if None not in pair}
@@ -154,8 +207,6 @@ def _live_file(action: Mapping[str, object], table: str) -> LiveFile:
             "bytes": action["size_bytes"],
             "start_min_us": _micros(action.get("min.start")),
             "start_max_us": _micros(action.get("max.start")),
-            "pbucket_min": action.get("min.pbucket"),
-            "pbucket_max": action.get("max.pbucket"),
         }
     )
     moment = action["modification_time"]

@@ -5,7 +5,6 @@ where Kafka, the vault or a table is not what the ledger was written with. Every
 """
 
 import json
-import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from typing import Any
@@ -17,23 +16,17 @@ from pipelines.compaction import DEFAULT, choose, compact
 from pipelines.consent.follow import follow
 from pipelines.consent.register import Register
 from pipelines.consent.snapshot import Snapshots
-from pipelines.entries import Entry, Kind, TableChange
+from pipelines.decode import READING_CONTRACTS
+from pipelines.entries import Entry, Kind, TableChange, now_us
 from pipelines.files import DataFile, family_of, rows_in_footer
+from pipelines.halt import PlanTooLarge
 from pipelines.heartbeat import Heartbeat, live_heartbeat
 from pipelines.holds import Changes, Holds
 from pipelines.keys import KeyRing
-from pipelines.ledger import Fenced, LakeError, Ledger, LedgerLost, OnStep
-from pipelines.plan import Plan, PlannedRange, capped, partition_key
-from pipelines.progress import (
-    DataGone,
-    Progress,
-    check_cluster,
-    check_consent,
-    check_offsets,
-    check_vault,
-    json_of,
-    vault_id,
-)
+from pipelines.ledger import Fenced, LakeError, Ledger, OnStep
+from pipelines.plan import Plan, PlannedRange, partition_key
+from pipelines.plan_size import PlanSize
+from pipelines.progress import Progress, Surroundings, check_consent, json_of, private_of
 from pipelines.run import Result, run
 from pipelines.settings import Settings
 from pipelines.stages import close_readers
@@ -48,19 +41,18 @@ from schemas.registry import load_partners, load_studies
 
 Clock = Callable[[], int]
 REDRIVE_HOLDS = 5_000
+LEARN_FROM = 50  # entries, from which the size of the first plan follows
 
 
 class DriverAlive(LakeError):
     """Another driver is at work; this one did not touch anything."""
 
 
-def now_us() -> int:
-    """Microseconds since the epoch, UTC, by this machine's clock."""
-    return time.time_ns() // 1000
-
-
 class Driver:
-    """One driver's life. `on_step` hears of each step (tests stop it there), `on_entry` of each entry once it is applied."""
+    """One driver's life. `on_step` hears of each step (tests stop it there), `on_entry` of each entry once it is applied.
+
+    `say` takes what an operator should read.
+    """
 
     def __init__(
         self,
@@ -69,9 +61,10 @@ class Driver:
         clock: Clock = now_us,
         on_step: OnStep = quiet,
         on_entry: Callable[[Entry], None] = lambda entry: None,
+        say: Callable[[str], None] = quiet,
         accept_loss: bool = False,
     ) -> None:
-        self.settings, self.clock, self.on_step, self.on_entry = settings, clock, on_step, on_entry
+        self.settings, self.clock, self.on_step, self.on_entry, self.say = settings, clock, on_step, on_entry, say
         self.partners = load_partners(settings.partners)
         self.studies = load_studies(settings.studies)
         self.store = FolderStore(settings.lake)
@@ -85,6 +78,7 @@ class Driver:
         self._accept_loss = accept_loss
         self._stack = ExitStack()
         self._touched: set[str] = set()
+        self._size = PlanSize(settings.limits)
 
     # -- the beginning
 
@@ -98,12 +92,13 @@ class Driver:
         self.tables.verify()
         self.look()
         self.teller = self._stack.enter_context(Teller(self.settings.kafka, self.partners))
-        self._check()
+        self._around.check(self.ledger, self.holds, self.vault)
         self.ledger.takeover(self.clock(), {"reason": "take-over" if take_over else "start"})
         self._stack.enter_context(Heartbeat(self.store, self.ledger.epoch, self.clock))
         self.on_step("takeover")
         for entry in self.tables.recover(self.on_step):
             self.on_entry(entry)
+        self._size = PlanSize(self.settings.limits, self.ledger.entries(max(1, self.ledger.next_n - LEARN_FROM)))
         self._settle()
         sweep(self.store, self.ledger, self.clock())
         self._sweep_runs()
@@ -112,43 +107,24 @@ class Driver:
     def look(self) -> None:
         """Reach Kafka to look, without becoming the driver."""
         self.reader = self._stack.enter_context(RangeReader(self.settings.kafka))
-        self._asked = self._stack.enter_context(Identity(self.settings.kafka))
+        asked = self._stack.enter_context(Identity(self.settings.kafka))
+        self._around = Surroundings(
+            self.settings, self._topics(), self.studies, self.keys, self.reader, asked, self._accept_loss
+        )
 
     def begin_offsets(self) -> dict[tuple[str, int], int]:
         """The first record that Kafka keeps of each data partition."""
         return self.reader.begin_offsets(self._topics())
 
-    def backlog(self) -> int:
-        """How many records wait to be read."""
+    def a_plan_waits(self) -> bool:
+        """Whether as many records wait to be read as one plan takes."""
         read = Progress.of(self.ledger.head()).offsets
-        ends = self.reader.end_offsets(self._topics())
-        return sum(end - read.get(partition_key(*at), 0) for at, end in ends.items())
+        ends = {partition_key(*at): end for at, end in self.reader.end_offsets(self._topics()).items()}
+        return self._size.is_full({key: end - read.get(key, 0) for key, end in ends.items()})
 
     def consent_now(self) -> None:
         """Bring the register to the end of the consent topics."""
         self._follow(Progress.of(self.ledger.head()))
-
-    def _check(self) -> None:
-        """Whether Kafka and the vault are those that the ledger goes on from."""
-        through = self.holds.totals().through  # before the head: a driver that lives may go on meanwhile
-        head = self.ledger.head()
-        progress, topics = Progress.of(head), self._topics()
-        if through > (head.n if head else 0):
-            raise LedgerLost(
-                "the vault has seen later entries than the ledger has: the lake is an older copy; restore the newest one"
-            )
-        self._identify(progress)
-        begin, ends = self.reader.begin_offsets(topics), self.reader.end_offsets(topics)
-        check_offsets(progress, begin, ends, self._accept_loss)
-        check_vault(progress, vault_id(self.settings.vault), self.keys)
-        for study in self.studies:
-            self.keys.key(study)
-
-    def _identify(self, progress: Progress) -> None:
-        """Ask who Kafka and the topics are: while it was away another may have come in its place."""
-        known = [*self._topics(), self.settings.consent_topic, self.settings.link_topic]
-        self._identity = (self._asked.cluster_id(), self._asked.topic_ids(known))
-        check_cluster(progress, *self._identity)
 
     def _sweep_runs(self) -> None:
         """Delete what runs of older epochs left: by now it is settled, or was never appended."""
@@ -158,16 +134,20 @@ class Driver:
                     store.delete(key)
 
     def _topics(self) -> list[str]:
-        return [partner.topic("sensor-reading") for partner in self.partners.values()]
+        return [
+            partner.topic(contract)
+            for partner in self.partners.values()
+            for contract in partner.contracts
+            if contract in READING_CONTRACTS
+        ]
 
     def close(self) -> None:
-        """Leave in good order."""
-        if self.ledger.epoch:
-            self.tables.save()
-        self._stack.close()
-        close_readers()
-        self.holds.close()
-        self.register.close()
+        """Leave in good order; nothing stays open, whatever goes wrong."""
+        with ExitStack() as last:
+            for close in (self.register.close, self.holds.close, close_readers, self._stack.close):
+                last.callback(close)
+            if self.ledger.epoch:
+                self.tables.save()
 
     # -- one cycle
 
@@ -195,27 +175,31 @@ class Driver:
             raise Fenced("another driver has taken over: this one stops") from None
 
     def _ingest(self) -> Entry | None:
+        """What is new, as far as one plan takes it; a plan that turns out too large is made again, and smaller."""
+        while True:
+            try:
+                return self._ingest_plan()
+            except PlanTooLarge as cut:
+                self.say(self._size.shrink(cut))
+
+    def _ingest_plan(self) -> Entry | None:
         """Everything up to now, or as much as one plan takes: data ends first, then the consent that goes with them."""
-        topics = self._topics()
-        ends = self.reader.end_offsets(topics)
-        begin = self.reader.begin_offsets(topics)
         progress = Progress.of(self.ledger.head())
-        self._identify(progress)  # after the ends, which are then those of the topics that the ledger knows
-        lost = check_offsets(progress, begin, ends, self._accept_loss)
+        begin, ends, lost = self._around.offsets(progress)
         consent_ends = self._follow(progress)
         position = {
             partition_key(*at): max(progress.offsets.get(partition_key(*at), first), first)
             for at, first in begin.items()
         }
         wanted = {partition_key(*at): end for at, end in ends.items()}
-        ranges = [PlannedRange.of(*cut) for cut in capped(position, wanted, self.settings.limits.plan_records)]
+        cut = self._size.cut(position, wanted)
         expired = self.holds.expired(self.clock())
-        if not (ranges or expired or lost):
+        if not (cut.ranges or expired or lost):
             return None
-        offsets = {**position, **{item.key: item.end for item in ranges}}
-        plan = self.plan(Kind.INGEST, ranges)
-        after = self._progress(progress, offsets, consent_ends)
-        cause = {"records": sum(r.end - r.start for r in ranges), **({"lost": lost} if lost else {})}
+        offsets = {**position, **{item.key: item.end for item in cut.ranges}}
+        plan = self.plan(Kind.INGEST, cut.ranges, **cut.bounds)
+        after = self._around.after(progress, offsets, consent_ends)
+        cause = {**cut.cause, **({"lost": lost} if lost else {})}
         return self.commit(plan, after, Changes([], [], expired), cause)
 
     def _follow(self, progress: Progress) -> dict[tuple[str, int], int]:
@@ -223,19 +207,6 @@ class Driver:
         check_consent(progress, ends)
         self._snapshot = self.snapshots.refresh()
         return ends
-
-    def _progress(
-        self, before: Progress, offsets: Mapping[str, int], consent_ends: Mapping[tuple[str, int], int]
-    ) -> Progress:
-        cluster, topics = self._identity
-        return Progress(
-            cluster=cluster,
-            topics=dict(topics),
-            offsets={**before.offsets, **offsets},
-            consent={partition_key(*at): end for at, end in consent_ends.items()},
-            keys={study: self.keys.key(study).fingerprint() for study in self.studies},
-            vault=vault_id(self.settings.vault),
-        )
 
     def _redrives(self) -> list[Entry]:
         """Holds whose link or grant has come since they were last looked at, each judged once."""
@@ -302,6 +273,7 @@ class Driver:
     def _append(self, entry: Entry) -> None:
         """Append the entry, apply it, tell of it, and settle what it means for partners and holds."""
         self.tables.append_and_apply(entry, self.on_step)
+        self._size.learn(entry)
         self.on_entry(entry)  # it has happened, whatever becomes of settling it
         self._settle()
 
@@ -335,15 +307,9 @@ class Driver:
         for entry in self.ledger.entries(self.holds.totals().through + 1):
             changes = Changes([], [], [])
             if entry.holds is not None:
-                key = str(entry.holds["file"])
-                found = self.vault.get(key)
-                if found is None:
-                    if self.holds.totals().through >= entry.n:
-                        continue  # a driver that took over, or was overtaken, has settled it meanwhile
-                    raise DataGone(
-                        f"the vault lacks what entry {entry.n} held and rejected: it is an older copy; restore the newest one"
-                    )
-                private = json.loads(found)
+                private = private_of(entry, self.holds, self.vault)
+                if private is None:
+                    continue  # a driver that took over, or was overtaken, has settled it meanwhile
                 self.teller.rejected(private["pointers"], entry.n)
                 self.on_step("told")
                 changes = Changes(private["holds"], private["released"], private["expired"])

@@ -1,7 +1,7 @@
 """Which rows are there already: within the plan, in the study's table, or in its quarantine; and which are revisions.
 
 Keys are 64-bit hashes that contain the study's and the member's secret, so equal keys mean equal person and reading.
-A data file never changes, so the sorted keys of a file are read once and kept while there is room.
+A data file never changes, so its keys are read once and kept while there is room.
 """
 
 from collections import OrderedDict
@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow.parquet as pq
 
+from pipelines.key_sets import Keys, repeated
 from pipelines.store import Store
 
 Int64s = npt.NDArray[np.int64]
@@ -31,7 +32,7 @@ class KeyedFile:
 
 
 class FileKeys:
-    """Sorted keys, and records with their revisions, of data files; the least recently used are forgotten."""
+    """Keys, and records with their revisions, of data files; the least recently used are forgotten."""
 
     def __init__(self, store: Store, limit_bytes: int = CACHE_BYTES) -> None:
         self._store, self._limit = store, limit_bytes
@@ -40,7 +41,7 @@ class FileKeys:
 
     def holds(self, path: str, wanted: Int64s) -> Flags:
         """[n] which of the wanted key64 are in the file."""
-        return self._get("keys", path, _read_keys).holds(wanted)  # type: ignore[no-any-return]
+        return self._get("keys", path, _read_keys).hold(wanted)  # type: ignore[no-any-return]
 
     def records(self, path: str) -> tuple[Int64s, npt.NDArray[np.int16]]:
         """([n] record64 in ascending order, [n] the highest revision of each), of the rows that have a record id."""
@@ -68,38 +69,8 @@ def _size(held: Any) -> int:
     return sum(part.nbytes for part in held) if isinstance(held, tuple) else int(held.nbytes)
 
 
-class _Keys:
-    """The keys of a file. They are sorted when they are asked for a second time: many files are asked about once."""
-
-    def __init__(self, keys: Int64s) -> None:
-        self._keys = keys
-        self._asked = 0
-
-    @property
-    def nbytes(self) -> int:
-        return self._keys.nbytes
-
-    def holds(self, wanted: Int64s) -> Flags:
-        self._asked += 1
-        if self._asked == 1:
-            return _contains(np.sort(self._alike(wanted)), wanted)
-        if self._asked == 2:
-            self._keys = np.sort(self._keys)
-        return _contains(self._keys, wanted)
-
-    def _alike(self, wanted: Int64s) -> Int64s:
-        """The keys that share their first bits with one that is wanted: all that are wanted, and few others."""
-        first = np.zeros(1 << _FIRST_BITS, dtype=bool)
-        first[wanted.view(np.uint64) >> np.uint64(64 - _FIRST_BITS)] = True
-        alike: Int64s = self._keys[first[self._keys.view(np.uint64) >> np.uint64(64 - _FIRST_BITS)]]
-        return alike
-
-
-_FIRST_BITS = 22
-
-
-def _read_keys(file: pq.ParquetFile) -> _Keys:
-    return _Keys(file.read(columns=["key64"]).column("key64").to_numpy())
+def _read_keys(file: pq.ParquetFile) -> Keys:
+    return Keys(file.read(columns=["key64"]).column("key64").to_numpy())
 
 
 def _read_records(file: pq.ParquetFile) -> tuple[Int64s, npt.NDArray[np.int16]]:
@@ -133,9 +104,9 @@ def _has_records(file: pq.ParquetFile) -> bool:
 
 @dataclass
 class Seen:
-    """What one study has been given in this plan so far: sorted keys of each portion, and revisions by record."""
+    """What one study has been given in this plan so far: the keys of each portion, and revisions by record."""
 
-    keys: list[Int64s] = field(default_factory=list)
+    keys: list[Keys] = field(default_factory=list)
     revisions: dict[int, int] = field(default_factory=dict)
 
 
@@ -145,39 +116,25 @@ def duplicates(key64: Int64s, start_us: Int64s, seen: Seen, files: list[KeyedFil
     The keys of the others are noted in `seen`. Only files whose span of starts contains a row's start can hold it, so
     what is newer than everything costs nothing.
     """
-    in_order = np.sort(key64)
-    repeated = _later_copies(key64) if (in_order[1:] == in_order[:-1]).any() else np.zeros(len(key64), dtype=bool)
+    found = repeated(key64)
     for earlier in seen.keys:
-        again = in_order[_found(earlier, in_order)]
-        if len(again):
-            repeated |= _contains(again, key64)
+        found |= earlier.hold(key64)
+    rows = _within(files, start_us)
+    start = start_us[rows]
     for file in files:
-        rows = np.flatnonzero((start_us >= file.start_min_us) & (start_us <= file.start_max_us) & ~repeated)
-        if len(rows):
-            repeated[rows] = cache.holds(file.path, key64[rows])
-    seen.keys.append(np.sort(key64[~repeated]) if repeated.any() else in_order)
-    return repeated
-
-
-def _later_copies(key64: Int64s) -> Flags:
-    repeated = np.ones(len(key64), dtype=bool)
-    repeated[np.unique(key64, return_index=True)[1]] = False
-    return repeated
-
-
-def _contains(ascending: Int64s, wanted: Int64s) -> Flags:
-    order = np.argsort(wanted)
-    found = np.empty(len(wanted), dtype=bool)
-    found[order] = _found(ascending, wanted[order])
+        asked = rows[(start >= file.start_min_us) & (start <= file.start_max_us) & ~found[rows]]
+        if len(asked):
+            found[asked] = cache.holds(file.path, key64[asked])
+    seen.keys.append(Keys(key64[~found] if found.any() else key64))
     return found
 
 
-def _found(ascending: Int64s, wanted: Int64s) -> Flags:
-    """[n] which of the wanted, in ascending order too, are among the others."""
-    if not len(ascending):
-        return np.zeros(len(wanted), dtype=bool)
-    place = np.minimum(np.searchsorted(ascending, wanted), len(ascending) - 1)
-    return np.asarray(ascending[place] == wanted)
+def _within(files: list[KeyedFile], start_us: Int64s) -> Int64s:
+    """The rows that start neither before all files nor after them."""
+    if not files:
+        return np.empty(0, dtype=np.int64)
+    first, last = min(file.start_min_us for file in files), max(file.start_max_us for file in files)
+    return np.flatnonzero((start_us >= first) & (start_us <= last))
 
 
 def revisions(

@@ -3,6 +3,7 @@
 Every kind of change is the same record: files that tables gain and lose, counts, and what caused it.
 """
 
+import time
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
@@ -31,6 +32,10 @@ class LedgerLost(LakeError):
     """Ledger and tables do not belong together: one of them is lost, damaged, or an older copy."""
 
     exit_code = 4
+
+
+class RequestRefused(LakeError):
+    """What was asked of the lake is not done, or not to its end; the text says why."""
 
 
 class Kind(StrEnum):
@@ -103,6 +108,11 @@ class Entry(BaseModel):
             if any((name := written(path)) is None or name.table != table for path in change.remove):
                 raise ValueError("a removed file's name must carry its table")
         return self
+
+
+def now_us() -> int:
+    """Microseconds since the epoch, UTC, by this machine's clock."""
+    return time.time_ns() // 1000
 
 
 def rfc3339(at_us: int) -> str:

@@ -10,9 +10,9 @@ import pyarrow as pa
 from pipelines.blocks import Block, column
 from pipelines.decode import Pointer
 from schemas.reasons import Reason
-from schemas.registry import Partner
 
 SKEW_US = 5 * 60 * 1_000_000
+EARLIEST_US = -2_208_988_800_000_000  # 1900-01-01T00:00:00Z: nobody has measured anything before
 EARLIEST_LIVE_US = 1_420_070_400_000_000  # 2015-01-01T00:00:00Z: a live device before it has lost its clock
 
 Flags = npt.NDArray[np.bool_]
@@ -26,12 +26,14 @@ class Fault(NamedTuple):
     path: str
 
 
-def faults_of_time(start: Any, end: Any, received: Any, partner: Partner) -> list[Fault]:
-    """Readings of the future, and of live devices those from before there were any; all [n], microseconds, UTC."""
-    faults = [Fault(end > received + SKEW_US, Reason.FUTURE, "times")]
-    if partner.live_devices:
-        faults.append(Fault(start < EARLIEST_LIVE_US, Reason.TIME, "times"))
-    return faults
+def faults_of_time(start: Any, end: Any, received: Any, is_live: bool) -> list[Fault]:
+    """Readings of the future, those from before there were any such devices, and those that end before they start; all
+    [n], microseconds, UTC."""
+    return [
+        Fault(end > received + SKEW_US, Reason.FUTURE, "times"),
+        Fault(start < (EARLIEST_LIVE_US if is_live else EARLIEST_US), Reason.TIME, "times"),
+        Fault(end < start, Reason.INTERVAL, "times"),
+    ]
 
 
 def without(faults: list[Fault], block: Block) -> tuple[Block | None, list[Pointer]]:
@@ -39,6 +41,8 @@ def without(faults: list[Fault], block: Block) -> tuple[Block | None, list[Point
 
     A reading is rejected for the first rule that it breaks. None where no reading is left.
     """
+    if not any(fault.readings.any() for fault in faults):
+        return block, []
     bad = np.zeros(block.readings.num_rows, dtype=bool)
     rejected: list[Pointer] = []
     for fault in faults:
@@ -46,8 +50,6 @@ def without(faults: list[Fault], block: Block) -> tuple[Block | None, list[Point
         if fresh.any():
             rejected += _pointers(block, fresh, fault)
             bad |= fresh
-    if not bad.any():
-        return block, rejected
     kept = block.readings.filter(pa.array(~bad))
     return (Block(block.meta, {**block.parts, "readings": kept}) if kept.num_rows else None), rejected
 

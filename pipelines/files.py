@@ -23,7 +23,10 @@ TableKey = Annotated[str, StringConstraints(pattern=rf"^{TABLE_PATTERN}$")]
 
 
 class DataFile(BaseModel):
-    """One Parquet file of a table. Times are microseconds since the epoch, UTC; both ends of a range are in it."""
+    """One Parquet file of a table, as the ledger knows it: nothing in it is about one person.
+
+    Times are microseconds since the epoch, UTC; both ends of a range are in it.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     path: str
@@ -33,8 +36,6 @@ class DataFile(BaseModel):
     bytes: Annotated[int, Field(ge=1)]
     start_min_us: int | None = None
     start_max_us: int | None = None
-    pbucket_min: int | None = None
-    pbucket_max: int | None = None
 
 
 class Written(NamedTuple):
@@ -47,10 +48,14 @@ class Written(NamedTuple):
 
 
 class Footer(NamedTuple):
-    """What a Parquet file says of itself: its rows, and its columns without metadata, dictionaries as their values."""
+    """What a Parquet file says of itself: its rows, and its columns without metadata, dictionaries as their values.
+
+    `buckets` is the range of `pbucket`, both ends in it; None where the file has no such column, or does not say.
+    """
 
     rows: int
     schema: pa.Schema
+    buckets: tuple[int, int] | None
 
 
 def table_key(study: str, family: str) -> str:
@@ -92,7 +97,6 @@ def describe(key: str, rows: pa.Table, size: int) -> DataFile:
     if name is None:
         raise ValueError("the key is not the name of a data file")
     start_min, start_max = _range(rows, "start")
-    pbucket_min, pbucket_max = _range(rows, "pbucket")
     return DataFile(
         path=key,
         table=name.table,
@@ -101,8 +105,6 @@ def describe(key: str, rows: pa.Table, size: int) -> DataFile:
         bytes=size,
         start_min_us=start_min,
         start_max_us=start_max,
-        pbucket_min=pbucket_min,
-        pbucket_max=pbucket_max,
     )
 
 
@@ -112,7 +114,7 @@ def footer(store: Store, key: str) -> Footer:
         found = pq.read_metadata(source)
     columns = found.schema.to_arrow_schema()
     schema = pa.schema([pa.field(column.name, _plain(column.type), column.nullable) for column in columns])
-    return Footer(found.num_rows, schema)
+    return Footer(found.num_rows, schema, _buckets(found))
 
 
 def rows_in_footer(store: Store, key: str) -> int:
@@ -124,9 +126,18 @@ def _plain(kind: pa.DataType) -> pa.DataType:
     return kind.value_type if pa.types.is_dictionary(kind) else kind
 
 
+def _buckets(found: pq.FileMetaData) -> tuple[int, int] | None:
+    leaf = next((i for i in range(found.num_columns) if found.schema.column(i).path == "pbucket"), None)
+    if leaf is None:
+        return None
+    groups = [found.row_group(group).column(leaf).statistics for group in range(found.num_row_groups)]
+    if not all(told is not None and told.has_min_max for told in groups):
+        return None
+    return min(told.min for told in groups), max(told.max for told in groups)
+
+
 def _range(rows: pa.Table, column: str) -> tuple[int | None, int | None]:
     if column not in rows.schema.names:
         return None, None
-    values = rows[column]
-    bounds = pc.min_max(values.cast(pa.int64()))
+    bounds = pc.min_max(rows[column].cast(pa.int64()))
     return bounds["min"].as_py(), bounds["max"].as_py()

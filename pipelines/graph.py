@@ -21,21 +21,29 @@ from pipelines.plan import Plan
 
 NOTES = "notes"
 assert coder.BlockCoder().is_deterministic()  # and it is registered
+_KEYED = beam.typehints.KV[str, str]
 
 
 def build(pipeline: beam.Pipeline, plan: Plan) -> None:
     """The whole graph of one plan."""
-    records, read = pipeline | "Ranges" >> _ranges(plan) | "Read" >> _Stage(stages.Read(plan))
+    ranges = pipeline | "Ranges" >> _Ranges(stages.Ranges(plan))
+    records, read = ranges | "Read" >> _Stage(stages.Read(plan))
     messages, decoded = records | "Decode" >> _Stage(stages.Decode(plan))
     readings, normalised = messages | "Normalise" >> _Stage(stages.Normalise(plan))
     permitted, claimed = readings | "Consent" >> _Stage(stages.Consent(plan))
-    checked, counted = permitted | "Check" >> _Stage(stages.Check(plan))
+    checked, _ = permitted | "Check" >> _Stage(stages.Check(plan))
     _, written = checked | "Land" >> _Stage(stages.Land(plan))
-    (read, decoded, normalised, claimed, counted, written) | "Manifest" >> _Manifest(plan)
+    (read, decoded, normalised, claimed, written) | "Manifest" >> _Manifest(stages.Manifest(plan))
 
 
-def _ranges(plan: Plan) -> beam.PTransform:
-    return beam.Create([item.model_dump_json() for item in plan.ranges]).with_output_types(str)
+@dataclass
+class _Ranges(beam.PTransform):  # type: ignore[misc]
+    """What is to be read, by partition, so that workers share the partitions."""
+
+    stage: Any
+
+    def expand(self, begin: beam.pvalue.PBegin) -> beam.PCollection:
+        return begin | beam.Impulse() | beam.ParDo(_Run(self.stage)).with_output_types(_KEYED) | beam.GroupByKey()
 
 
 @dataclass
@@ -48,41 +56,39 @@ class _Stage(beam.PTransform):  # type: ignore[misc]
     def expand(self, items: beam.PCollection) -> tuple[beam.PCollection, beam.PCollection]:
         outputs = items | beam.ParDo(_Run(self.stage)).with_outputs(NOTES, main="blocks")
         outputs["blocks"].element_type = Block  # so that its registered coder is used
-        outputs[NOTES].element_type = str
+        outputs[NOTES].element_type = _KEYED
         return outputs["blocks"], outputs[NOTES]
-
-
-class _Run(beam.DoFn):  # type: ignore[misc]
-    """Beam's life cycle around a stage: `start` once a bundle, `each` an element, `finish` what is left."""
-
-    def __init__(self, stage: Any) -> None:
-        self._stage = stage
-
-    def start_bundle(self) -> None:
-        self._stage.start()
-
-    def process(self, item: Any) -> Iterator[Any]:
-        for result in self._stage.each(item):
-            yield beam.pvalue.TaggedOutput(NOTES, result) if isinstance(result, str) else result
-
-    def finish_bundle(self) -> Iterator[Any]:
-        for text in self._stage.finish():
-            value = WindowedValue(text, GlobalWindow().max_timestamp(), [GlobalWindow()])
-            yield beam.pvalue.TaggedOutput(NOTES, value)
 
 
 @dataclass
 class _Manifest(beam.PTransform):  # type: ignore[misc]
     """When all is written: one object that says what, which the driver finds by the plan's name."""
 
-    plan: Plan
+    stage: Any
 
     @no_annotations  # type: ignore[untyped-decorator]
     def expand(self, notes: Iterable[beam.PCollection]) -> beam.PCollection:
-        keyed = beam.Map(lambda text: ("manifest", text)).with_output_types(tuple[str, str])
-        write = beam.Map(_write_manifest, self.plan).with_output_types(str)
-        return notes | beam.Flatten() | keyed | beam.GroupByKey() | write
+        return notes | beam.Flatten() | beam.GroupByKey() | beam.ParDo(_Run(self.stage)).with_output_types(str)
 
 
-def _write_manifest(grouped: tuple[str, Iterable[str]], plan: Plan) -> str:
-    return stages.write_manifest(plan, grouped[1])
+class _Run(beam.DoFn):  # type: ignore[misc]
+    """Beam's life cycle around a stage: `start` once a bundle, `each` an element, `finish` what is left."""
+
+    def __init__(self, stage: Any) -> None:
+        self.stage = stage
+
+    def start_bundle(self) -> None:
+        self.stage.start()
+
+    def process(self, item: Any) -> Iterator[Any]:
+        for result in self.stage.each(item):
+            yield beam.pvalue.TaggedOutput(NOTES, (NOTES, result)) if isinstance(result, str) else result
+
+    def finish_bundle(self) -> Iterator[Any]:
+        for text in self.stage.finish():
+            value = WindowedValue((NOTES, text), GlobalWindow().max_timestamp(), [GlobalWindow()])
+            yield beam.pvalue.TaggedOutput(NOTES, value)
+
+    def __dir__(self) -> Iterable[str]:
+        """Beam examines the signature of every method that it finds, for every bundle: ours are all that matter."""
+        return ("start_bundle", "process", "finish_bundle")

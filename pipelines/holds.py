@@ -4,13 +4,11 @@ Changed only by ledger entries: each is taken in once, in order, with the totals
 + open` can be checked at any time. What is closed is deleted.
 """
 
-import os
-import sqlite3
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
+from pipelines.database import Database
 from schemas.reasons import Code
 
 _SCHEMA = """
@@ -63,18 +61,12 @@ class Holds:
     """The holds of one vault."""
 
     def __init__(self, vault: Path, hold_us: int) -> None:
-        vault.mkdir(parents=True, exist_ok=True, mode=0o700)
-        path = vault / "holds.sqlite"
         self._hold_us = hold_us
-        self._db = sqlite3.connect(path, isolation_level=None)
-        os.chmod(path, 0o600)
-        self._db.execute("PRAGMA journal_mode=WAL")
-        self._db.execute("PRAGMA synchronous=FULL")
-        self._db.executescript(_SCHEMA)
+        self._db = Database(vault / "holds.sqlite", _SCHEMA, "FULL")
 
     def apply(self, n: int, changes: Changes) -> None:
         """Take in ledger entry n; nothing happens where it has been taken in."""
-        with self._transaction():
+        with self._db.transaction():
             if n <= self.totals().through:  # asked within: another driver may be settling the same entry
                 return
             released, expired = self._close(changes.released), self._close(changes.expired)
@@ -171,13 +163,3 @@ class Holds:
 
     def close(self) -> None:
         self._db.close()
-
-    @contextmanager
-    def _transaction(self) -> Iterator[None]:
-        self._db.execute("BEGIN IMMEDIATE")
-        try:
-            yield
-        except BaseException:
-            self._db.execute("ROLLBACK")
-            raise
-        self._db.execute("COMMIT")

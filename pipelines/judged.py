@@ -28,6 +28,11 @@ class Judged:
     mappings: list[Mapping]
     placed: list[Placed]
 
+    @property
+    def is_live(self) -> bool:
+        """Whether a device sends what it measures now; an export may be of any age."""
+        return self.partner.live_devices and self.block.meta["live"]
+
     def numbers(self, name: str) -> Array:
         """A column of the messages [m]."""
         return np.asarray(column(self.block.messages, name)[self.rows])
@@ -36,20 +41,28 @@ class Judged:
         return np.asarray(_bools(self.block.messages, name)[self.rows])
 
     def samples(self, name: str) -> Array:
-        """`start` or `end` of every sample, by the messages' own clocks."""
-        return self._own(column(self.block.parts["samples"], name), column(self.block.messages, "samples"))
+        """`start` or `end` of every sample (`moments` of each message), by the messages' own clocks."""
+        return self._own(column(self.block.parts["samples"], name), column(self.block.messages, "moments"))
 
     def values(self) -> Array:
-        """The numbers of every sample as sent, channel by channel; those of codes are not there."""
-        counts = column(self.block.messages, "samples") * column(self.block.messages, "width")
-        return self._own(column(self.block.parts["values"], "value"), self._where("coded", 0, counts))
+        """The values of every sample as sent, channel by channel; codes and counts are not among them."""
+        numbers = self._where("coded", 0, self._where("counted", 0, self._sizes()))
+        return self._own(column(self.block.parts["values"], "value"), numbers)
 
-    def codes(self) -> list[str]:
-        return self._own_texts("codes", "code", self._where("coded", column(self.block.messages, "samples"), 0))
+    def counts(self) -> Array:
+        """The integers of the blocks that were sent as integers, int32, channel by channel."""
+        return self._own(column(self.block.parts["counts"], "count"), self._where("counted", self._sizes(), 0))
+
+    def codes(self, name: str = "code") -> list[str]:
+        """The codes in the catalogue's words; as they were `sent`."""
+        return self._own_texts("codes", name, self._where("coded", column(self.block.messages, "samples"), 0))
 
     def record_ids(self) -> list[str]:
         counts = self._where("identified", column(self.block.messages, "samples"), 0)
         return self._own_texts("record_ids", "record_id", counts)
+
+    def _sizes(self) -> Array:
+        return column(self.block.messages, "samples") * column(self.block.messages, "width")
 
     def _where(self, name: str, yes: Any, no: Any) -> Array:
         return np.asarray(np.where(_bools(self.block.messages, name), yes, no))
@@ -68,13 +81,18 @@ class Judged:
 
     def canonical(self, values: Array, counts: Array) -> Array:
         """Values, `counts` of each message, in canonical units: bit for bit the same where the unit is as sent."""
-        factor, offset = (np.array([getattr(m, name) for m in self.mappings]) for name in ("factor", "offset"))
+        factor, offset = self.conversion()
         identical = (factor == 1.0) & (offset == 0.0)
         if identical.all():
             return values
         with np.errstate(over="ignore"):
             converted = values * np.repeat(factor, counts) + np.repeat(offset, counts)
         return np.where(np.repeat(identical, counts), values, converted)
+
+    def conversion(self) -> tuple[Array, Array]:
+        """What each message's values are multiplied by and then added to, to be in the canonical unit."""
+        factor, offset = (np.array([getattr(m, name) for m in self.mappings]) for name in ("factor", "offset"))
+        return factor, offset
 
     def spread(self, name: str, counts: Array, dtype: Any) -> Array:
         """How the clocks stand (a field of Placed) at each of `counts` samples of each message."""
@@ -87,7 +105,7 @@ class Judged:
     def messages(self) -> pa.RecordBatch:
         """What the readings of a message share: what its header said, the catalogue's words for it, and its hash."""
         chosen = self.block.messages.take(pa.array(self.rows))
-        headers = zip(*(texts(chosen, name) for name in ("source_name", "metric", "unit_sent")), strict=True)
+        headers = zip(*(texts(chosen, name) for name in ("source_name", "sent_as", "unit_sent")), strict=True)
         hashes = [hash64(self.partner.name, *header) for header in headers]
         return batch(
             {

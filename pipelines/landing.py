@@ -4,7 +4,7 @@ Rows are gathered by study, family and month until there are enough for a file, 
 ones; what is gathered is bounded in all.
 """
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -20,7 +20,8 @@ from pipelines.rows import Rows, join, ordered, table
 from pipelines.store import Store
 from pipelines.write import write_sorted
 from quality.gate import QUARANTINES
-from schemas.families import FAMILIES, QUARANTINE
+from quality.strata import Counts, tally
+from schemas.families import CHECK_COUNT, FAMILIES, QUARANTINE
 
 FILE_ROWS = 1_000_000
 FILE_BYTES = 192 * 1024 * 1024
@@ -56,11 +57,14 @@ class Landing:
         self._replaced_of = replaced_of
         self._gathered: dict[Place, _Gathered] = {}
         self._seen: dict[str, Seen] = defaultdict(Seen)
+        self._turns: Counter[Place] = Counter()
+        self._expected: set[tuple[Any, ...]] = set()
 
     def add(self, block: Block) -> Iterator[str]:
         """Gather a study's block whose readings have their `flags`; notes of what had to be written to make room."""
         for month, part in _by_month(block):
             place = (part.meta["study"], part.meta["family"], month)
+            self._expect(place, part)
             gathered = self._gathered.setdefault(place, _Gathered([]))
             gathered.blocks.append(part)
             gathered.rows += part.readings.num_rows
@@ -75,15 +79,31 @@ class Landing:
         for place in sorted(self._gathered):
             yield self._write(place)
 
+    @property
+    def files(self) -> int:
+        """How many files come of what was added, at most: duplicates may leave fewer."""
+        return len(self._expected)
+
+    def _expect(self, place: Place, part: Block) -> None:
+        study, _, month = place
+        held_back = (column(part.readings, "flags") & QUARANTINES) != 0
+        if held_back.any():
+            self._expected.add((*place, self._turns[place], QUARANTINE.name))
+        if not held_back.all():
+            self._expected.add((*place, self._turns[place]))
+        self._expected.add((study, CHECK_COUNT.name, month))  # the counts of the checks are written beside them
+
     def _write(self, place: Place) -> str:
+        self._turns[place] += 1
         study, family, _ = place
         rows = join(self._gathered.pop(place).blocks)
         repeated = self._duplicates(rows, place)
         count = int(repeated.sum())
         if count:
             rows = rows.filter(~repeated)
-        files = []
+        files, answers = [], Counts()
         if len(rows):
+            answers = tally(rows.messages, rows.readings, family)
             rows = rows.with_column("revision", self._revisions(rows, place))
             held_back = (rows.readings["flags"] & QUARANTINES) != 0
             if held_back.any():
@@ -91,7 +111,8 @@ class Landing:
                 rows = rows.filter(~held_back)
             if len(rows):
                 files.append(self._file(rows, place, family))
-        return note("write", study=study, duplicate=count, files=[file.model_dump(mode="json") for file in files])
+        said = [file.model_dump(mode="json") for file in files]
+        return note("write", study=study, duplicate=count, files=said, answers=answers.listed())
 
     def _duplicates(self, rows: Rows, place: Place) -> Any:
         key64, start = rows.readings["key64"], rows.readings["start"]

@@ -5,7 +5,9 @@ costs that reading only, except in a block of a high-rate signal, which is one r
 """
 
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any
 
 import numpy as np
 
@@ -14,7 +16,7 @@ from pipelines.decode import Pointer
 from pipelines.judged import Judged, bounds
 from pipelines.observations import observations
 from pipelines.waveforms import waveforms
-from pipelines.zones import Clock, Placed, place
+from pipelines.zones import Clock, Placed, place, place_alike
 from schemas.mappings import Mapping, mapping
 from schemas.reasons import Rejected
 from schemas.registry import Partner
@@ -24,47 +26,85 @@ _BUILD = {"observation": observations, "waveform": waveforms}
 
 def normalise(block: Block, partner: Partner) -> tuple[list[Block], list[Pointer]]:
     """The observations and the waveforms of a decoded block, each with its own rows, and what was rejected."""
-    headers, rejected = _judge_headers(block, partner)
+    found, rejected = _judge_headers(block, partner)
     blocks = []
     for family, build in _BUILD.items():
-        own = [header for header in headers if header.mapping.family == family]
-        if own:
-            rows, mappings, placed = zip(*own, strict=True)
-            built, faults = build(Judged(block, partner, np.array(rows), list(mappings), list(placed)))
+        own = found[family]
+        if own.rows:
+            built, faults = build(Judged(block, partner, np.array(own.rows), own.mappings, own.placed))
             rejected += faults
             if built is not None:
                 blocks.append(built)
     return blocks, rejected
 
 
-class _Header(NamedTuple):
-    """A message that is in order: its row, what its metric and unit map to, and how its clock stands."""
+@dataclass
+class _Found:
+    """The messages of a family that are in order: their rows, what each maps to, and how its clock stands."""
 
-    row: int
-    mapping: Mapping
-    placed: Placed
+    rows: list[int] = field(default_factory=list)
+    mappings: list[Mapping] = field(default_factory=list)
+    placed: list[Placed] = field(default_factory=list)
+
+    def add(self, row: int, mapped: Mapping, placed: Placed) -> None:
+        self.rows.append(row)
+        self.mappings.append(mapped)
+        self.placed.append(placed)
 
 
-def _judge_headers(block: Block, partner: Partner) -> tuple[list[_Header], list[Pointer]]:
-    messages = block.messages
-    begins = bounds(column(messages, "samples"))
+def _judge_headers(block: Block, partner: Partner) -> tuple[dict[str, _Found], list[Pointer]]:
+    begins = bounds(column(block.messages, "moments"))
     start, end = (column(block.parts["samples"], name) for name in ("start", "end"))
-    headers, rejected = [], []
-    for row, (metric, unit, coded, width, period, instant, local, offset_min, zone) in enumerate(_rows(block, _SAID)):
-        form = "intervals" if not instant else "regular" if period else "irregular"
-        own = slice(begins[row], begins[row + 1])
+    found, rejected = {family: _Found() for family in _BUILD}, []
+    for row, said in enumerate(_rows(block, _SAID)):
         try:
-            mapped = mapping(metric, unit, coded, width, form)
-            placed = place(form, start[own], end[own], Clock(local, offset_min, zone, partner.assumed_zone))
-            headers.append(_Header(row, mapped, placed))
+            form, mapped, clock, placed = _judge(partner.assumed_zone, *said)
+            if placed is None:
+                own = slice(begins[row], begins[row + 1])
+                placed = place(form, start[own], end[own], clock)
         except Rejected as fault:
-            offset, readings = (int(column(messages, name)[row]) for name in ("offset", "readings"))
-            place_of = (block.meta["topic"], block.meta["partition"], offset)
-            rejected.append(Pointer(*place_of, 0, readings, fault.reason, fault.path))
-    return headers, rejected
+            rejected.append(_pointer(block, row, int(begins[row]), fault))
+        else:
+            found[mapped.family].add(row, mapped, placed)
+    return found, rejected
 
 
-_SAID = ("metric", "unit_sent", "coded", "width", "period", "instant", "local", "offset_min", "zone")
+@lru_cache(maxsize=4096)
+def _judge(
+    assumed: str | None,
+    metric: str,
+    unit: str,
+    coded: bool,
+    width: int,
+    period: int,
+    instant: bool,
+    local: bool,
+    offset_min: int | None,
+    zone: str | None,
+    exported: bool,
+) -> tuple[str, Mapping, Clock, Placed | None]:
+    """The form of a message's times, what its header maps to, its clock, and where that stands, None where the times say.
+
+    Remembered, since few messages differ in these. Rejected.
+    """
+    form = "intervals" if not instant else "regular" if period else "irregular"
+    clock = Clock(local, offset_min, zone, assumed, exported)
+    return form, mapping(metric, unit, coded, width, form), clock, place_alike(clock)
+
+
+def _pointer(block: Block, row: int, first_sample: int, fault: Rejected) -> Pointer:
+    """To all readings of a message; of a kind that nobody knows, the path says what may be told of it."""
+    offset, readings = (int(column(block.messages, name)[row]) for name in ("offset", "readings"))
+    samples, shown = block.parts["samples"], block.messages.column("shown")[row].as_py()
+    first = int(column(samples, "index")[first_sample]) if "index" in samples.schema.names else 0
+    path = f"records.{shown}" if shown else fault.path
+    return Pointer(block.meta["topic"], block.meta["partition"], offset, first, readings, fault.reason, path)
+
+
+_SAID = (
+    *("metric", "unit", "coded", "width", "period", "instant"),
+    *("local", "offset_min", "zone", "export_offset"),
+)
 
 
 def _rows(block: Block, names: tuple[str, ...]) -> Iterator[tuple[Any, ...]]:

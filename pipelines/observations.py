@@ -9,7 +9,7 @@ import pyarrow as pa
 from pipelines.blocks import Block, batch, column, texts
 from pipelines.decode import Pointer
 from pipelines.faults import Fault, faults_of_time, without
-from pipelines.identity import hash64, sent64, value_bits
+from pipelines.identity import hash64, record_hash64, sent64, value_bits
 from pipelines.judged import Judged, bounds
 from schemas.reasons import Reason
 
@@ -21,20 +21,21 @@ def observations(judged: Judged) -> tuple[Block | None, list[Pointer]]:
     counts = judged.numbers("samples")
     message = np.repeat(np.arange(len(counts), dtype=np.int32), counts)
     messages = judged.messages()
-    start, end = _interval(judged, counts, message)
-    value, code = _value_and_code(judged, counts)
+    start, end = _interval(judged, counts)
+    value, code = _value_and_code(judged, counts, "code")
     record = _record_hashes(judged, counts)
+    sent = _bits(value, _sent_codes(judged, counts), record)
     readings = {
         "message": message,
-        "index": np.arange(len(message), dtype=np.int32) - np.repeat(bounds(counts)[:-1], counts).astype(np.int32),
+        "index": _index(judged, counts),
         "start": start,
         "end": end,
         "value": judged.canonical(value, counts),
         "offset_min": judged.spread("offset_min", counts, np.int16),
         "quality": judged.spread("quality", counts, np.int8),
-        "sent": sent64(column(messages, "hash")[message], start, end, _bits(value, code, record)),
+        "sent": sent64(np.repeat(column(messages, "hash"), counts), start, end, sent),
     }
-    faults = faults_of_time(start, end, column(messages, "received")[message], judged.partner)
+    faults = faults_of_time(start, end, np.repeat(column(messages, "received"), counts), judged.is_live)
     faults += _faults_of_content(judged, readings["value"], code, message)
     if record is not None:
         readings["record"] = record
@@ -44,7 +45,7 @@ def observations(judged: Judged) -> tuple[Block | None, list[Pointer]]:
     return without(faults, Block(meta, {"messages": messages, "readings": batch(readings)}))
 
 
-def _interval(judged: Judged, counts: Array, message: Array) -> tuple[Array, Array]:
+def _interval(judged: Judged, counts: Array) -> tuple[Array, Array]:
     """Start and end of each reading in UTC; equally spaced ones of a metric about intervals end after a period."""
     start, end = judged.samples("start"), judged.samples("end")
     if judged.flags("local").any():
@@ -52,18 +53,29 @@ def _interval(judged: Judged, counts: Array, message: Array) -> tuple[Array, Arr
         end = end + judged.spread("end_shift_us", counts, np.int64)
     period = np.where([mapping.interval for mapping in judged.mappings], judged.numbers("period"), 0)
     if period.any():
-        end = end + period[message]
+        end = end + np.repeat(period, counts)
     return start, end
 
 
-def _value_and_code(judged: Judged, counts: Array) -> tuple[Array, list[str | None] | None]:
+def _index(judged: Judged, counts: Array) -> Array:
+    """The place of each reading among those of its record."""
+    if "index" in judged.block.parts["samples"].schema.names:
+        return judged.samples("index")
+    return np.arange(int(counts.sum()), dtype=np.int32) - np.repeat(bounds(counts)[:-1], counts).astype(np.int32)
+
+
+def _sent_codes(judged: Judged, counts: Array) -> list[str | None] | None:
+    return _value_and_code(judged, counts, "sent")[1]
+
+
+def _value_and_code(judged: Judged, counts: Array, name: str) -> tuple[Array, list[str | None] | None]:
     """Value as sent (NaN for a code) and code (None for a number) of each reading; no codes where no message has any."""
     if not judged.flags("coded").any():
         return judged.values(), None
     coded = np.repeat(judged.flags("coded"), counts)
     value, code = np.full(len(coded), np.nan), np.full(len(coded), None)
     value[~coded] = judged.values()
-    code[coded] = judged.codes()
+    code[coded] = judged.codes(name)
     return value, code.tolist()
 
 
@@ -75,7 +87,7 @@ def _record_hashes(judged: Judged, counts: Array) -> Array | None:
     source = np.repeat(np.array(texts(judged.block.messages, "source_name"), dtype=object)[judged.rows], counts)
     hashes = np.zeros(len(identified), dtype=np.uint64)
     hashes[identified] = [
-        (hash64(judged.partner.name, name, record_id) or 1) if record_id else 0
+        (record_hash64(judged.partner.name, name, record_id) or 1) if record_id else 0
         for name, record_id in zip(source[identified], judged.record_ids(), strict=True)
     ]
     return hashes
@@ -92,7 +104,10 @@ def _bits(value: Array, code: list[str | None] | None, record: Array | None) -> 
 
 
 def _faults_of_content(judged: Judged, value: Array, code: list[str | None] | None, message: Array) -> list[Fault]:
-    infinite = ~np.isfinite(value)
+    finite = np.isfinite(value)
+    if finite.all():
+        return []
+    infinite = ~finite
     if code is None:
         return [Fault(infinite, Reason.NOT_FINITE, "values")]
     is_number = np.array([text is None for text in code])

@@ -1,7 +1,6 @@
 """A plan: what one run reads and under which circumstances, fixed before it starts."""
 
 import uuid
-from collections.abc import Iterable
 from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -50,7 +49,10 @@ class Replacement(BaseModel):
 
 
 class Plan(BaseModel):
-    """One run: entry `n` of the driver with `epoch` if it commits. Times are microseconds since the epoch, UTC."""
+    """One run: entry `n` of the driver with `epoch` if it commits. Times are microseconds since the epoch, UTC.
+
+    A run that would write more than `most_files`, or has read more than `most_bytes`, stops.
+    """
 
     model_config = ConfigDict(frozen=True)
     id: str = Field(default_factory=lambda: uuid.uuid4().hex)
@@ -66,10 +68,17 @@ class Plan(BaseModel):
     kafka: KafkaSettings
     partners: dict[str, Partner]
     replaced: dict[str, Replacement] = {}
+    most_files: int | None = None
+    most_bytes: int | None = None
 
     @property
     def manifest_key(self) -> str:
         return f"_control/manifests/{self.n:012d}-{self.epoch}-{self.id}.json"
+
+    @property
+    def halt_key(self) -> str:
+        """Word that the run is to stop."""
+        return f"{self.manifest_key}.halt"
 
     @property
     def vault_key(self) -> str:
@@ -90,18 +99,3 @@ def partition_of(key: str) -> tuple[str, int]:
     """Topic and partition of what `partition_key` named."""
     topic, partition = key.rsplit("/", 1)
     return topic, int(partition)
-
-
-def capped(begin: dict[str, int], end: dict[str, int], records: int) -> Iterable[tuple[str, int, int]]:
-    """(partition key, start, end) of what is new, at most `records` in all, shared evenly over the partitions.
-
-    `begin` and `end` are offsets by partition key; a partition that is not in `begin` starts at 0.
-    """
-    backlog = {key: end[key] - begin.get(key, 0) for key in sorted(end) if end[key] > begin.get(key, 0)}
-    left = records
-    for place, key in enumerate(sorted(backlog, key=lambda k: backlog[k])):
-        share = min(backlog[key], left // (len(backlog) - place))
-        left -= share
-        if share:
-            start = begin.get(key, 0)
-            yield key, start, start + share

@@ -1,22 +1,37 @@
 """How far the lake has come, as the last ledger entry says, and whether Kafka and the vault still fit it."""
 
-from collections.abc import Mapping
+import json
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from secrets import token_hex
-from typing import Any
+from typing import Any, NamedTuple
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, JsonValue
 
+from connectors.ranges import Identity, RangeReader
 from pipelines.entries import Entry
+from pipelines.holds import Holds
 from pipelines.keys import KeyMissing, KeyRing
-from pipelines.ledger import LakeError
+from pipelines.ledger import LakeError, Ledger, LedgerLost
 from pipelines.plan import partition_key
+from pipelines.settings import Settings
+from pipelines.store import Store
 
 
 class DataGone(LakeError):
     """Kafka or the vault does not hold what the ledger goes on from; `exit_code` is the command's."""
 
     exit_code = 4
+
+
+class Answered(BaseModel):
+    """The request that an entry answered last, and the selection of it that is left to do; None where all is done."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    n: int
+    id: str
+    rest: dict[str, JsonValue] | None
 
 
 class Progress(BaseModel):
@@ -29,10 +44,100 @@ class Progress(BaseModel):
     consent: dict[str, int] = {}
     keys: dict[str, str] = {}
     vault: str = ""
+    request: Answered | None = None
 
     @classmethod
     def of(cls, head: Entry | None) -> "Progress":
         return cls.model_validate(head.progress if head else {})
+
+
+class Offsets(NamedTuple):
+    """The first record that Kafka keeps of each data partition, the next that will come, and how many were lost unread."""
+
+    begin: Mapping[tuple[str, int], int]
+    end: Mapping[tuple[str, int], int]
+    lost: int
+
+
+@dataclass
+class Surroundings:
+    """Kafka and the vault around a lake, asked whether they are still those that its ledger goes on from.
+
+    `topics` are those of the data. A loss that is accepted is one of records that retention has deleted.
+    """
+
+    settings: Settings
+    topics: list[str]
+    studies: Collection[str]
+    keys: KeyRing
+    reader: RangeReader
+    asked: Identity
+    accept_loss: bool
+
+    def check(self, ledger: Ledger, holds: Holds, vault: Store) -> None:
+        """Ask everything, before a driver takes over. LedgerLost, DataGone and KeyMissing say what does not fit."""
+        progress = Progress.of(ledger.head())
+        self._identify(progress)
+        self.offsets(progress)
+        check_vault(progress, vault_id(self.settings.vault), self.keys)
+        for study in self.studies:
+            self.keys.key(study)
+        check_settled(ledger, holds, vault)
+
+    def offsets(self, progress: Progress) -> Offsets:
+        """The offsets of the data. DataGone where they are not those of what the ledger has read."""
+        end, begin = self.reader.end_offsets(self.topics), self.reader.begin_offsets(self.topics)
+        self._identify(progress)  # after the ends, which are then those of the topics that the ledger knows
+        return Offsets(begin, end, check_offsets(progress, begin, end, self.accept_loss))
+
+    def _identify(self, progress: Progress) -> None:
+        """Ask who Kafka and the topics are: while it was away another may have come in its place."""
+        known = [*self.topics, self.settings.consent_topic, self.settings.link_topic]
+        self._identity = (self.asked.cluster_id(), self.asked.topic_ids(known))
+        check_cluster(progress, *self._identity)
+
+    def after(
+        self, before: Progress, offsets: Mapping[str, int], consent_ends: Mapping[tuple[str, int], int]
+    ) -> Progress:
+        """How far the lake is when the data are read to these offsets, by partition, and consent to these ends."""
+        cluster, topics = self._identity
+        reached = {
+            "cluster": cluster,
+            "topics": dict(topics),
+            "offsets": {**before.offsets, **offsets},
+            "consent": {partition_key(*at): end for at, end in consent_ends.items()},
+            "keys": {study: self.keys.key(study).fingerprint() for study in self.studies},
+            "vault": vault_id(self.settings.vault),
+        }
+        return before.model_copy(update=reached)
+
+
+def check_settled(ledger: Ledger, holds: Holds, vault: Store) -> None:
+    """LedgerLost where the ledger is older than the vault, DataGone where the vault is older than the ledger."""
+    through = holds.totals().through  # before the head: a driver that lives may go on meanwhile
+    head = ledger.head()
+    if through > (head.n if head else 0):
+        raise LedgerLost(
+            "the vault has seen later entries than the ledger has: the lake is an older copy; restore the newest one"
+        )
+    for entry in ledger.entries(through + 1):
+        private_of(entry, holds, vault)
+
+
+def private_of(entry: Entry, holds: Holds, vault: Store) -> dict[str, Any] | None:
+    """What an entry held, released and rejected, as the vault keeps it until the entry is settled; None where it is.
+
+    DataGone where the vault ought to have it.
+    """
+    found = vault.get(str(entry.holds["file"])) if entry.holds is not None else None
+    if found is not None:
+        private: dict[str, Any] = json.loads(found)
+        return private
+    if entry.holds is None or holds.totals().through >= entry.n:
+        return None
+    raise DataGone(
+        f"the vault lacks what entry {entry.n} held and rejected: it is an older copy; restore the newest one"
+    )
 
 
 def check_cluster(progress: Progress, cluster: str, topics: Mapping[str, str]) -> None:

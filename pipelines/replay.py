@@ -4,49 +4,29 @@ The rows of the replayed coordinates go and come in one ledger entry. They are f
 studies' keys can open; files that hold such rows are written again without them.
 """
 
-import re
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
+from pydantic import JsonValue
 
+from pipelines.check_counts import TakenOut
 from pipelines.driver import Driver
-from pipelines.entries import Entry, Kind
+from pipelines.entries import Entry, Kind, RequestRefused
 from pipelines.files import DataFile, family_of, table_key
 from pipelines.holds import Changes
 from pipelines.keys import StudyKey, topic_hash
 from pipelines.landing import publish
-from pipelines.ledger import LakeError
 from pipelines.plan import PlannedRange, Replacement, partition_key, partition_of
 from pipelines.progress import Progress
-from schemas.families import FAMILIES, QUARANTINE, READING_FAMILIES
+from pipelines.requests import Change
+from pipelines.wanted import Wanted, selection, wanted_of
+from schemas.families import CHECK_COUNT, FAMILIES, QUARANTINE, READING_FAMILIES, Family
 
-_TEXT = re.compile(r"^([a-z0-9.-]+?)(?:/(\d+)(?::(\d+)-(\d+))?)?$")
-
-
-@dataclass(frozen=True)
-class Wanted:
-    """Records to replay: of a topic, of one partition of it, or of some offsets of that (both ends in it)."""
-
-    topic: str
-    partition: int | None = None
-    first: int | None = None
-    last: int | None = None
-
-
-def parse_ranges(texts: Iterable[str]) -> list[Wanted]:
-    """TOPIC, TOPIC/PARTITION or TOPIC/PARTITION:FIRST-LAST; LakeError where a text is none of these."""
-    found = []
-    for text in texts:
-        match = _TEXT.match(text)
-        if match is None:
-            raise LakeError("--replay takes TOPIC, TOPIC/PARTITION or TOPIC/PARTITION:FIRST-LAST")
-        topic, *numbers = match.groups()
-        found.append(Wanted(topic, *(None if n is None else int(n) for n in numbers)))
-    return found
+Flags = npt.NDArray[np.bool_]
 
 
 def dry(driver: Driver, wanted: list[Wanted]) -> dict[str, Any]:
@@ -56,28 +36,52 @@ def dry(driver: Driver, wanted: list[Wanted]) -> dict[str, Any]:
 
 
 def replay_ranges(driver: Driver, wanted: list[Wanted]) -> list[Entry]:
-    """Judge the records again, a plan at a time. LakeError for records that have not been read yet or are gone."""
-    limit = driver.settings.limits.plan_records
+    """Judge the records again, a plan at a time. RequestRefused for records that have not been read yet or are gone."""
+    entries: list[Entry] = []
+    left: Mapping[str, JsonValue] | None = selection(wanted)
     with driver.at_work():
-        driver.consent_now()
-        return [_replay(driver, part) for item in _ranges(driver, wanted) for part in _parts(item, limit)]
+        while left is not None:
+            change = replay(driver, left)
+            progress = Progress.of(driver.ledger.head())
+            entries.append(driver.commit(change.plan, progress, change.holds, change.cause))
+            left = change.rest
+    return entries
+
+
+def replay(driver: Driver, selected: Mapping[str, JsonValue]) -> Change:
+    """The first plan of the selection: its records, what they gave before, and the consent of now."""
+    driver.consent_now()
+    first, *others = _ranges(driver, wanted_of(selected))
+    end = min(first.end, first.start + driver.settings.limits.plan_records)
+    item, rest = first.model_copy(update={"end": end}), first.model_copy(update={"start": end})
+    left = [*((rest,) if rest.start < rest.end else ()), *others]
+    held = driver.holds.at(item.topic, item.partition, item.start, item.end)
+    return Change(
+        plan=driver.plan(Kind.REPLAY, [item], replaced=_replacements(driver, item)),
+        holds=Changes([], [hold.id for hold in held], []),
+        cause={"records": item.end - item.start, "partition": item.key},
+        rest=selection(Wanted(r.topic, r.partition, r.start, r.end - 1) for r in left) if left else None,
+    )
 
 
 def _ranges(driver: Driver, wanted: list[Wanted]) -> list[PlannedRange]:
+    """What is named, as far as it was read: at least one record. RequestRefused where that cannot be."""
     read = Progress.of(driver.ledger.head()).offsets
     begin = {partition_key(*at): first for at, first in driver.begin_offsets().items()}
     found = []
     for item in wanted:
-        keys = [key for key in sorted(read) if _matches(item, key)]
+        keys = [key for key in sorted(read.keys() & begin.keys()) if _matches(item, key)]
         if not keys:
-            raise LakeError(f"nothing of {item.topic} has been read yet: there is nothing to replay")
+            raise RequestRefused(f"nothing of {item.topic} has been read yet: there is nothing to replay")
         for key in keys:
             start = begin[key] if item.first is None else item.first
             end = read[key] if item.last is None else item.last + 1
             if start < begin[key] or end > read[key]:
-                raise LakeError(f"{key}: only records {begin[key]} to {read[key] - 1} can be replayed")
+                raise RequestRefused(f"{key}: only records {begin[key]} to {read[key] - 1} can be replayed")
             if start < end:
                 found.append(PlannedRange.of(key, start, end))
+    if not found:
+        raise RequestRefused("Kafka keeps none of the records that are named: there is nothing to replay")
     return found
 
 
@@ -86,34 +90,20 @@ def _matches(item: Wanted, key: str) -> bool:
     return topic == item.topic and item.partition in (None, partition)
 
 
-def _parts(item: PlannedRange, limit: int) -> Iterator[PlannedRange]:
-    for start in range(item.start, item.end, limit):
-        yield item.model_copy(update={"start": start, "end": min(start + limit, item.end)})
-
-
-def _replay(driver: Driver, item: PlannedRange) -> Entry:
-    held = driver.holds.at(item.topic, item.partition, item.start, item.end)
-    replaced = _replacements(driver, item)
-    plan = driver.plan(Kind.REPLAY, [item], replaced=replaced)
-    changes = Changes([], [hold.id for hold in held], [])
-    cause = {"records": item.end - item.start, "partition": item.key}
-    return driver.commit(plan, Progress.of(driver.ledger.head()), changes, cause)
-
-
 def _replacements(driver: Driver, item: PlannedRange) -> dict[str, Replacement]:
     """For each table with rows of these records: the files that go, and the files with what stays."""
     found = {}
     for study in driver.studies:
-        key = driver.keys.key(study)
+        key, taken = driver.keys.key(study), TakenOut()
         for family in (*READING_FAMILIES, QUARANTINE.name):
             table = table_key(study, family)
-            replacement = _replacement(driver, table, key, item)
-            if replacement.remove:
-                found[table] = replacement
-    return found
+            found[table] = _replacement(driver, table, key, item, taken)
+        table = table_key(study, CHECK_COUNT.name)
+        found[table] = _lessened(driver, table, taken)
+    return {table: replacement for table, replacement in found.items() if replacement.remove}
 
 
-def _replacement(driver: Driver, table: str, key: StudyKey, item: PlannedRange) -> Replacement:
+def _replacement(driver: Driver, table: str, key: StudyKey, item: PlannedRange, taken: TakenOut) -> Replacement:
     remove, add = [], []
     family = FAMILIES[family_of(table)]
     for file in driver.tables.live_files(table):
@@ -123,13 +113,39 @@ def _replacement(driver: Driver, table: str, key: StudyKey, item: PlannedRange) 
             if not mine.any():
                 continue
             remove.append(file.path)
+            _note(parquet, mine, family, taken)
             rows = parquet.read(columns=family.schema.names).filter(pa.array(~mine))
         if rows.num_rows:
             add.append(_rewritten(driver, file, rows))
     return Replacement(remove=tuple(remove), add=tuple(add))
 
 
-def _made_by(origins: pa.Array, key: StudyKey, item: PlannedRange) -> np.ndarray[Any, np.dtype[np.bool_]]:
+def _note(parquet: pq.ParquetFile, mine: Flags, family: Family, taken: TakenOut) -> None:
+    """Let the counts of the checks know of the rows that go."""
+    of = ("family",) if family is QUARANTINE else ()
+    rows = parquet.read(columns=[*TakenOut.COLUMNS, *of]).filter(pa.array(mine))
+    taken.add(rows, rows.column("family") if of else pa.repeat(family.name, len(rows)))
+
+
+def _lessened(driver: Driver, table: str, taken: TakenOut) -> Replacement:
+    """The files of counts that are about rows that go, and the files with what is left of these counts."""
+    remove, add = [], []
+    months = taken.months()
+    for file in driver.tables.live_files(table):
+        if file.month not in months:
+            continue
+        with driver.store.open_file(file.path) as source:
+            counted = pq.ParquetFile(source).read(columns=CHECK_COUNT.schema.names)
+        rows = taken.lessened(counted)
+        if rows is None:
+            continue
+        remove.append(file.path)
+        if rows.num_rows:
+            add.append(_rewritten(driver, file, rows))
+    return Replacement(remove=tuple(remove), add=tuple(add))
+
+
+def _made_by(origins: pa.Array, key: StudyKey, item: PlannedRange) -> Flags:
     """Which rows came from the records of the range."""
     coded = origins.dictionary_encode()
     wanted = topic_hash(item.topic)

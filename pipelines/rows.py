@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from pipelines.blocks import Block, arrow, column, taken
+from pipelines.blocks import Block, arrow, column, is_lists_of_numbers, taken
 from pipelines.zones import NO_OFFSET, QUALITIES
 from schemas.families import Family
 
@@ -21,7 +21,7 @@ _GROUP = ("pbucket", "pseudonym", "metric", "source")
 class Rows:
     """Rows of one family and month of one study that wait to be written: what is shared by message, and the readings.
 
-    A column of the readings is a NumPy array, or an Arrow array where it has texts, lists or nulls.
+    A column of the readings is a NumPy array, or an Arrow array, maybe in chunks, where it has texts, lists or nulls.
     """
 
     messages: pa.Table
@@ -61,6 +61,8 @@ def _stack(parts: list[pa.RecordBatch], name: str) -> Any:
     """One column over all parts; null for the rows of a part that lacks it."""
     kind = next(part.schema.field(name).type for part in parts if name in part.schema.names)
     columns = [part.column(name) if name in part.schema.names else pa.nulls(part.num_rows, kind) for part in parts]
+    if is_lists_of_numbers(kind):
+        return pa.chunked_array(columns)  # in one piece once it is in order
     if pa.types.is_primitive(kind) and not any(values.null_count for values in columns):
         return np.concatenate([values.to_numpy(zero_copy_only=True) for values in columns])
     return pa.concat_arrays(columns)

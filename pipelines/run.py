@@ -1,19 +1,23 @@
 """Running a plan: the graph on a runner, and what came of it."""
 
 import json
+import threading
 import warnings
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import apache_beam as beam
 from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 
 from pipelines.accounts import Accounts
 from pipelines.files import DataFile
-from pipelines.graph import build
+from pipelines.halt import heed
 from pipelines.plan import Plan
+from pipelines.prepared import Prepared
 from pipelines.store import FolderStore, Store
+
+IN_MEMORY = PipelineOptions(["--direct_running_mode=in_memory"])
 
 
 class RunnerRefused(Exception):
@@ -30,17 +34,24 @@ class Result(NamedTuple):
 
 
 def run(plan: Plan, store: Store, options: PipelineOptions | None = None) -> Result:
-    """Run the plan on the embedded runner and read its manifest. Nothing of it is visible until it is appended."""
+    """Run the plan on the embedded runner and read its manifest. Nothing of it is visible until it is appended.
+
+    PlanTooLarge where it stopped early.
+    """
     if not plan.ranges:
         return Result(Accounts(), [], [], [])
-    options = options or PipelineOptions(["--direct_running_mode=in_memory"])
-    refuse_lossy(options)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # Beam's own calls
-        pipeline = beam.Pipeline(runner=FnApiRunner(), options=options)
-        build(pipeline, plan)
-        pipeline.run().wait_until_finish()
+        _pipeline(options or IN_MEMORY, threading.get_ident()).run_with(plan).wait_until_finish()
+    heed(plan, store)
     return read_manifest(plan, store)
+
+
+@lru_cache(maxsize=4)
+def _pipeline(options: PipelineOptions, thread: int) -> Prepared:
+    """One for each thread, since what it runs with changes."""
+    refuse_lossy(options)
+    return Prepared(FnApiRunner(), options)
 
 
 def refuse_lossy(options: PipelineOptions) -> None:

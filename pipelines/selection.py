@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from pipelines.blocks import Block, column
+from pipelines.blocks import Block, column, group_bounds
 from pipelines.decode import Pointer
 from pipelines.plan import Plan
 
@@ -44,9 +44,10 @@ def _selected(plan: Plan, topic: str, partition: int) -> dict[int, Runs] | None:
 def _mask(block: Block, wanted: dict[int, Runs]) -> npt.NDArray[np.bool_]:
     message, index = column(block.readings, "message"), column(block.readings, "index")
     mask = np.zeros(len(message), dtype=bool)
+    begins = group_bounds(message, block.messages.num_rows)
     offsets: list[Any] = block.messages.column("offset").to_pylist()
     for row, offset in enumerate(offsets):
-        own = message == row
+        own = slice(begins[row], begins[row + 1])
         for first, count in wanted.get(offset, ()):
-            mask |= own & (index >= first) & (index < first + count)
+            mask[own] |= (index[own] >= first) & (index[own] < first + count)
     return mask

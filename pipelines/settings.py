@@ -5,11 +5,11 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import yaml
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 from pydantic_settings import SettingsError as SourceError
 
-from connectors.kafka import KafkaSettings
+from connectors.kafka import AbsolutePath, KafkaSettings
 
 DEFAULT_FILE = "wellspring.yaml"
 FILE_VARIABLE = "WELLSPRING_CONFIG"
@@ -17,13 +17,6 @@ FILE_VARIABLE = "WELLSPRING_CONFIG"
 
 class SettingsError(Exception):
     """Settings that cannot be used; the text names the setting, never its value."""
-
-
-def _absolute(path: Path) -> Path:
-    return path.expanduser().absolute()
-
-
-Folder = Annotated[Path, AfterValidator(_absolute)]
 
 
 class Limits(BaseModel):
@@ -35,6 +28,15 @@ class Limits(BaseModel):
     )
     plan_records: Annotated[int, Field(ge=1)] = Field(
         default=20_000, description="Most records in a plan; a plan starts early when so many wait."
+    )
+    plan_mb: Annotated[int, Field(ge=1)] = Field(
+        default=256,
+        description="Most megabytes of messages in a plan, unpacked, each counted for every study that it goes to; "
+        "estimated from what the last plans read.",
+    )
+    plan_files: Annotated[int, Field(ge=1)] = Field(
+        default=2_000,
+        description="Most files that a plan writes. A plan that would write more is made again with half its records.",
     )
     hold_hours: Annotated[float, Field(gt=0, le=24 * 30)] = Field(
         default=72.0, description="How long a reading of an unknown person waits for a link and a first grant."
@@ -48,19 +50,19 @@ class Settings(BaseSettings):
     """Where everything lies and how it is reached. Paths in the file are relative to the file."""
 
     model_config = SettingsConfigDict(env_prefix="WELLSPRING_", env_nested_delimiter="__", extra="forbid")
-    lake: Folder = Field(default=Path("lake"), description="Folder of the studies' tables and the ledger.")
-    vault: Folder = Field(
+    lake: AbsolutePath = Field(default=Path("lake"), description="Folder of the studies' tables and the ledger.")
+    vault: AbsolutePath = Field(
         default=Path("vault"), description="Folder of keys, consent register and holds; not readable by studies."
     )
-    partners: Folder = Field(default=Path("partners.yaml"), description="Registry of the partners.")
-    studies: Folder = Field(default=Path("studies.yaml"), description="Registry of the studies.")
+    partners: AbsolutePath = Field(default=Path("partners.yaml"), description="Registry of the partners.")
+    studies: AbsolutePath = Field(default=Path("studies.yaml"), description="Registry of the studies.")
     authority: str = Field(
         default="authority",
         pattern=r"^[a-z][a-z0-9-]{0,39}$",
         description="Name of the consent authority, the prefix of its topics.",
     )
     kafka: KafkaSettings = Field(default_factory=KafkaSettings, description="How Kafka is reached.")
-    broker_folder: Folder = Field(
+    broker_folder: AbsolutePath = Field(
         default=Path("kafka"), description="Folder of the local broker that `wellspring kafka up` starts."
     )
     limits: Limits = Field(default_factory=lambda: Limits(), description="How much a plan takes, and how often.")

@@ -20,9 +20,9 @@ _KAFKA = {
     "bootstrap": "Addresses of the brokers: host:port, several with commas between; 9092 where no port is given.",
     "security": "How the connection is protected: TLS where it says SSL, a login where it says SASL.",
     "ca_file": "Certificates of the authorities that may have signed the brokers', PEM; those of the system where not "
-    "given. An absolute path.",
-    "cert_file": "Certificate by which the brokers know this client, PEM, with `key_file`. An absolute path.",
-    "key_file": "Its private key, PEM, without a pass phrase. An absolute path.",
+    "given.",
+    "cert_file": "Certificate by which the brokers know this client, PEM, with `key_file`.",
+    "key_file": "Its private key, PEM, without a pass phrase.",
     "username": "Name for the login.",
     "password": "Password for the login; better in the environment than in a file. It is shown nowhere.",
     "mechanism": "How the password is proven.",

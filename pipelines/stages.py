@@ -15,12 +15,13 @@ from connectors.ranges import OffsetRange, RangeReader
 from pipelines import delta
 from pipelines.accounts import claims_note, note, rejection_note, total
 from pipelines.blocks import Block, column, with_columns
-from pipelines.check_counts import as_note, write_counts
+from pipelines.check_counts import write_counts
 from pipelines.claims import claim
 from pipelines.consent.snapshot import Snapshot
 from pipelines.decode import decode_block
 from pipelines.duplicates import FileKeys, KeyedFile
 from pipelines.fan_out import study_block
+from pipelines.halt import Halt
 from pipelines.keys import KeyRing
 from pipelines.landing import Landing
 from pipelines.normalise import normalise
@@ -46,17 +47,38 @@ class Stage:
         yield from ()
 
 
+class Ranges(Stage):
+    """The plan becomes ranges of offsets as texts, each with its partition."""
+
+    def each(self, _: bytes) -> Iterator[tuple[str, str]]:
+        for planned in self.plan.ranges:
+            yield planned.key, planned.model_dump_json()
+
+
 class Read(Stage):
     """Ranges of offsets become blocks of Kafka records."""
 
-    def each(self, text: str) -> Iterator[Block | str]:
-        planned = PlannedRange.model_validate_json(text)
+    def start(self) -> None:
+        self._halt = Halt(self.plan, FolderStore(Path(self.plan.lake)))
+        self._bytes = 0
+
+    def each(self, of_partition: tuple[str, Iterable[str]]) -> Iterator[Block | str]:
+        for text in of_partition[1]:
+            if not self._halt.is_called:
+                yield from self._range(PlannedRange.model_validate_json(text))
+
+    def _range(self, planned: PlannedRange) -> Iterator[Block | str]:
         wanted = None if planned.selected is None else [chosen.offset for chosen in planned.selected]
-        offsets = OffsetRange(planned.topic, planned.partition, planned.start, planned.end)
-        meta = {"topic": planned.topic, "partition": planned.partition}
-        yield note("read", records=0)  # a range of nothing but transaction markers has its manifest, too
+        topic = planned.topic
+        offsets = OffsetRange(topic, planned.partition, planned.start, planned.end)
+        meta = {"topic": topic, "partition": planned.partition}
+        yield note("read", topic=topic, records=0, bytes=0)  # a range of nothing but markers has its manifest, too
         for records in _reader(self.plan).read(offsets, wanted):
-            yield note("read", records=records.num_rows)
+            self._bytes += records.nbytes
+            self._halt.bytes(self._bytes)
+            if self._halt.is_called:
+                return
+            yield note("read", topic=topic, records=records.num_rows, bytes=records.nbytes)
             yield Block(meta, {"records": records})
 
 
@@ -84,8 +106,9 @@ class Decode(Stage):
         topic, partition = block.meta["topic"], block.meta["partition"]
         records = block.parts["records"]
         decoded, pointers = decode_block(records, topic, partition, self._received(records, topic))
+        messages = len(np.unique(column(decoded.messages, "offset"))) if decoded else 0
         readings = int(column(decoded.messages, "readings").sum()) if decoded else 0
-        yield rejection_note("decode", pointers, messages=decoded.messages.num_rows if decoded else 0, decoded=readings)
+        yield rejection_note("decode", pointers, messages=messages, decoded=readings)
         if decoded:
             yield decoded
 
@@ -128,11 +151,8 @@ class Check(Stage):
 
     def each(self, block: Block) -> Iterator[Block | str]:
         partner, family = block.meta["partner"], block.meta["family"]
-        flags, counts = gate(block.messages, block.readings, partner, family, self.plan.partners[partner].firmware)
-        yield note("check", study=block.meta["study"], counts=as_note(counts))
+        flags = gate(block.messages, block.readings, family, self.plan.partners[partner].firmware)
         readings = with_columns(block.readings, [("flags", flags)])
-        if family == "waveform":
-            readings = readings.select([name for name in readings.schema.names if name != "value"])
         yield Block(block.meta, {**block.parts, "readings": readings})
 
 
@@ -141,6 +161,7 @@ class Land(Stage):
 
     def start(self) -> None:
         store = FolderStore(Path(self.plan.lake))
+        self._halt = Halt(self.plan, store)
         self._files = _LiveFiles(store, self.plan)
         self._landing = Landing(
             store, self.plan.n, self.plan.epoch, self._files, _file_keys(store), self._files.replaced_of
@@ -148,9 +169,11 @@ class Land(Stage):
 
     def each(self, block: Block) -> Iterator[str]:
         yield from self._landing.add(block)
+        self._halt.files(self._landing.files)
 
     def finish(self) -> Iterator[str]:
-        yield from self._landing.finish()
+        if not self._halt.is_called:
+            yield from self._landing.finish()
 
 
 _CACHES: dict[str, FileKeys] = {}
@@ -182,7 +205,7 @@ class _LiveFiles:
         return self._replaced[table].remove if table in self._replaced else ()
 
     def _open(self, table: str) -> list[Any]:
-        handle = delta.open_table(self._store, table)
+        handle = delta.current_table(self._store, table)
         files = [live.file for live in delta.live_files(handle, table)] if handle else []
         replaced = self._replaced.get(table)
         if replaced is None:
@@ -190,12 +213,27 @@ class _LiveFiles:
         return [file for file in files if file.path not in replaced.remove] + list(replaced.add)
 
 
+class Manifest(Stage):
+    """All that the stages noted becomes the manifest."""
+
+    def each(self, notes: tuple[str, Iterable[str]]) -> Iterator[str]:
+        write_manifest(self.plan, notes[1])
+        yield from ()
+
+
 def write_manifest(plan: Plan, notes: Iterable[str]) -> str:
-    """The accounts of a run under the plan's name; what concerns single people goes to the vault beside it."""
+    """The accounts of a run under the plan's name; what concerns single people goes to the vault beside it.
+
+    There are none of a run that was stopped, and none of one whose workers have together written too many files.
+    """
     accounts = total(notes)
     store, vault = FolderStore(Path(plan.lake)), FolderStore(Path(plan.vault))
-    written = write_counts(accounts.checks, store, plan.n, plan.epoch)
-    accounts.files += [file.model_dump(mode="json") for file in written]
-    vault.put(plan.vault_key, json.dumps({"pointers": accounts.pointers, "holds": accounts.holds}).encode())
-    store.put(plan.manifest_key, accounts.to_json().encode())
+    halt = Halt(plan, store)
+    if not halt.is_called:
+        written = write_counts(accounts.checks, store, plan.n, plan.epoch)
+        accounts.files += [file.model_dump(mode="json") for file in written]
+        halt.files(len(accounts.files))
+    if not halt.is_called:
+        vault.put(plan.vault_key, json.dumps({"pointers": accounts.pointers, "holds": accounts.holds}).encode())
+        store.put(plan.manifest_key, accounts.to_json().encode())
     return plan.manifest_key

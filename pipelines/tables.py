@@ -13,7 +13,7 @@ from deltalake.exceptions import DeltaError
 from pipelines import delta
 from pipelines.delta import LiveFile
 from pipelines.entries import Entry, Fenced, LakeError, LedgerLost, TableChange
-from pipelines.files import DataFile, family_of, footer, table_folders
+from pipelines.files import DataFile, Footer, family_of, footer, table_folders
 from pipelines.ledger import Ledger, OnStep
 from pipelines.standing import Standing, load_standing
 from pipelines.store import Store
@@ -35,7 +35,7 @@ class Tables:
         self.families = families
         self._standing: Standing | None = None
         self._live: dict[str, dict[str, LiveFile]] = {}
-        self._checked: set[str] = set()
+        self._checked: dict[str, Footer] = {}
 
     @property
     def standing(self) -> Standing:
@@ -131,7 +131,7 @@ class Tables:
             self.standing.save(self.store, self.ledger)
 
     def _apply_to(self, table: str, change: TableChange, entry: Entry, on_step: OnStep) -> None:
-        handle = delta.open_table(self.store, table)
+        handle = delta.current_table(self.store, table)
         at = delta.entry_of(handle)
         if at >= entry.n:
             self._refuse_others(table, at)
@@ -153,8 +153,9 @@ class Tables:
             self._check_change(table, change, handle)
         except LakeError as error:
             raise LedgerLost(f"entry {entry.n} is in the ledger, but cannot be applied: {error}") from None
+        buckets = {file.path: self._checked[file.path].buckets for file in change.add}
         try:
-            delta.commit(self.store, handle, table, schema, entry, change)
+            delta.commit(self.store, handle, table, schema, entry, change, buckets)
         except DeltaError as error:
             self._settle(table, entry, error)
         on_step("apply.committed")
@@ -202,10 +203,11 @@ class Tables:
             raise LakeError(f"{file.path} has {found.rows} rows where {file.rows} were counted")
         if not found.schema.equals(schema):
             raise LakeError(f"{file.path} does not have its family's columns: {_differences(found.schema, schema)}")
-        self._checked.add(file.path)
+        self._checked[file.path] = found
 
     def _take_in(self, table: str, change: TableChange, entry: Entry) -> None:
-        self._checked.difference_update(file.path for file in change.add)
+        for file in change.add:
+            self._checked.pop(file.path, None)
         live = self._live.get(table)
         if live is None:
             return

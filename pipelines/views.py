@@ -6,7 +6,7 @@ other file.
 """
 
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import duckdb
@@ -117,14 +117,26 @@ def _lock(session: duckdb.DuckDBPyConnection, paths: Sequence[str]) -> None:
 
 
 def _make_view(session: duckdb.DuckDBPyConnection, paths: Sequence[str], name: str, family: Family) -> None:
-    columns = ", ".join(f'"{column}"' for column in (*family.schema.names, "month"))
+    columns = ", ".join(_expressions(family))
     if paths:
         options = "hive_partitioning = true, union_by_name = true, hive_types = {'month': VARCHAR}"
-        session.execute(f"CREATE VIEW {name}_all AS SELECT {columns} FROM read_parquet({_list(paths)}, {options})")
+        session.execute(f"CREATE VIEW {name}_all AS SELECT {columns} FROM read_parquet({_list(paths)}, {options}) AS t")
     else:
         session.register(f"{name}_none", family.schema.append(pa.field("month", pa.string())).empty_table())
-        session.execute(f"CREATE VIEW {name}_all AS SELECT {columns} FROM {name}_none")
+        session.execute(f"CREATE VIEW {name}_all AS SELECT {columns} FROM {name}_none AS t")
     session.execute(f"CREATE VIEW {name} AS {_current(name, family)}")
+
+
+_FROM_COUNTS = ("counts", "scale", "zero")
+
+
+def _expressions(family: Family) -> Iterator[str]:
+    """The view's columns: the family's and the month, a block's values as numbers whichever way they lie in the file."""
+    for name in (*family.schema.names, "month"):
+        if name == "values" and "counts" in family.schema.names:
+            yield 'coalesce(t."values", list_transform(t.counts, lambda n: n * t.scale + t.zero)) AS "values"'
+        elif name not in _FROM_COUNTS:
+            yield f't."{name}"'
 
 
 def _current(name: str, family: Family) -> str:

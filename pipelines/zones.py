@@ -17,7 +17,10 @@ DAY_US = 86_400_000_000
 MINUTE_US = 60_000_000
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
-QUALITIES = ("offset_given", "zone_metadata", "zone_assumed", "ambiguous_dst", "nonexistent_dst", "device_clock_only")
+QUALITIES = (
+    *("offset_given", "zone_metadata", "zone_assumed", "export_offset"),
+    *("ambiguous_dst", "nonexistent_dst", "device_clock_only"),
+)
 _QUALITY = {name: code for code, name in enumerate(QUALITIES)}
 
 # A zone's changes are looked for in windows of this many weeks, week by week: two that undo each other within a week
@@ -30,15 +33,19 @@ Int64s = npt.NDArray[np.int64]
 
 
 class Clock(NamedTuple):
-    """What a message says of its clock (UTC or `local`, its offset in minutes, its zone), and its partner's `assumed` zone."""
+    """What a message says of its clock (UTC or `local`, its offset in minutes, its zone), and its partner's `assumed` zone.
+
+    `exported`: the offset is that of the device that made an export, not of the place where something was measured.
+    """
 
     local: bool
     offset_min: int | None
     zone: str | None
     assumed: str | None
+    exported: bool = False
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Placed:
     """Where a message's clock stands: one answer for all its readings, or arrays [n] where a transition lies inside.
 
@@ -57,6 +64,9 @@ def place(form: str, start: Int64s, end: Int64s, clock: Clock) -> Placed:
     `form` is regular, irregular or intervals; `start` and `end` [n] are microseconds since the epoch by the message's
     own clock. An offset that the message states is used before its zone, and its zone before one that is assumed.
     """
+    placed = place_alike(clock)
+    if placed is not None:
+        return placed
     if form == "intervals":
         return _place_intervals(start, end, clock)
     first, last = (start[0], start[-1]) if form == "regular" else (start.min(), start.max())
@@ -66,12 +76,17 @@ def place(form: str, start: Int64s, end: Int64s, clock: Clock) -> Placed:
     return placed
 
 
-def _place_times(first: int, last: int, times: Int64s, clock: Clock) -> Placed:
-    rules = clock_zone(*clock)
+def place_alike(clock: Clock) -> Placed | None:
+    """Where a clock stands at any time; None where its zone's rules say. Rejected where local times have no zone."""
+    rules = clock_zone(clock.local, clock.offset_min, clock.zone, clock.assumed)
     if clock.offset_min is not None:
-        return _placed_alike(clock.offset_min, clock.local, "offset_given")
-    if rules is None:
-        return Placed(0, 0, NO_OFFSET, _QUALITY["device_clock_only"])
+        return _placed_alike(clock.offset_min, clock.local, "export_offset" if clock.exported else "offset_given")
+    return Placed(0, 0, NO_OFFSET, _QUALITY["device_clock_only"]) if rules is None else None
+
+
+def _place_times(first: int, last: int, times: Int64s, clock: Clock) -> Placed:
+    rules = clock_zone(clock.local, clock.offset_min, clock.zone, clock.assumed)
+    assert rules is not None, "without rules a clock stands alike at any time"
     quality = "zone_metadata" if clock.zone else "zone_assumed"
     steady = _steady_offset(rules, first // DAY_US, last // DAY_US)
     if steady is not None:
@@ -101,7 +116,7 @@ def _place_intervals(start: Int64s, end: Int64s, clock: Clock) -> Placed:
     end is placed as its start is, which keeps the length that the device measured.
     """
     starts = _place_times(int(start.min()), int(start.max()), start, clock)
-    if not clock.local or clock.offset_min is not None:
+    if not clock.local:
         return starts
     ends = _place_times(int(end.min()), int(end.max()), end, clock)
     if not any(isinstance(p.shift_us, np.ndarray) for p in (starts, ends)) and starts.shift_us == ends.shift_us:

@@ -1,6 +1,7 @@
-"""By what a check's answers are counted: numbers that add up over blocks, runs and days."""
+"""By what a check's answers are counted: numbers that add up over files, runs and days."""
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -8,10 +9,13 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from quality.gate import BITS, NO_OFFSET, Scope, scope
+
 Array = npt.NDArray[Any]
 
 DAY_US = 86_400_000_000
 VERSION = 1
+KINDS = ("evaluated", "failed", "not_applicable")
 
 
 class Stratum(NamedTuple):
@@ -35,47 +39,63 @@ class Counts:
     failed: Counter[Stratum] = field(default_factory=Counter)
     not_applicable: Counter[Stratum] = field(default_factory=Counter)
 
+    def listed(self) -> list[list[Any]]:
+        """As lists that add up: a stratum, which of the three answers, and how often."""
+        return [[*stratum, kind, count] for kind in KINDS for stratum, count in getattr(self, kind).items()]
 
-class Runs(NamedTuple):
-    """Runs of readings of one message and day: where each begins, its message, its size, and the number of its stratum."""
+
+def tally(messages: pa.Table, readings: Mapping[str, Array], family: str) -> Counts:
+    """The answers for readings that have their `flags`; readings of a message lie together.
+
+    Of the messages partner, metric, device_model and firmware are asked, of the readings [n] their message, start and
+    end (microseconds, UTC), offset_min and flags.
+    """
+    runs = _runs_of(messages, readings["message"], readings["start"], family)
+    sizes = {
+        Scope.ALL: runs.sums(np.ones(len(readings["start"]), dtype=bool)),
+        Scope.LASTING: runs.sums(readings["end"] > readings["start"]),
+        Scope.LOCATED: runs.sums(readings["offset_min"] != NO_OFFSET),
+        Scope.NONE: np.zeros(len(runs.names), dtype=np.int64),
+    }
+    seen, counts = int(np.bitwise_or.reduce(readings["flags"])), Counts()
+    for check, bit in BITS.items():
+        failed = runs.sums((readings["flags"] >> bit & 1).astype(bool)) if seen >> bit & 1 else sizes[Scope.NONE]
+        for number, name in enumerate(runs.names):
+            applies = sizes[scope(check, name[2], name[4] is not None)][number]
+            numbers = (applies, failed[number], sizes[Scope.ALL][number] - applies)
+            _add(counts, Stratum(*name, check, VERSION), numbers)
+    return counts
+
+
+def _add(counts: Counts, stratum: Stratum, numbers: tuple[int, ...]) -> None:
+    for kind, number in zip(KINDS, numbers, strict=True):
+        if number:
+            getattr(counts, kind)[stratum] += int(number)
+
+
+class _Runs(NamedTuple):
+    """Runs of readings of one message and day: where each begins, and the number of its stratum among `names`."""
 
     begins: Array
-    message: Array
-    size: Array
     number: Array
     names: list[tuple[str, str, str, str | None, str | None, int]]
 
+    def sums(self, chosen: Array) -> Array:
+        """How many readings are chosen [n] in each stratum."""
+        in_run = np.add.reduceat(chosen, self.begins, dtype=np.int64)
+        return np.bincount(self.number, in_run, minlength=len(self.names)).astype(np.int64)
 
-def runs_of(messages: pa.RecordBatch, readings: pa.RecordBatch, partner: str, family: str) -> Runs:
-    """The runs of a block in which the readings of a message lie together; `start` is microseconds, UTC."""
-    start, message = (np.asarray(readings.column(name).to_numpy(zero_copy_only=True)) for name in ("start", "message"))
+
+def _runs_of(messages: pa.Table, message: Array, start: Array, family: str) -> _Runs:
     begins = np.flatnonzero(np.concatenate([[True], message[1:] != message[:-1]]))
     day, last = np.minimum.reduceat(start, begins) // DAY_US, np.maximum.reduceat(start, begins) // DAY_US
     if (day != last).any():
         days = start // DAY_US
         begins = np.flatnonzero(np.concatenate([[True], (message[1:] != message[:-1]) | (days[1:] != days[:-1])]))
         day = days[begins]
-    described = zip(
-        *(messages.column(name).to_pylist() for name in ("metric", "device_model", "firmware")), strict=True
-    )
-    keys = [(partner, family, *key) for key in described]
-    numbers: dict[tuple[str, str, str, str | None, str | None, int], int] = {}
-    rows = message[begins]
-    number = [numbers.setdefault((*keys[m], d), len(numbers)) for m, d in zip(rows.tolist(), day.tolist(), strict=True)]
-    size = np.diff(np.concatenate([begins, [len(start)]]))
-    return Runs(begins, rows, size, np.array(number), list(numbers))
-
-
-def count(counts: Counts, runs: Runs, check: str, fails: Array, applies: Array) -> None:
-    """Add a check's answers: which readings failed [n], and to which messages it applies."""
-    applying = applies[runs.message]
-    failed = np.add.reduceat(fails, runs.begins, dtype=np.int64) if fails.any() else np.zeros(len(runs.size))
-    totals = (
-        (counts.evaluated, np.where(applying, runs.size, 0)),
-        (counts.failed, np.where(applying, failed, 0)),
-        (counts.not_applicable, np.where(applying, 0, runs.size)),
-    )
-    for counter, per_run in totals:
-        sums = np.bincount(runs.number, per_run, minlength=len(runs.names)).astype(np.int64)
-        for number in np.flatnonzero(sums).tolist():
-            counter[Stratum(*runs.names[number], check, VERSION)] += int(sums[number])
+    columns = (messages.column(name).to_pylist() for name in ("partner", "metric", "device_model", "firmware"))
+    keys = [(partner, family, *rest) for partner, *rest in zip(*columns, strict=True)]
+    numbers: dict[Any, int] = {}
+    places = zip(message[begins].tolist(), day.tolist(), strict=True)
+    number = [numbers.setdefault((*keys[row], on), len(numbers)) for row, on in places]
+    return _Runs(begins, np.array(number), list(numbers))

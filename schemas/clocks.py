@@ -30,6 +30,11 @@ def iana_zone(name: str) -> ZoneInfo:
     return ZoneInfo(name)
 
 
+def is_zone(name: str | None) -> bool:
+    """Whether it is the name of a zone of the IANA's."""
+    return name in _names()
+
+
 @cache
 def _names() -> frozenset[str]:
     """The IANA's names; what a machine calls its own zone, or the lack of one, means something else elsewhere."""

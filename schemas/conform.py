@@ -6,6 +6,8 @@ The Avro library says no more than that something does not match, and prints the
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from fastavro.schema import expand_schema
+
 from schemas.reasons import Reason, Rejected
 
 _INTEGERS = {"int": 31, "long": 63}
@@ -23,7 +25,7 @@ _WANTED = {
 
 def fault(schema: Any, value: Any, path: str = "") -> Rejected | None:
     """The first field of a value, in the order of the schema, that is not what the schema says; None where all are."""
-    return next(_faults(schema, value, path), None)
+    return next(_faults(expand_schema(schema), value, path), None)
 
 
 def _faults(schema: Any, value: Any, path: str) -> Iterator[Rejected]:
@@ -53,7 +55,13 @@ def _faults_of_record(schema: Any, value: Any, path: str) -> Iterator[Rejected]:
 
 
 def _faults_of_union(branches: list[Any], value: Any, path: str) -> Iterator[Rejected]:
-    """What the nearest branch says: of several records the one whose fields are most like the value's."""
+    """What the nearest branch says: of several records the one whose fields are most like the value's.
+
+    A pair of a record's full name and its fields is that record: so the Avro library need not try one after another.
+    """
+    if isinstance(value, tuple):
+        name, value = value
+        branches = [branch for branch in branches if isinstance(branch, dict) and branch.get("name") == name]
     fitting = [branch for branch in branches if _fits(branch, value)]
     if isinstance(value, dict):
         fitting = _nearest_first([record for record in fitting if value.keys() & _names(record)], value)

@@ -16,6 +16,7 @@ from schemas.consent_events import A_MOMENT, ConsentEvent, IdentityLink
 from schemas.contracts import Contract, decode, identify
 from schemas.headers import Text, field_rejection, sensor_header
 from schemas.json_form import is_json, read_json
+from schemas.lab_results import lab_report
 from schemas.mappings import Mapping, mapping
 from schemas.reasons import Reason, Rejected
 from schemas.series import Series, series
@@ -63,7 +64,7 @@ def check(data: bytes, contract: str | None = None) -> Finding:
         if contract is not None and found.name != contract:
             raise Rejected(Reason.CONTRACT, "", f"a message of the contract {contract}")
         message = decode(form.encode() if form else data, found.name)
-        return Finding(True, found.name, found.version, _JUDGES[found.name](message))
+        return Finding(True, found.name, found.version, JUDGES[found.name](message))
     except Rejected as fault:
         name, version = (found.name, found.version) if found else (None, None)
         return Finding(False, name, version, None, str(fault.reason), fault.path, fault.expected)
@@ -87,6 +88,10 @@ def _judge_values(content: Series, found: Mapping, width: int) -> None:
         bad = np.flatnonzero(~np.isfinite(found.to_canonical(content.values)))
         if len(bad):
             raise Rejected(Reason.NOT_FINITE, f"values[{bad[0] // width}]", f"a finite number of {found.unit}")
+
+
+def _judge_lab_result(message: dict[str, Any]) -> int:
+    return len(lab_report(message).results)
 
 
 def _judge_consent_event(message: dict[str, Any]) -> int:
@@ -118,9 +123,11 @@ def _judge_rejected(message: dict[str, Any]) -> int:
         raise field_rejection(error) from None
 
 
-_JUDGES: dict[str, Callable[[dict[str, Any]], int]] = {
+JUDGES: dict[str, Callable[[dict[str, Any]], int]] = {
     "sensor-reading": _judge_sensor_reading,
+    "lab-result": _judge_lab_result,
     "consent-event": _judge_consent_event,
     "identity-link": _judge_identity_link,
     "rejected": _judge_rejected,
 }
+"""By contract, the number of readings of a message, or Rejected. A contract whose judge needs another room is added there."""

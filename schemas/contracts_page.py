@@ -42,13 +42,15 @@ def _fields(record: Any, path: str) -> Iterator[tuple[str, ...]]:
 
 
 def _records(kind: Any) -> list[Any]:
+    """The records defined in a type: those of an array's items too."""
     branches = kind if isinstance(kind, list) else [kind]
+    branches = [branch["items"] if _type(branch).startswith("array of record") else branch for branch in branches]
     return [branch for branch in branches if isinstance(branch, dict) and branch["type"] == "record"]
 
 
 def _type(kind: Any) -> str:
     if isinstance(kind, str):
-        return kind
+        return f"record {kind.rpartition('.')[2]}" if "." in kind else kind
     if isinstance(kind, list):
         return " or ".join(_type(branch) for branch in kind)
     if kind["type"] == "array":

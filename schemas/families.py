@@ -3,6 +3,8 @@
 `month` is the partition and stands in the path only. Text columns hold few distinct values a file and are written with
 dictionaries that contain nothing but the values used. Times are microseconds, UTC; intervals are half-open, and the
 end of an instant is its start.
+
+The numbers of a block lie in `values`, or, where integers were sent, in `counts`: a value is then `count * scale + zero`.
 """
 
 from dataclasses import dataclass
@@ -28,6 +30,9 @@ _BLOCK = [
     pa.field("channels", pa.list_(pa.field("element", pa.string(), nullable=False))),
     pa.field("samples", pa.int32()),
     pa.field("values", pa.list_(pa.field("element", pa.float64(), nullable=False))),
+    pa.field("counts", pa.list_(pa.field("element", pa.int32(), nullable=False))),
+    pa.field("scale", pa.float64()),
+    pa.field("zero", pa.float64()),
     pa.field("times_us", pa.list_(pa.field("element", pa.int64(), nullable=False))),
 ]
 _WHEN = [

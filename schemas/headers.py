@@ -1,6 +1,5 @@
 """The header of a sensor message: who, what and from where, judged by pydantic before any reading is looked at."""
 
-import marshal
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
@@ -43,18 +42,28 @@ class SensorHeader(BaseModel):
 
 def sensor_header(message: dict[str, Any]) -> SensorHeader:
     """The judged header of a decoded message; Rejected with the field's path and what was expected, never its value."""
-    fields = {name: value for name, value in message.items() if name not in ("times", "values", "record_ids")}
     try:
-        key = marshal.dumps(fields, _NO_REFERENCES)
-    except ValueError:
-        return _judged(fields)
-    header = _accepted.get(key)
+        key = _key(message)
+        header = _accepted.get(key)
+    except TypeError:  # something else where a text, a source or a list should be: it will be refused
+        key, header = None, None
     if header is None:
-        header = _judged(fields)
-        if len(_accepted) >= _MOST_ACCEPTED:
-            _accepted.clear()
-        _accepted[key] = header
+        header = _judged({name: value for name, value in message.items() if name not in _SERIES})
+        if key is not None:
+            if len(_accepted) >= _MOST_ACCEPTED:
+                _accepted.clear()
+            _accepted[key] = header
     return header
+
+
+def _key(message: dict[str, Any]) -> tuple[Any, ...] | None:
+    """What the header of a message says, where its fields are just those that a decoder gives it; else None."""
+    if tuple(message) != _DECODED:
+        return None
+    subject, metric, unit, modality, source, clock, offset_min, zone, _, _, channels, _ = message.values()
+    if tuple(source) != _SOURCE:
+        return None
+    return (subject, metric, unit, modality, *source.values(), clock, offset_min, zone, *channels)
 
 
 def _judged(fields: dict[str, Any]) -> SensorHeader:
@@ -65,9 +74,14 @@ def _judged(fields: dict[str, Any]) -> SensorHeader:
 
 
 # A device says the same of itself in every message: what was accepted once is not judged again.
-_accepted: dict[bytes, SensorHeader] = {}
+_accepted: dict[tuple[Any, ...] | None, SensorHeader] = {}
 _MOST_ACCEPTED = 50_000
-_NO_REFERENCES = 2  # the version of marshal in which equal fields give equal bytes
+_SERIES = ("times", "values", "record_ids")
+_DECODED = (
+    *("subject", "metric", "unit", "modality", "source", "clock", "offset_min", "zone"),
+    *("times", "values", "channels", "record_ids"),
+)
+_SOURCE = tuple(Source.model_fields)
 
 
 def field_rejection(error: ValidationError) -> Rejected:

@@ -60,7 +60,7 @@ REASON_MEANING: dict[Reason, str] = {
     Reason.NOT_FINITE: "the value is not a finite number",
     Reason.ZONE: "local times without a known zone or offset",
     Reason.INTERVAL: "the interval ends before it starts, or a period is not positive",
-    Reason.TIME: "the reading is older than 2015 on a live device's topic",
+    Reason.TIME: "the reading is older than 2015 on a live device's topic, or than 1900, or no time that can be represented",
     Reason.FUTURE: "the reading ends more than 5 minutes after it was received",
 }
 

@@ -59,6 +59,11 @@ class Partner(BaseModel):
         return f"{self.name}.{contract}.v1"
 
 
+def contract_of(topic: str) -> str:
+    """The contract of a partner's topic, `<partner>.<contract>.v1`."""
+    return topic.rsplit(".", 2)[1]
+
+
 class Study(BaseModel):
     """Who may receive: when it runs, and whether its legal basis lets it keep data after a withdrawal."""
 

@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from schemas.reasons import Reason, Rejected
 
+Numbers = npt.NDArray[Any]
 Int64s = npt.NDArray[np.int64]
 Float64s = npt.NDArray[np.float64]
 
@@ -19,23 +20,45 @@ _TIME_BOUND = 9_000_000_000_000_000
 
 @dataclass(slots=True)
 class Series:
-    """n samples: `start` and `end` as sent, int64 microseconds [n] (`end` None for instants; `period` 0 if irregular);
-    `values` float64 [n * channels], sample by sample, or `codes` [n]; `record_ids` [n] or None."""
+    """`count` samples as sent.
 
-    start: Int64s
+    `moments` are starts, int64 microseconds: the first only where `period` is above 0, else [count]; `end` [count] is
+    None for instants. `numbers` [count * channels], sample by sample, of the type sent, are values after `scale`; `codes`
+    [count] stand in their place; `record_ids` [count] or None.
+    """
+
+    count: int
+    moments: Int64s
     end: Int64s | None
     period: int
-    values: Float64s | None
+    numbers: Numbers | None
+    scale: float
     codes: list[str] | None
     record_ids: list[str] | None
 
     def __len__(self) -> int:
-        return len(self.start)
+        return self.count
 
     @property
     def form(self) -> str:
         """How the times were sent: regular, irregular or intervals."""
         return "intervals" if self.end is not None else "regular" if self.period else "irregular"
+
+    @property
+    def start(self) -> Int64s:
+        """The start of every sample [count]."""
+        if not self.period:
+            return self.moments
+        first = int(self.moments[0])
+        return np.arange(first, first + self.period * self.count, self.period, dtype=np.int64)
+
+    @property
+    def values(self) -> Float64s | None:
+        """The numbers in the unit sent, float64 [count * channels]."""
+        if self.numbers is None or (self.scale == 1.0 and self.numbers.dtype == np.float64):
+            return self.numbers
+        with np.errstate(over="ignore", invalid="ignore"):
+            return np.multiply(self.numbers, self.scale, dtype=np.float64)
 
 
 def series(message: dict[str, Any]) -> Series:
@@ -43,28 +66,28 @@ def series(message: dict[str, Any]) -> Series:
 
     A value that is not finite stays in: it costs that one reading, not its neighbours.
     """
-    values, codes = _values(message["values"])
+    numbers, scale, codes = _values(message["values"])
     width = max(1, len(message["channels"]))
     if codes is not None and width > 1:
         raise Rejected(Reason.RAGGED, "channels", "no channels for codes: one a reading")
-    held = len(codes) if codes is not None else len(values) if values is not None else 0
+    held = len(codes) if codes is not None else len(numbers) if numbers is not None else 0
     if held % width:
         raise Rejected(Reason.RAGGED, "values", "a whole number of samples for the channels")
     count = held // width
     if count == 0:
         raise Rejected(Reason.NO_READINGS, "values")
-    start, end, period = _times(message["times"], count)
+    moments, end, period = _times(message["times"], count)
     record_ids = message.get("record_ids")
     if record_ids is not None and len(record_ids) != count:
         raise Rejected(Reason.RAGGED, "record_ids", "one identifier for each reading")
-    return Series(start, end, period, values, codes, record_ids)
+    return Series(count, moments, end, period, numbers, scale, codes, record_ids)
 
 
-def _values(values: Any) -> tuple[Float64s | None, list[str] | None]:
+def _values(values: Any) -> tuple[Numbers | None, float, list[str] | None]:
     if isinstance(values, list):
-        return np.asarray(values, dtype=np.float64), None
+        return np.asarray(values, dtype=np.float64), 1.0, None
     if "codes" in values:
-        return None, values["codes"]
+        return None, 1.0, values["codes"]
     dtype = _DTYPES[values["dtype"]]
     data = values["data"]
     if len(data) % dtype.itemsize:
@@ -74,11 +97,7 @@ def _values(values: Any) -> tuple[Float64s | None, list[str] | None]:
         raise Rejected(Reason.NOT_FINITE, "values.scale")
     if scale == 0.0:
         raise Rejected(Reason.FIELD, "values.scale", "a factor other than 0")
-    numbers = np.frombuffer(data, dtype=dtype)
-    if scale == 1.0 and dtype == np.float64:
-        return numbers, None
-    with np.errstate(over="ignore", invalid="ignore"):
-        return np.multiply(numbers, scale, dtype=np.float64), None
+    return np.frombuffer(data, dtype=dtype), scale, None
 
 
 def _times(times: dict[str, Any], count: int) -> tuple[Int64s, Int64s | None, int]:
@@ -88,7 +107,7 @@ def _times(times: dict[str, Any], count: int) -> tuple[Int64s, Int64s | None, in
             raise Rejected(Reason.INTERVAL, "times.period", "a period above 0")
         if not -_TIME_BOUND < start < _TIME_BOUND or period * count >= _TIME_BOUND:
             raise Rejected(Reason.TIME, "times.start", "a time that can be represented")
-        return np.arange(start, start + period * count, period, dtype=np.int64), None, period
+        return np.array([start], dtype=np.int64), None, period
     if "at" in times:
         return _moments(times["at"], count, "times.at"), None, 0
     start_array = _moments(times["start"], count, "times.start")

@@ -1,28 +1,61 @@
-"""A watch over the whole session: no planted secret in a log, an exception, a file's name, the ledger or a rejection."""
+"""A watch over the whole session: no planted secret in a log, an exception, a file's name, the ledger or a rejection.
+
+And the session's signals and surroundings, which do not depend on who started it.
+"""
 
 import logging
+import os
+import signal
 import sys
 from collections.abc import Iterator
 from types import TracebackType
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from schemas.reasons import Rejected
 from tests.canaries import MARK, Listener, leaks_in_folder, text_of
 
+# How fast this machine is just now fails no test.
+settings.register_profile("wellspring", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("wellspring")
+
 ROOMS = ("schemas", "connectors", "quality", "pipelines", "infra", "wellspring")
+PARTS = {"WELLSPRING_CACHE", "WELLSPRING_JAVA", "WELLSPRING_MAVEN_REPOSITORY"}
 listener = Listener()
 brokers: set[str] = set()
 """Addresses of the session's broker, which is still there at the end of a module."""
 
 
 def pytest_configure() -> None:
+    heed_signals()
+    forget_surroundings()
     logging.getLogger().addHandler(listener)
     for room in ROOMS:
         logging.getLogger(room).setLevel(logging.DEBUG)
     _watch_rejections()
     _watch_expected_errors()
+
+
+def heed_signals() -> None:
+    """A shell or an init that starts something in the background lets it ignore signals, and so would every child."""
+    usual = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL, signal.SIGCHLD: signal.SIG_DFL}
+    for number, handler in usual.items():
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, handler)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, usual)
+
+
+def forget_surroundings() -> None:
+    """Nobody's own settings lead a test to their lake, and every terminal has the usual width.
+
+    Where the parts of the local Kafka come from is another matter.
+    """
+    for name in list(os.environ):
+        if name.upper().startswith("WELLSPRING_") and name not in PARTS:
+            del os.environ[name]
+    os.environ["COLUMNS"] = "80"
 
 
 def _watch_rejections() -> None:
@@ -53,12 +86,18 @@ def pytest_exception_interact(call: pytest.CallInfo[Any]) -> None:
         listener.hear(call.excinfo.value)
 
 
-@pytest.fixture(autouse=True)
-def _nobody_is_named(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Nothing that was said while the test ran names anybody."""
-    if "broker" in request.fixturenames:
-        brokers.add(request.getfixturevalue("broker").bootstrap)
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_setup() -> Iterator[None]:
+    """From here on the test is listened to. (A fixture would do as well, and cost every test some more.)"""
     listener.told()
+    yield
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown(item: pytest.Function) -> Iterator[None]:
+    """Nothing that was said while the test ran names anybody."""
+    if "broker" in item.funcargs:
+        brokers.add(item.funcargs["broker"].bootstrap)
     yield
     assert listener.told() == [], "a planted secret was said"
 

@@ -14,7 +14,11 @@ _HEADING = re.compile(r"^#+\s+(.*)$", re.MULTILINE)
 def documents() -> list[Path]:
     """The Markdown files that belong to the project."""
     listed = subprocess.run(
-        ["git", "ls-files", "-co", "--exclude-standard", "*.md"], cwd=ROOT, capture_output=True, text=True, check=True
+        ["git", "-c", "safe.directory=*", "ls-files", "-co", "--exclude-standard", "*.md"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
     )
     return [ROOT / name for name in sorted(listed.stdout.split())]
 

@@ -109,3 +109,11 @@ def keys_landed(store: FolderStore, table: str) -> list[int]:
 
 def _keys(uri: str) -> list[int]:
     return [int(key) for key in pq.ParquetFile(uri).read(columns=["key64"])["key64"].to_pylist()]
+
+
+def buckets_in(store: FolderStore, table: str) -> dict[str, tuple[int, int]]:
+    """The range of `pbucket` that Delta's own statistics give for each file of the table."""
+    from deltalake import DeltaTable
+
+    actions = pa.table(DeltaTable(store.uri(table)).get_add_actions(flatten=True)).to_pylist()
+    return {f"{table}/{one['path']}": (one["min.pbucket"], one["max.pbucket"]) for one in actions}

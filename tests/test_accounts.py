@@ -39,17 +39,26 @@ def file(study: str, family: str, path: str) -> dict[str, Any]:
 
 
 NOTES = [
-    note("read", records=0),
-    note("read", records=6),
-    note("read", records=4),
+    note("read", topic=TOPIC, records=0, bytes=0),
+    note("read", topic=TOPIC, records=6, bytes=900),
+    note("read", topic="beta.sensor-reading.v1", records=4, bytes=100),
+    note("read", topic="idle.sensor-reading.v1", records=0, bytes=0),
     rejection_note("decode", [pointer(3, 0, Reason.EMPTY), pointer(4, 0, Reason.EMPTY)], messages=8, decoded=100),
     rejection_note("normalise", [pointer(5, 4), pointer(5, 3, Reason.FUTURE)], skipped=3),
     claims_note(claims()),
     note(
-        "write", study="sleep", duplicate=5, files=[file("sleep", "observation", "a"), file("sleep", "waveform", "b")]
+        "write",
+        study="sleep",
+        duplicate=5,
+        files=[file("sleep", "observation", "a"), file("sleep", "waveform", "b")],
+        answers=[["PL-00", "evaluated", 38], ["PL-00", "failed", 2]],
     ),
     note(
-        "write", study="sleep", duplicate=1, files=[file("sleep", "quarantine", "c"), file("sleep", "check_count", "d")]
+        "write",
+        study="sleep",
+        duplicate=1,
+        files=[file("sleep", "quarantine", "c"), file("sleep", "check_count", "d")],
+        answers=[["PL-00", "evaluated", 7], ["PL-00", "not_applicable", 1]],
     ),
 ]
 FOOTERS = {"a": 30, "b": 8, "c": 7, "d": 1000}
@@ -64,8 +73,12 @@ def accounts(notes: list[str] = NOTES, footers: dict[str, int] = FOOTERS) -> Acc
 def test_the_sums_of_a_run_are_those_of_its_notes() -> None:
     found = accounts()
     found.check()
+    assert found.checks == {
+        "sleep": {("PL-00", "evaluated"): 45, ("PL-00", "failed"): 2, ("PL-00", "not_applicable"): 1}
+    }
     assert found.counts() == {
         "records": {"read": 10, "decoded": 8, "rejected": 2},
+        "topics": {TOPIC: {"records": 6, "bytes": 900}, "beta.sensor-reading.v1": {"records": 4, "bytes": 100}},
         "readings": {"decoded": 100, "rejected": 7, "held": 30, "claimed": 60, "skipped": 3},
         "rejected": {"R_EMPTY": 2, "R_FUTURE": 3, "R_UNIT": 4},
         "held": {"H_CONSENT_LAG": 20, "H_NO_CONSENT": 10},
@@ -89,7 +102,8 @@ def test_the_sums_of_a_run_are_those_of_its_notes() -> None:
 
 
 def test_the_counts_name_nobody() -> None:
-    assert "s1" not in json.dumps(accounts().counts()) and TOPIC not in json.dumps(accounts().counts())
+    said = json.dumps(accounts().counts())
+    assert "s1" not in said and '"unit"' not in said
 
 
 def shifted(stage: str, key: str, by: int) -> list[str]:
@@ -143,7 +157,7 @@ def test_a_whole_message_lost_after_decoding_breaks_the_law() -> None:
 
 
 def test_a_study_that_nobody_considered_may_not_land_anything() -> None:
-    stray = note("write", study="mood", duplicate=0, files=[file("mood", "observation", "a")])
+    stray = note("write", study="mood", duplicate=0, files=[file("mood", "observation", "a")], answers=[])
     with pytest.raises(LawBroken, match="considered by mood"):
         accounts([*NOTES, stray]).check()
 
@@ -161,7 +175,7 @@ def test_the_manifest_carries_the_sums_and_nothing_of_single_people() -> None:
     again = Accounts.from_json(found.to_json())
     assert again.counts() == found.counts() and again.files == found.files
     again.check()
-    assert "s1" not in found.to_json() and TOPIC not in found.to_json()
+    assert "s1" not in found.to_json() and '"unit"' not in found.to_json()
     assert again.pointers == [] and again.holds == []
     assert len(found.pointers) == 4 and len(found.holds) == 2
 

@@ -7,7 +7,7 @@ from apache_beam.coders import registry
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipelines.blocks import Block, arrow, batch, column, group_bounds, with_columns
+from pipelines.blocks import Block, arrow, batch, column, group_bounds, taken, with_columns
 from pipelines.coder import BlockCoder
 
 coder = BlockCoder()
@@ -94,3 +94,20 @@ def test_group_bounds_find_each_message_among_its_readings(counts: list[int]) ->
     message = np.repeat(np.arange(len(counts)), counts)
     bounds = group_bounds(message, len(counts))
     assert np.diff(bounds).tolist() == counts
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    lists=st.lists(st.none() | st.lists(st.integers(-(2**31), 2**31 - 1), max_size=5), max_size=8),
+    kind=st.sampled_from([pa.int32(), pa.int64(), pa.float64()]),
+    cut=st.integers(0, 4),
+    data=st.data(),
+)
+def test_lists_are_taken_as_arrow_takes_them(
+    lists: list[list[int] | None], kind: pa.DataType, cut: int, data: st.DataObject
+) -> None:
+    values = pa.array(lists, pa.list_(kind)).slice(cut)
+    places = np.array(data.draw(st.lists(st.integers(0, len(values) - 1), max_size=9) if len(values) else st.just([])))
+    found = taken(values, places.astype(np.int64))
+    found.validate(full=True)
+    assert found.equals(values.take(pa.array(places, pa.int64())))

@@ -28,6 +28,7 @@ from schemas.reasons import Reason, Rejected
 from schemas.registry import RegistryError
 from tests.lakes import Driver
 from tests.readings import message
+from tests.sources import tree
 
 ROOT = Path(__file__).parent.parent
 READING = {"metric": "heart_rate", "unit": "/min", "source": "watch", "time": "2026-01-31T12:00:00Z", "value": 61}
@@ -44,12 +45,13 @@ def leaves(command: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str
         yield from leaves(inner[name], (*path, name))
 
 
-COMMANDS = dict(leaves(typer.main.get_command(app)))
+COMMAND = typer.main.get_command(app)
+COMMANDS = dict(leaves(COMMAND))
 
 
 @pytest.fixture(autouse=True)
 def _nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """An empty folder, no settings, no network."""
+    """An empty folder, no settings, no network; and the command is not put together anew for each line of it."""
 
     def refuse(*_: object) -> None:
         pytest.fail("a connection was made")
@@ -57,6 +59,7 @@ def _nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("WELLSPRING_CONFIG", raising=False)
     monkeypatch.setattr(socket.socket, "connect", refuse)
+    monkeypatch.setattr(typer.main, "get_command", lambda _: COMMAND)
     handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
     yield
     for number, handler in handlers.items():
@@ -114,7 +117,17 @@ def test_the_commands_are_those_that_the_documents_promise() -> None:
     promised = {
         *("kafka up", "kafka down", "kafka status", "topics create", "topics list", "studies add", "studies list"),
         *("partners list", "connect sensor-json", "consent publish", "consent explain", "consent status", "run"),
-        *("lake tables", "lake sql", "lake check", "ledger list", "ledger show", "contract check", "demo", "bench"),
+        *(
+            "lake tables",
+            "lake sql",
+            "lake check",
+            "ledger list",
+            "ledger show",
+            "requests list",
+            "contract check",
+            "demo",
+            "bench",
+        ),
     }
     assert promised <= {" ".join(words) for words in COMMANDS}
 
@@ -135,7 +148,7 @@ def imported(name: str) -> list[str]:
     """What a module of the project imports when it is loaded; nothing for the modules of others."""
     path = ROOT / f"{name.replace('.', '/')}.py"
     found = []
-    for node in ast.parse(path.read_text("utf-8")).body if path.exists() else ():
+    for node in tree(path).body if path.exists() else ():
         if isinstance(node, ast.Import):
             found += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom) and node.module:
@@ -233,6 +246,9 @@ def test_what_cannot_be_done_is_said_without_a_traceback(deployment: Path, capsy
         ["lake", "sql", "this is no sql"],
         ["run", "--once", "--dry-run"],
         ["run", "--replay", "not a topic!"],
+        ["run", "--once", "--no-wait"],
+        ["run", "--replay", "acme.sensor-reading.v1", "--no-wait", "--dry-run"],
+        ["run", "--replay", "acme.sensor-reading.v1", "--no-wait", "--take-over"],
         ["connect", "sensor-json", "-", "--partner", "nobody"],
     ):
         assert execute(typed) in (1, 2), typed
@@ -261,6 +277,19 @@ def test_json_is_one_object_a_line(deployment: Path, capsys: pytest.CaptureFixtu
         assert found and all(wanted <= row.keys() for row in found), typed
     assert execute(["lake", "sql", "select count(*) as n from sleep_observation", "--json"]) == 0
     assert lines(capsys) == [{"n": 4}]
+
+
+def test_a_request_is_left_and_listed(deployment: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    capsys.readouterr()
+    assert execute(["run", "--replay", "acme.sensor-reading.v1/0:1-5", "--no-wait", "--json"]) == 0
+    (left,) = lines(capsys)
+    assert execute(["requests", "list", "--json"]) == 0
+    (listed,) = lines(capsys)
+    assert (left["request"], left["selection"]) == (1, {"ranges": ["acme.sensor-reading.v1/0:1-5"]})
+    assert {name: listed[name] for name in ("request", "id", "kind", "selection", "asked_at")}.items() <= left.items()
+    assert listed["state"] == "waits"
+    assert execute(["requests", "list"]) == 0
+    assert "acme.sensor-reading.v1/0:1-5" in capsys.readouterr().out
 
 
 def test_people_get_tables(deployment: Path, capsys: pytest.CaptureFixture[str]) -> None:

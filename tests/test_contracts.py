@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+import connectors.app_export  # noqa: F401  (the judge of its contract)
 from pipelines.normalise import normalise
 from schemas import contracts_page
 from schemas.contract_check import check
@@ -84,7 +85,9 @@ def test_there_is_an_example_for_every_version_and_every_reason_that_one_message
     assert by_version == {f"{c.name}.{c.version}" for c in contracts().values()}
     without_bytes = {Reason.FIELD, Reason.METRIC, Reason.UNIT, Reason.CODE, Reason.RAGGED, Reason.NO_READINGS}
     without_bytes |= {Reason.NOT_FINITE, Reason.ZONE, Reason.INTERVAL, Reason.TIME}
-    assert {check(e.read_bytes()).reason for e in EXAMPLES if e.name.endswith(".fail.json")} == without_bytes
+    of_streams = {Reason.TRUNCATED, Reason.TRAILING}
+    found = {check(e.read_bytes()).reason for e in EXAMPLES if e.name.endswith(".fail.json")}
+    assert found == without_bytes | of_streams
 
 
 def fields(node: Any, path: str = "") -> list[tuple[str, dict[str, Any]]]:
@@ -94,7 +97,8 @@ def fields(node: Any, path: str = "") -> list[tuple[str, dict[str, Any]]]:
     if not isinstance(node, dict):
         return []
     own = [(f"{path}.{field['name']}", field) for field in node.get("fields", [])]
-    return own + [found for place, field in own for found in fields(field["type"], place)]
+    inner = [found for place, field in own for found in fields(field["type"], place)]
+    return own + inner + fields(node.get("items"), path)
 
 
 @pytest.mark.parametrize("file", sorted(FOLDER.glob("*.avsc")), ids=lambda file: str(file.stem))
@@ -110,8 +114,10 @@ def test_every_field_says_what_it_is_and_in_which_unit(file: Path) -> None:
 
 
 PUBLISHED = {
+    "app-export 1.0": "edc4ba0ff445e357",
     "consent-event 1.0": "85a74d97ea401dfb",
     "identity-link 1.0": "8b7f5cda84e4c80a",
+    "lab-result 1.0": "07b135f35e096da9",
     "rejected 1.0": "b3836f21c68fa0ed",
     "sensor-reading 1.0": "871e0a7bb2f6889a",
     "sensor-reading 1.1": "4cee58e3aad43393",
@@ -265,7 +271,7 @@ def claims(count: int) -> dict[str, bytes]:
 
 @pytest.mark.parametrize("place", sorted(claims(1)))
 def test_a_message_that_claims_more_than_it_has_costs_nothing(place: str) -> None:
-    begun = time.perf_counter()
+    begun = time.process_time()
     tracemalloc.start()
     try:
         reasons = {rejection(claims(count)[place]) for count in HUGE}
@@ -274,7 +280,7 @@ def test_a_message_that_claims_more_than_it_has_costs_nothing(place: str) -> Non
         tracemalloc.stop()
     assert reasons <= {Reason.TRUNCATED, Reason.TRAILING}
     assert peak < 1_000_000
-    assert time.perf_counter() - begun < 1
+    assert time.process_time() - begun < 1
 
 
 @pytest.mark.parametrize(

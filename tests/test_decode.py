@@ -43,7 +43,7 @@ def test_columns_of_several_messages() -> None:
     )
     assert block is not None
     assert pointers == []
-    assert block.meta == {"topic": TOPIC, "partition": 3}
+    assert block.meta == {"topic": TOPIC, "partition": 3, "live": True}
     numbers = ("offset", "received", "readings", "samples", "width", "period")
     assert {name: column(block.messages, name).tolist() for name in numbers} == {
         "offset": [100, 101, 102, 103],

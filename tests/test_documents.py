@@ -29,6 +29,7 @@ from quality.gate import BITS, QUARANTINES
 from schemas.families import FAMILIES
 from schemas.registry import Partner, Study
 from tests.documents import CHECKS, CONTRIBUTORS, DOCUMENTS, OPERATORS, README, ROOT, blocks, commands, table
+from tests.sources import nodes, tree
 
 ROOMS: tuple[ModuleType, ...] = (schemas, connectors, quality, pipelines, infra)
 MINIMAL, REFERENCE = (ROOT / "infra" / f"wellspring.{name}.yaml" for name in ("minimal", "reference"))
@@ -166,18 +167,17 @@ def test_every_family_is_in_the_page_of_what_lies_where() -> None:
 
 
 @cache
-def trees() -> dict[str, ast.Module]:
-    """The code, by module."""
-    sources = [path for room in ROOMS for path in Path(room.__path__[0]).rglob("*.py")]
-    names = {".".join(path.relative_to(ROOT).with_suffix("").parts): path for path in sources}
-    return {name: ast.parse(path.read_text(encoding="utf-8")) for name, path in names.items()}
+def sources() -> dict[str, Path]:
+    """The files of the code, by module."""
+    files = [path for room in ROOMS for path in Path(room.__path__[0]).rglob("*.py")]
+    return {".".join(path.relative_to(ROOT).with_suffix("").parts): path for path in files}
 
 
 @cache
 def texts() -> frozenset[str]:
     """Every text constant of the code, the fixed parts of formatted ones too."""
-    nodes = (node for tree in trees().values() for node in ast.walk(tree))
-    return frozenset(node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str))
+    found = (node for file in sources().values() for node in nodes(file))
+    return frozenset(node.value for node in found if isinstance(node, ast.Constant) and isinstance(node.value, str))
 
 
 @cache
@@ -191,15 +191,16 @@ def errors() -> list[type[Exception]]:
     """Every kind of error that the code defines."""
     bases = {
         (module, node.name): {base.id for base in node.bases if isinstance(base, ast.Name)}
-        for module, tree in trees().items()
-        for node in tree.body
+        for module, file in sources().items()
+        for node in tree(file).body
         if isinstance(node, ast.ClassDef)
     }
     names = {"Exception"}
     while more := {name for (_, name), above in bases.items() if above & names} - names:
         names |= more
     found = [place for place in bases if place[1] in names]
-    return [getattr(importlib.import_module(module), name) for module, name in found]
+    kinds = [getattr(importlib.import_module(module), name) for module, name in found]
+    return [kind for kind in kinds if issubclass(kind, Exception)]  # another class may have the name of an error's
 
 
 def test_every_exit_code_is_documented() -> None:

@@ -10,7 +10,7 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from schemas.series import Series, series
 
 ROOT = Path(__file__).parents[1]
 EXAMPLES = ROOT / "connectors" / "examples"
+DAY_US = 86_400_000_000
 SAMPLES = Path(os.environ.get("SAMPLES_DIR", ROOT.parent / "shared" / "samples"))
 
 
@@ -66,10 +67,11 @@ def readings(found: list[tuple[dict[str, Any], Series]]) -> Iterator[tuple[int, 
         yield from zip(held.start.tolist(), ends.tolist(), held.values.tolist(), strict=True)
 
 
-def per_day(times_and_values: Iterator[tuple[int, float]]) -> dict[str, float]:
-    sums: Counter[str] = Counter()
+def per_day(times_and_values: Iterator[tuple[int, float]]) -> dict[int, float]:
+    """Sums by day, in UTC, counted from the epoch."""
+    sums: Counter[int] = Counter()
     for us, value in times_and_values:
-        sums[datetime.fromtimestamp(us // 1_000_000, UTC).date().isoformat()] += value  # type: ignore[assignment]
+        sums[us // DAY_US] += value  # type: ignore[assignment]
     return dict(sums)
 
 

@@ -8,12 +8,14 @@ from apache_beam import coders
 from apache_beam.coders.coders import Coder
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.pipeline import PipelineVisitor
+from apache_beam.portability import common_urns
 from apache_beam.runners.pipeline_context import PipelineContext
 
 from connectors.kafka import KafkaSettings
+from pipelines import stages
 from pipelines.blocks import Block
 from pipelines.coder import BlockCoder
-from pipelines.graph import build
+from pipelines.graph import _Run, build
 from pipelines.plan import Plan, PlannedRange
 from pipelines.run import RunnerRefused, refuse_lossy
 from schemas.registry import Partner
@@ -28,7 +30,7 @@ PICKLING = (
 )
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def pipeline() -> beam.Pipeline:
     """The pipeline of a small plan, not run."""
     made = beam.Pipeline()
@@ -78,11 +80,14 @@ def test_no_edge_pickles_and_every_edge_is_deterministic(pipeline: beam.Pipeline
 
 
 def test_blocks_travel_by_their_own_coder_on_every_stage(pipeline: beam.Pipeline) -> None:
-    by_stage = {name.split("/")[0]: type(c) for name, c in edges(pipeline).items() if name.endswith("ParDo(_Run).None")}
-    assert by_stage == dict.fromkeys((s.split("/")[0] for s in by_stage), BlockCoder)
-    assert {name.lstrip("0123456789") for name in by_stage} == {
-        *("Read", "Decode", "Normalise", "Consent", "Check", "Land")
+    carried = {
+        name.lstrip("0123456789").split("/")[0]: type(coder)
+        for name, coder in edges(pipeline).items()
+        if name.endswith("ParDo(_Run).None")
     }
+    for texts in ("Ranges", "Manifest"):
+        assert carried.pop(texts) is not BlockCoder
+    assert carried == dict.fromkeys(("Read", "Decode", "Normalise", "Consent", "Check", "Land"), BlockCoder)
 
 
 def test_the_search_for_pickling_finds_it() -> None:
@@ -102,6 +107,21 @@ def test_the_stages_are_the_list_of_the_documents(pipeline: beam.Pipeline) -> No
     names = Names()
     pipeline.visit(names)
     assert names.found == ["Ranges", "Read", "Decode", "Normalise", "Consent", "Check", "Land", "Manifest"]
+
+
+def test_partitions_are_shared_among_workers_before_they_are_read(pipeline: beam.Pipeline) -> None:
+    proto = pipeline.to_runner_api().components
+    (reading,) = (one for one in proto.transforms.values() if one.unique_name == "Read/ParDo(_Run)/ParDo(_Run)")
+    (source,) = reading.inputs.values()
+    (before,) = (one for one in proto.transforms.values() if source in one.outputs.values() and not one.subtransforms)
+    assert before.spec.urn == common_urns.primitives.GROUP_BY_KEY.urn
+
+
+@pytest.mark.parametrize("method", ["start_bundle", "process", "finish_bundle"])
+def test_beam_finds_the_methods_of_a_stage(method: str) -> None:
+    """And examines them alone: it does so for every bundle."""
+    examined = [name for name in dir(_Run(stages.Stage(plan()))) if name in dir(beam.DoFn)]
+    assert method in examined and len(examined) == 3
 
 
 def test_building_the_graph_says_nothing(caplog: pytest.LogCaptureFixture) -> None:

@@ -3,9 +3,11 @@
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from schemas.contracts import decode, encode
-from schemas.headers import sensor_header
+from schemas.headers import SensorHeader, sensor_header
 from schemas.reasons import Reason, Rejected
 from tests.messages import sensor
 
@@ -74,3 +76,31 @@ def test_a_message_of_no_decoder_is_judged_too(message: dict[str, Any], path: st
 
 def test_texts_are_counted_in_characters_not_bytes() -> None:
     assert read(sensor(subject="é" * 200)).subject == "é" * 200
+
+
+POOL = st.sampled_from(["w", "x", "UTC", None])
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    st.lists(st.tuples(POOL, POOL, POOL, POOL, POOL, st.sampled_from([[], ["w"], ["w", "x"]])), min_size=2, max_size=6)
+)
+def test_a_header_is_its_own_whatever_was_accepted_before(drawn: list[tuple[Any, ...]]) -> None:
+    """The same texts in other fields make another header."""
+    for model, firmware, serial, app, zone, channels in drawn:
+        source = {"name": "w", "device_model": model, "firmware": firmware, "serial": serial, "app": app}
+        message = decode(encode("sensor-reading", sensor(source=source, channels=channels)), "sensor-reading")
+        message["zone"] = zone
+        fields = {name: value for name, value in message.items() if name in SensorHeader.model_fields}
+        assert sensor_header(message) == SensorHeader.model_validate(fields)
+
+
+@pytest.mark.parametrize(
+    "changes", [{"source": None}, {"source": "w"}, {"channels": None}, {"zone": []}, {"subject": {}}]
+)
+def test_what_is_no_header_is_refused_though_its_fields_are_those_of_a_decoder(changes: dict[str, Any]) -> None:
+    message = decode(encode("sensor-reading", sensor()), "sensor-reading")
+    sensor_header(message)
+    with pytest.raises(Rejected) as caught:
+        sensor_header({**message, **changes})
+    assert (caught.value.reason, caught.value.path) == (Reason.FIELD, next(iter(changes)))

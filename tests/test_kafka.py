@@ -3,7 +3,7 @@ import socket
 import ssl
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
@@ -56,67 +56,76 @@ def certificate(tmp_path: Path) -> Path:
     return Authority(tmp_path, "nobody").issue("server")
 
 
-def why(port: int, **more: object) -> str:
-    """The words for a connection that fails."""
-    settings = KafkaSettings.model_validate({"bootstrap": f"127.0.0.1:{port}", "connect_timeout_s": 0.5, **more})
-    began = time.monotonic()
-    with pytest.raises(KafkaUnreachable) as raised:
-        consumer(settings)
-    assert time.monotonic() - began < 3
-    assert f"127.0.0.1:{port}" in str(raised.value)
-    return str(raised.value)
+PATIENCE_S = (0.25, 1.0, 5.0)  # a machine that is busy is asked again, and given more time
 
 
-def test_nothing_listens() -> None:
+def tells(words: str, settings: dict[str, object], make: Callable[[KafkaSettings], object] = consumer) -> bool:
+    """Whether a connection fails with these words. Left to itself kafka-python tries for half a minute, or for ever."""
+    for patience in PATIENCE_S:
+        began = time.monotonic()
+        with pytest.raises(KafkaUnreachable) as raised:
+            make(KafkaSettings.model_validate({**settings, "connect_timeout_s": patience}))
+        assert time.monotonic() - began < patience + 10
+        assert str(settings["bootstrap"]) in str(raised.value)
+        if words in str(raised.value):
+            return True
+    return False
+
+
+def at(port: int, **more: object) -> dict[str, object]:
+    """Settings for this port."""
+    return {"bootstrap": f"127.0.0.1:{port}", **more}
+
+
+@pytest.mark.parametrize("make", [producer, consumer, admin])
+def test_nothing_listens(make: Callable[[KafkaSettings], object]) -> None:
     with closing(socket.create_server(("127.0.0.1", 0))) as server:
         port = server.getsockname()[1]
-    assert "nothing listens there" in why(port)
+    assert tells("nothing listens there", at(port), make)
 
 
-def test_all_three_clients_say_it() -> None:
-    settings = KafkaSettings(bootstrap="127.0.0.1:1", connect_timeout_s=0.3)
-    for make in (producer, consumer, admin):
-        with pytest.raises(KafkaUnreachable, match="nothing listens there"):
-            make(settings)
+def test_the_name_does_not_resolve(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever the resolver of this machine does about such a name, and however long that takes."""
 
+    def unknown(*_: object, **__: object) -> None:
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
 
-def test_the_name_does_not_resolve() -> None:
-    with pytest.raises(KafkaUnreachable, match="does not resolve"):
-        consumer(KafkaSettings(bootstrap="no-such-host.invalid", connect_timeout_s=0.3))
+    monkeypatch.setattr(socket, "getaddrinfo", unknown)
+    assert tells("does not resolve", {"bootstrap": "no-such-host.invalid"})
 
 
 def test_no_answer() -> None:
     with listener() as port:
-        assert "no answer within 0.5 s" in why(port)
+        assert tells(f"no answer within {PATIENCE_S[0]} s", at(port))
 
 
 def test_tls_where_none_is_expected() -> None:
     with listener(answer=b"not TLS") as port:
-        assert "TLS is not expected there" in why(port, security="SSL")
+        assert tells("TLS is not expected there", at(port, security="SSL"))
 
 
 def test_a_tls_greeting_that_is_never_answered() -> None:
     with listener() as port:
-        assert "no answer within 0.5 s" in why(port, security="SSL")
+        assert tells(f"no answer within {PATIENCE_S[0]} s", at(port, security="SSL"))
 
 
 def test_no_tls_where_it_is_expected(certificate: Path) -> None:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate)
     with listener(tls=context) as port:
-        assert "TLS is expected there" in why(port)
+        assert tells("TLS is expected there", at(port))
 
 
 def test_another_ca(certificate: Path) -> None:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate)
     with listener(tls=context) as port:
-        assert "not signed by this CA" in why(port, security="SSL")
+        assert tells("not signed by this CA", at(port, security="SSL"))
 
 
 def test_it_hangs_up() -> None:
     with listener(hang_up=True) as port:
-        assert "it closes the connection" in why(port)
+        assert tells("it closes the connection", at(port))
 
 
 def test_files_that_cannot_be_used(tmp_path: Path) -> None:

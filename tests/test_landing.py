@@ -16,7 +16,7 @@ from pipelines.duplicates import FileKeys, KeyedFile
 from pipelines.files import DataFile
 from pipelines.landing import Landing
 from pipelines.store import FolderStore
-from quality.gate import QUARANTINES
+from quality.gate import BITS, QUARANTINES
 from schemas.families import FAMILIES
 from tests.test_rows import made
 
@@ -30,6 +30,7 @@ class Runs:
     def __init__(self, root: Path) -> None:
         self.store = FolderStore(root)
         self.files: list[DataFile] = []
+        self.answers: Counter[tuple[str, str, str]] = Counter()
         self.n = 0
 
     def run(self, *blocks: Block) -> tuple[list[DataFile], Counter[str]]:
@@ -42,6 +43,8 @@ class Runs:
         duplicates: Counter[str] = Counter()
         for note in said:
             duplicates[note["study"]] += note["duplicate"]
+            for *stratum, kind, count in note["answers"]:
+                self.answers[note["study"], stratum[6], kind] += count
         self.files += written
         return written, duplicates
 
@@ -141,6 +144,17 @@ def test_what_is_there_does_not_land_again(runs: Runs) -> None:
     assert files == [] and duplicates == {"sleep": 4}
 
 
+def test_the_checks_are_counted_of_what_lands_or_is_quarantined_and_of_no_duplicate(runs: Runs) -> None:
+    plausible = 1 << BITS["PL-01"]
+    runs.run(block([1, 2, 3], flags=[0, QUARANTINES | plausible, plausible]), block([1, 4]))
+    found = {kind: runs.answers["sleep", "PL-01", kind] for kind in ("evaluated", "failed")}
+    assert found == {"evaluated": 4, "failed": 2} and sum(file.rows for file in runs.files) == 4
+    runs.run(block([4, 3, 2, 1], flags=[0, plausible, QUARANTINES | plausible, 0]))
+    runs.run(block([3, 5, 1], flags=[plausible, 0, 0]))
+    assert runs.answers["sleep", "PL-01", "evaluated"] == sum(file.rows for file in runs.files) == 5
+    assert runs.answers["sleep", "PL-01", "failed"] == 2
+
+
 def test_two_studies_do_not_see_each_others_rows(runs: Runs) -> None:
     runs.run(block([1]))
     files, duplicates = runs.run(block([1], study="cycle"), block([1]))
@@ -196,3 +210,34 @@ def test_a_duplicate_uses_up_no_revision(runs: Runs) -> None:
     runs.run(block([1], record64=[70]))
     files, _ = runs.run(block([2], record64=[70]))
     assert [row["revision"] for row in runs.rows(files)] == [1]
+
+
+def test_it_is_known_beforehand_how_many_files_come_of_it(runs: Runs, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By study, family and month, what is quarantined apart, the checks' counts beside them, full files over again."""
+    monkeypatch.setattr(module, "FILE_ROWS", 3)
+    landing = Landing(runs.store, 1, 1, lambda table, month: [], FileKeys(runs.store))
+    expected = []
+    for one in (
+        block([1, 2]),
+        block([3], study="cycle"),
+        block([4, 5], [FEB - 1, FEB]),  # a second month, and a full file
+        block([6]),
+        block([7], flags=QUARANTINES),
+        block([8, 9], study="cycle", flags=[0, QUARANTINES]),
+    ):
+        written = list(landing.add(one))
+        expected.append((landing.files, len(written)))
+    assert expected == [(2, 0), (4, 0), (6, 1), (7, 0), (8, 0), (9, 1)]
+
+
+def test_it_expects_as_many_files_as_are_written_where_nothing_is_a_duplicate(runs: Runs) -> None:
+    landing = Landing(runs.store, 1, 1, lambda table, month: [], FileKeys(runs.store))
+    random = np.random.default_rng(5)
+    for number in range(40):
+        starts = (FEB + random.integers(0, 400 * 24, 3) * HOUR).tolist()
+        flags = random.choice([0, 2, QUARANTINES], 3).tolist()
+        study = f"study-{random.integers(3)}"
+        assert list(landing.add(block(range(3 * number, 3 * number + 3), starts, flags, study=study))) == []
+    files = [DataFile.model_validate(file) for text in landing.finish() for file in json.loads(text)["files"]]
+    counted = {(file.table.split("/")[0], file.month) for file in files}
+    assert landing.files == len(files) + len(counted)

@@ -400,7 +400,9 @@ def test_a_regular_block_is_one_reading() -> None:
     assert found["start"] == [START, START]
     assert found["end"] == [START + 2 * 31_250, START + 31_250]
     assert (found["samples"], found["period_us"], found["times_us"]) == ([2, 1], [31_250] * 2, [None] * 2)
-    assert found["values"] == [[1, 2, 3, 4, 5, 6], [0, 9.80665, -19.6133]]
+    assert found["values"] == [[1, 2, 3, 4, 5, 6], None]
+    assert (found["counts"], found["scale"], found["zero"]) == ([None, [0, 1, -2]], [None, 9.80665], [None, 0.0])
+    assert (found["low"], found["high"]) == ([1, -19.6133], [6, 9.80665])
 
 
 def test_an_irregular_block_keeps_its_times() -> None:

@@ -4,6 +4,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+from pipelines.check_counts import TakenOut
 from pipelines.keys import StudyKey, topic_hash
 from pipelines.landing import publish
 from pipelines.plan import PlannedRange
@@ -26,7 +27,7 @@ def test_no_page_of_the_new_file_has_an_origin_that_went(tmp_path: Path) -> None
         tables=SimpleNamespace(live_files=lambda table: [file]),
         ledger=SimpleNamespace(next_n=2, epoch=1),
     )
-    replacement = _replacement(driver, TABLE, key, PlannedRange(topic=TOPIC, partition=0, start=4, end=6))
+    replacement = _replacement(driver, TABLE, key, PlannedRange(topic=TOPIC, partition=0, start=4, end=6), TakenOut())
     assert replacement.remove == (file.path,)
     (kept,) = replacement.add
     assert kept.rows == 2

@@ -32,12 +32,18 @@ def test_the_smallest_file_is_an_empty_one(tmp_path: Path) -> None:
 
 
 def test_paths_are_relative_to_the_file_wherever_one_stands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = written(tmp_path / "etc", "lake: data/lake\nvault: /srv/vault\n")
+    text = (
+        "lake: data/lake\nvault: /srv/vault\nkafka: {ca_file: ca.pem, cert_file: tls/own.pem, key_file: /srv/own.key}\n"
+    )
+    path = written(tmp_path / "etc", text)
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir(tmp_path / "elsewhere")
     settings = load_settings(path)
     assert settings.lake == tmp_path / "etc" / "data" / "lake"
     assert settings.vault == Path("/srv/vault")
+    assert settings.kafka.ca_file == tmp_path / "etc" / "ca.pem"
+    assert settings.kafka.cert_file == tmp_path / "etc" / "tls" / "own.pem"
+    assert settings.kafka.key_file == Path("/srv/own.key")
     assert Path.cwd() == tmp_path / "elsewhere"
 
 

@@ -9,14 +9,14 @@ import pyarrow.parquet as pq
 import pytest
 from deltalake import DeltaTable
 
-from pipelines import delta
+from pipelines import delta, tables
 from pipelines.entries import Entry, Fenced, Kind, LakeError, LedgerLost, TableChange
 from pipelines.files import describe, new_key
 from pipelines.ledger import Ledger
 from pipelines.store import FolderStore
 from pipelines.tables import Tables
 from schemas.families import FAMILIES
-from tests.lakes import JAN, Crash, CrashAt, Driver, keys_landed, noting, rows
+from tests.lakes import JAN, Crash, CrashAt, Driver, buckets_in, keys_landed, noting, rows
 
 A, B = "study=a/observation", "study=b/observation"
 
@@ -54,6 +54,50 @@ def test_the_log_says_nothing_of_a_person(tmp_path: Path) -> None:
     assert set(json.loads(add["stats"])["minValues"]) == {"pbucket", "start"}
     assert "PLANTED" not in log
     assert "key64" not in add["stats"]
+
+
+def of_bucket(driver: Driver, *buckets: int) -> Entry:
+    """An entry that adds a file of one person for each of these buckets."""
+    first = driver.ledger.next_n * 1000
+    contents = [rows(FAMILIES["observation"], 2, first + 10 * b, pbucket=[b] * 2) for b in buckets]
+    return driver.entry([driver.file("a", content) for content in contents])
+
+
+def test_the_ledger_has_no_hash_of_a_person_and_delta_finds_their_files(tmp_path: Path) -> None:
+    driver = Driver(tmp_path)
+    driver.tables.append_and_apply(of_bucket(driver, 3, 20_301))
+    control = [path.read_text() for path in (tmp_path / "_control").rglob("*.json")]
+    assert len(control) > 1 and not any(word in text for text in control for word in ("bucket", ":20301"))
+    first, second = driver.ledger.head().tables[A].add  # type: ignore[union-attr]
+    assert buckets_in(driver.store, A) == {first.path: (3, 3), second.path: (20_301, 20_301)}
+
+
+def test_a_recovered_entry_has_the_statistics_too(tmp_path: Path) -> None:
+    driver = Driver(tmp_path)
+    with pytest.raises(Crash):
+        driver.tables.append_and_apply(of_bucket(driver, 3), CrashAt(STEPS.index("append.done")))
+    (entry,) = Driver(tmp_path).recovered
+    assert buckets_in(driver.store, A) == {entry.tables[A].add[0].path: (3, 3)}
+
+
+def test_a_footer_is_read_once_for_an_entry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    driver, read = Driver(tmp_path), []
+    monkeypatch.setattr(tables, "footer", noting(read, tables.footer, 1))
+    entry = of_bucket(driver, 3, 4)
+    driver.tables.append_and_apply(entry)
+    assert sorted(read) == sorted(file.path for file in entry.tables[A].add)
+
+
+def test_a_file_that_says_no_bucket_lands_without(tmp_path: Path) -> None:
+    driver = Driver(tmp_path)
+    file = driver.file("a", rows(FAMILIES["observation"], 2))
+    content = pq.read_table(tmp_path / file.path, partitioning=None)
+    pq.write_table(content, tmp_path / file.path, write_statistics=False)
+    size = (tmp_path / file.path).stat().st_size
+    driver.tables.append_and_apply(driver.entry([file.model_copy(update={"bytes": size})]))
+    log = (tmp_path / A / "_delta_log/00000000000000000000.json").read_text()
+    add = next(json.loads(line)["add"] for line in log.splitlines() if "add" in json.loads(line))
+    assert set(json.loads(add["stats"])["minValues"]) == {"start"}
 
 
 def replacement(driver: Driver) -> Entry:

@@ -37,6 +37,21 @@ def test_a_view_shows_a_study_s_rows_with_their_month(driver: Driver) -> None:
     assert found.schema.names == [*OBSERVATION.schema.names, "month"]
 
 
+def test_a_block_shows_its_values_whether_they_lie_as_numbers_or_as_integers(driver: Driver) -> None:
+    blocks = rows(
+        FAMILIES["waveform"],
+        3,
+        values=[[0.25, -1.5], None, None],
+        counts=[None, [3312, -5, 0], [-40, 100]],
+        scale=[None, 0.01, 1.8],
+        zero=[None, 0.0, 32.0],
+    )
+    driver.tables.append_and_apply(driver.entry([driver.file("heart-a", blocks, "waveform")]))
+    found = sql(driver.store, 'SELECT "values" FROM heart_a_waveform ORDER BY key64').column("values").to_pylist()
+    assert found == [[0.25, -1.5], [3312 * 0.01, -5 * 0.01, 0.0], [-40 * 1.8 + 32.0, 100 * 1.8 + 32.0]]
+    assert not {"counts", "scale", "zero"} & {*sql(driver.store, "FROM heart_a_waveform LIMIT 0").schema.names}
+
+
 def test_times_come_as_utc(driver: Driver) -> None:
     land(driver, rows(OBSERVATION, 1))
     assert one(driver, "SELECT start FROM heart_a_observation") == [datetime.fromtimestamp(JAN // 1_000_000, UTC)]

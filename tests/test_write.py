@@ -96,6 +96,14 @@ def test_signals_of_many_values_are_split_and_of_few_coded(tmp_path: Path) -> No
         assert pq.read_table(tmp_path / "a.parquet").column("values").combine_chunks().flatten().to_pylist() == values
 
 
+def test_integers_of_a_block_take_a_few_bits_each(tmp_path: Path) -> None:
+    counts = [[n % 700 - 350 for n in range(start, start + 100)] for start in range(50)]
+    write_sorted(rows(WAVEFORM, 50, counts=counts, scale=[0.01] * 50), WAVEFORM, tmp_path / "a.parquet")
+    found = columns(tmp_path / "a.parquet")["counts.list.element"]
+    assert "DELTA_BINARY_PACKED" in found.encodings and found.total_compressed_size < 2 * 5_000
+    assert pq.read_table(tmp_path / "a.parquet").column("counts").to_pylist() == counts
+
+
 def test_a_quarantine_holds_both_kinds(tmp_path: Path) -> None:
     both = [None, [1.0, 2.0]] * 5
     content = rows(QUARANTINE, 10, value=[1.0, None] * 5, values=both)

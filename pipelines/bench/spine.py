@@ -108,7 +108,7 @@ def _bound(world: BenchWorld, keys: list[str]) -> float:
 
 
 def _waveforms(world: BenchWorld) -> Figure:
-    messages, samples = 1_200, 3_600
+    messages, samples = 6_000, 3_600
     world.publish_waveforms(messages, samples, world.begin_us + 5 * DAY_US)
     watch = Stopwatch()
     driver = world.driver()

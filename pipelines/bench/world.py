@@ -9,7 +9,8 @@ import numpy as np
 
 from connectors.publisher import Publisher
 from connectors.topics import create_topics, wanted_topics
-from pipelines.driver import Driver, now_us
+from pipelines.driver import Driver
+from pipelines.entries import now_us
 from pipelines.keys import KeyRing
 from pipelines.settings import Settings, load_settings
 from schemas.consent_events import ConsentEvent, IdentityLink, chain_key
@@ -38,7 +39,7 @@ class BenchWorld:
         save_studies(folder / "studies.yaml", {study: Study(id=study) for study in self.studies})
         (folder / "wellspring.yaml").write_text(
             f"authority: {self.authority}\nkafka:\n  bootstrap: {bootstrap}\nlimits:\n  plan_records: {plan_records}\n"
-            "  freshness_s: 1\n  compact_files: 1000\n",
+            "  plan_mb: 1000000\n  freshness_s: 1\n  compact_files: 1000\n",
             encoding="utf-8",
         )
         self.settings: Settings = load_settings(folder / "wellspring.yaml")

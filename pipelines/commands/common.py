@@ -19,8 +19,9 @@ from pipelines.consent.packed import DamagedError
 from pipelines.keys import KeyMissing
 from pipelines.ledger import LakeError
 from pipelines.settings import Settings, SettingsError, load_settings
+from schemas.lab_mapping import LabMappingError
 from schemas.reasons import Rejected
-from schemas.registry import RegistryError
+from schemas.registry import Partner, RegistryError, load_partners
 
 Config = Annotated[
     Path | None,
@@ -34,6 +35,7 @@ _REFUSED = (
     *(
         SettingsError,
         RegistryError,
+        LabMappingError,
         KafkaUnreachable,
         KafkaRefused,
         DataDamaged,
@@ -53,6 +55,16 @@ class Refused(Exception):
 def settings_of(config: Path | None) -> Settings:
     """The settings that a command was told to use."""
     return load_settings(config)
+
+
+def partner_named(settings: Settings, name: str) -> Partner:
+    """The registered partner of that name; Refused where there is none."""
+    found = load_partners(settings.partners).get(name)
+    if found is None:
+        raise Refused(
+            f"no partner of that name is registered in {settings.partners}: add it there, then create its topics"
+        )
+    return found
 
 
 def failure_of(error: Exception) -> int | None:

@@ -9,12 +9,13 @@ from typing import Annotated, BinaryIO
 
 import typer
 
+from connectors.formats import formats as registered
 from connectors.gateway import Progress, Result, run_gateway, stop_on_signals
 from connectors.publisher import Publisher
 from connectors.sensor_json import MOST_BYTES
-from pipelines.commands.common import AsJson, Config, Refused, put, say, settings_of
-from pipelines.settings import Settings
-from schemas.registry import Partner, load_partners
+from pipelines.commands.common import AsJson, Config, Refused, partner_named, put, say, settings_of
+from pipelines.commands.connect_file import command_of
+from pipelines.commands.connect_hl7v2 import hl7v2
 
 app = typer.Typer(help="Publish readings from a source as contract messages.", no_args_is_help=True)
 
@@ -45,7 +46,7 @@ def sensor_json(
         publisher, needs_zone, most_bytes = None, False, MOST_BYTES
         if not dry_run:
             settings = settings_of(config)
-            found = _registered(settings, partner)
+            found = partner_named(settings, partner)
             publisher = stack.enter_context(Publisher(settings.kafka, found.topic("sensor-reading")))
             needs_zone, most_bytes = found.assumed_zone is None, min(MOST_BYTES, found.max_message_bytes // 2)
         result = run_gateway(
@@ -71,15 +72,6 @@ def _opened(path: str) -> BinaryIO:
         raise Refused(f"{path} cannot be read: {error.strerror}") from None
 
 
-def _registered(settings: Settings, name: str) -> Partner:
-    found = load_partners(settings.partners).get(name)
-    if found is None:
-        raise Refused(
-            f"no partner of that name is registered in {settings.partners}: add it there, then create its topics"
-        )
-    return found
-
-
 def _on_progress(as_json: bool) -> Callable[[Progress], None] | None:
     if as_json or not sys.stderr.isatty():
         return None
@@ -98,3 +90,11 @@ def _report(result: Result, dry_run: bool, as_json: bool) -> None:
         raise Refused(result.failure)
     if result.partial:
         raise Refused("not all of it was read or confirmed: send the same again, what has arrived does not count twice")
+
+
+_WITH_MORE_OPTIONS = {"hl7v2": hl7v2}
+
+for _name, _source in registered().items():
+    app.command(_name, epilog=f"Example: wellspring connect {_name} FILE --partner acme --subject u17")(
+        _WITH_MORE_OPTIONS.get(_name) or command_of(_source)
+    )

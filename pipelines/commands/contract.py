@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+import connectors.app_export  # noqa: F401  (the judge of its contract)
 from pipelines.commands.common import AsJson, Refused, put, say
 from schemas.contract_check import check as check_message
 

@@ -86,7 +86,7 @@ def _played(directory: Path, keep: bool, narrator: "Narrator") -> tuple["Ground"
     from pipelines.demo.ground import break_ground
     from pipelines.demo.show import show
     from pipelines.demo.stage import perform
-    from pipelines.driver import now_us
+    from pipelines.entries import now_us
 
     with narrator.step(
         "clearing the ground", lambda: f"everything lies in {directory.expanduser().absolute()}"

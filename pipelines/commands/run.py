@@ -2,16 +2,23 @@
 
 import signal
 import threading
+from contextlib import closing
 from typing import Annotated, Any
 
 import typer
 
+from pipelines.commands.asking import await_answer, say_asked
 from pipelines.commands.common import AsJson, Config, Refused, put, say, settings_of
-from pipelines.entries import Entry
+from pipelines.entries import Entry, now_us
+from pipelines.ledger import Ledger
+from pipelines.requests import ask
+from pipelines.store import FolderStore
+from pipelines.wanted import parse_ranges, selection
+from pipelines.watch import Watch
 
 EXAMPLE = (
     "Examples: wellspring run --once; wellspring run --follow --json; "
-    "wellspring run --replay acme.sensor-reading.v1/0:100-250"
+    "wellspring run --replay acme.sensor-reading.v1/0:100-250 --no-wait"
 )
 
 
@@ -31,6 +38,9 @@ def run(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="With --replay: say what would be judged again, change nothing.")
     ] = False,
+    no_wait: Annotated[
+        bool, typer.Option("--no-wait", help="With --replay: leave it to the driver as a request, and end.")
+    ] = False,
     config: Config = None,
     as_json: AsJson = False,
 ) -> None:
@@ -39,27 +49,33 @@ def run(
         raise typer.BadParameter("give one of --once, --follow, --replay")
     if dry_run and not replay:
         raise Refused("--dry-run goes with --replay: --once and --follow only ever add")
-    settings = settings_of(config)
-    from pipelines.driver import Driver
-    from pipelines.follow import follow_until
-    from pipelines.replay import dry, parse_ranges, replay_ranges
+    if no_wait and (not replay or dry_run or take_over):
+        raise Refused("--no-wait goes with --replay, and neither with --dry-run nor with --take-over")
+    settings, wanted = settings_of(config), parse_ranges(replay or ())
+    if no_wait:
+        say_asked(ask(Ledger(FolderStore(settings.lake)), "replay", selection(wanted), now_us()), as_json)
+        return
+    from pipelines.driver import Driver, DriverAlive
+    from pipelines.follow import follow_until, work_off
+    from pipelines.replay import dry, replay_ranges
 
-    wanted = parse_ranges(replay or ())
-    driver = Driver(settings, on_entry=put_entry if as_json else say_entry, accept_loss=accept_loss)
+    tell = put_entry if as_json else say_entry
     try:
-        if dry_run:
-            put(dry(driver, wanted))
-            return
-        driver.start(take_over)
-        if wanted:
-            replay_ranges(driver, wanted)
-        elif follow:
-            follow_until(driver, _stopped(), say)
-        else:
-            while driver.cycle():
-                pass
-    finally:
-        driver.close()
+        with closing(Driver(settings, on_entry=tell, say=say, accept_loss=accept_loss)) as driver:
+            if dry_run:
+                put(dry(driver, wanted))
+                return
+            driver.start(take_over)
+            if wanted:
+                replay_ranges(driver, wanted)
+            elif follow:
+                follow_until(driver, _stopped(), say)
+            else:
+                work_off(driver)
+    except DriverAlive:
+        if not wanted:
+            raise
+        await_answer(settings, Watch(FolderStore(settings.lake), "replay", selection(wanted)), tell)
 
 
 def _stopped() -> threading.Event:
@@ -87,4 +103,12 @@ def say_entry(entry: Entry) -> None:
     say(
         f"entry {entry.n} {entry.kind}: {readings['decoded']} readings, {readings['rejected']} rejected, "
         f"{readings['held']} held, {readings['claimed']} claimed; {landed} rows landed in {len(studies)} studies"
+        + _left(entry)
     )
+
+
+def _left(entry: Entry) -> str:
+    """What the plan had no room for, and the setting that says so."""
+    if "left" not in entry.cause:
+        return ""
+    return f"; {entry.cause['left']} records are left to the next plan (limits.{entry.cause['cut_by']})"

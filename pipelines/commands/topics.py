@@ -1,20 +1,34 @@
 """wellspring topics create|list."""
 
+from typing import Annotated
+
 import typer
 
-from connectors.topics import TopicSpec, create_topics, list_topics, wanted_topics
+from connectors.topics import BROKER_DEFAULT, TopicSpec, create_topics, list_topics, wanted_topics
 from pipelines.commands.common import AsJson, Config, Refused, settings_of, show_rows
 from schemas.registry import load_partners
 
 app = typer.Typer(help="The topics of the partners and of the consent authority.", no_args_is_help=True)
 
 
-@app.command(epilog="Example: wellspring topics create")
-def create(config: Config = None, as_json: AsJson = False) -> None:
+@app.command(epilog="Examples: wellspring topics create; wellspring topics create --replication 3")
+def create(
+    replication: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            max=32767,
+            show_default=False,
+            help="Copies of each partition of a topic that is created.  [default: the cluster's]",
+        ),
+    ] = None,
+    config: Config = None,
+    as_json: AsJson = False,
+) -> None:
     """Create what the registry wants and is not there; say where an existing topic differs."""
     settings = settings_of(config)
     specs = wanted_topics(load_partners(settings.partners).values(), settings.authority)
-    results = create_topics(settings.kafka, specs)
+    results = create_topics(settings.kafka, specs, replication=replication or BROKER_DEFAULT)
     show_rows(
         "topics",
         [{"topic": r.name, "result": r.outcome, "differs": "; ".join(r.differences)} for r in results],

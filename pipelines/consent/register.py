@@ -9,8 +9,6 @@ A member's number (`ref`) counts from 0 in the order in which members were first
 """
 
 import json
-import os
-import secrets
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -20,11 +18,13 @@ from typing import Any, NamedTuple, cast
 
 from pipelines.consent.chains import ChainEvent
 from pipelines.consent.status import RegisterStatus, read_status
+from pipelines.database import Database
 from schemas.consent_events import ConsentEvent, IdentityLink, Unreadable
 from schemas.registry import Study
 
 _TABLES = """
 CREATE TABLE IF NOT EXISTS about (name TEXT PRIMARY KEY, value TEXT NOT NULL);
+INSERT OR IGNORE INTO about VALUES ('id', lower(hex(randomblob(8)))), ('version', '0');
 CREATE TABLE IF NOT EXISTS positions (
     topic TEXT, partition INTEGER, next INTEGER NOT NULL, PRIMARY KEY (topic, partition)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS members (id INTEGER PRIMARY KEY, member TEXT NOT NULL UNIQUE, changed INTEGER NOT NULL);
@@ -105,13 +105,7 @@ class Register:
     """The register at `path`, made with mode 600 where it is not there. One writer; `close` it."""
 
     def __init__(self, path: Path) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
-        self._db = sqlite3.connect(path, isolation_level=None)
-        self._db.execute("PRAGMA journal_mode = WAL")
-        self._db.execute("PRAGMA synchronous = NORMAL")
-        self._db.executescript(_TABLES)
-        self._db.execute("INSERT OR IGNORE INTO about VALUES ('id', ?), ('version', '0')", (secrets.token_hex(8),))
+        self._db = Database(path, _TABLES, "NORMAL")
         (self.id,) = self._db.execute("SELECT value FROM about WHERE name = 'id'").fetchone()
         self._remember()
 
@@ -162,14 +156,12 @@ class Register:
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
-        self._db.execute("BEGIN IMMEDIATE")
         try:
-            yield
+            with self._db.transaction():
+                yield
         except BaseException:
-            self._db.execute("ROLLBACK")
             self._remember()
             raise
-        self._db.execute("COMMIT")
 
     def _move(self, topic: str, partition: int, to: int) -> None:
         self._db.execute(

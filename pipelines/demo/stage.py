@@ -11,8 +11,8 @@ from pipelines.demo.narrator import Narrator
 from pipelines.demo.publish import publish_consents, publish_records
 from pipelines.demo.sums import Law, LedgerSums, differences, laws, ledger_sums
 from pipelines.demo.world import Act, World, world
-from pipelines.driver import Driver, now_us
-from pipelines.entries import Entry
+from pipelines.driver import Driver
+from pipelines.entries import Entry, now_us
 from pipelines.lake_check import Report, lake_check
 from pipelines.law import entry_law
 from pipelines.ledger import Ledger

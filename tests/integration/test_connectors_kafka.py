@@ -181,6 +181,45 @@ def test_what_is_deleted_while_it_is_read_is_missing(settings: KafkaSettings, ne
             list(blocks)
 
 
+def test_a_topics_offsets_are_asked_for_once_for_all_of_its_partitions(
+    settings: KafkaSettings, new_topic: NewTopic, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    topic, other = new_topic(partitions=3), new_topic()
+    publish(settings, topic, 90)
+    publish(settings, other, 5)
+    wanted, asked = [whole(settings, topic, number) for number in range(3)], []
+    monkeypatch.setattr(ranges, "_MOMENT_S", 600.0)
+    with RangeReader(settings) as reader:
+        true = reader._bounds
+        monkeypatch.setattr(reader, "_bounds", lambda topics, ask: asked.append(topics) or true(topics, ask))
+        assert sum(block.num_rows for one in wanted for block in reader.read(one)) == 90
+        assert asked == [[topic], [topic]]
+        publish(settings, topic, 30, first=90)
+        assert (
+            sum(block.num_rows for number in range(3) for block in reader.read(whole(settings, topic, number))) == 120
+        )
+        list(reader.read(whole(settings, other)))
+    assert asked == [[topic]] * 4 + [[other]] * 2
+
+
+@pytest.mark.timeout(60)
+def test_what_is_deleted_after_the_offsets_were_asked_for_is_missing(
+    settings: KafkaSettings, new_topic: NewTopic, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    topic = new_topic()
+    publish(settings, topic, 100)
+    monkeypatch.setattr(ranges, "_MOMENT_S", 600.0)
+    with RangeReader(settings) as reader:
+        list(reader.read(OffsetRange(topic, 0, 0, 50)))
+        with closing(admin(settings)) as client:
+            client.delete_records({TopicPartition(topic, 0): 60})
+        with pytest.raises(DataMissing):
+            list(reader.read(OffsetRange(topic, 0, 20, 100)))
+        monkeypatch.setattr(ranges, "_MOMENT_S", 0.0)
+        with pytest.raises(DataMissing, match=r"offset 20 is gone, the first one kept is 60"):
+            list(reader.read(OffsetRange(topic, 0, 20, 100)))
+
+
 @pytest.mark.timeout(60)
 def test_a_topic_that_is_not_there_or_not_that_long_is_missing(settings: KafkaSettings, new_topic: NewTopic) -> None:
     topic = new_topic()

@@ -5,9 +5,9 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,6 +19,7 @@ from pipelines.demo.world import world
 from pipelines.ledger import Ledger
 from pipelines.store import FolderStore
 from pipelines.views import sql
+from tests.worlds import wait_for
 
 DEMO = [sys.executable, "-m", "pipelines.cli", "demo"]
 SECONDS = 240
@@ -156,29 +157,52 @@ def test_settings_of_the_environment_do_not_send_it_to_another_lake(tmp_path: Pa
     assert not (tmp_path / "ground").exists()
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_an_interrupted_demo_leaves_no_broker(tmp_path: Path, number: signal.Signals) -> None:
-    folder = tmp_path / "ground"
-    kafka = LocalKafka(folder / "kafka")
-    process = subprocess.Popen(
-        [*DEMO, "--dir", str(folder), "--keep"], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
-    )
-    try:
-        _wait_for(folder / "consents-1.ndjson")
-        assert kafka.status().running
-        process.send_signal(number)
-        _, errors = process.communicate(timeout=SECONDS)
-        assert process.returncode == 1
+def test_an_interrupted_demo_leaves_no_broker(tmp_path: Path) -> None:
+    with _playing(tmp_path / "ground") as playing:
+        playing.wait_for("consents-1.ndjson")
+        playing.end(signal.SIGINT)
+
+
+def test_a_demo_in_the_background_goes_on_when_others_are_interrupted(tmp_path: Path) -> None:
+    """A shell starts in the background with SIGINT ignored: Ctrl-C is meant for another program."""
+    with _playing(tmp_path / "ground", "sh", "-c", 'trap "" INT; exec "$@"', "sh") as playing:
+        playing.wait_for("consents-1.ndjson")
+        playing.process.send_signal(signal.SIGINT)
+        playing.wait_for("consents-2.ndjson")
+        playing.end(signal.SIGTERM)
+
+
+class Playing(NamedTuple):
+    """A demo that has begun."""
+
+    folder: Path
+    process: "subprocess.Popen[bytes]"
+    kafka: LocalKafka
+
+    def wait_for(self, name: str) -> None:
+        """Until it has written this file; the broker runs then."""
+        wait_for(lambda: (self.folder / name).exists() or self.process.poll() is not None, SECONDS)
+        assert self.process.poll() is None
+        assert self.kafka.status().running
+
+    def end(self, number: signal.Signals) -> None:
+        """Tell it to end, and see that it does so in good order."""
+        self.process.send_signal(number)
+        _, errors = self.process.communicate(timeout=SECONDS)
+        assert self.process.returncode == 1
         assert b"Traceback" not in errors
         assert b"run it again" in errors
-        assert not kafka.status().running
-    finally:
-        process.kill()
-        kafka.kill()
+        assert not self.kafka.status().running
 
 
-def _wait_for(file: Path) -> None:
-    deadline = time.monotonic() + SECONDS
-    while not file.exists():
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
+@contextmanager
+def _playing(folder: Path, *before: str) -> Iterator[Playing]:
+    """A demo that keeps its broker at the end, started by the words `before`; nothing of it outlives the block."""
+    words = [*before, *DEMO, "--dir", str(folder), "--keep"]
+    kafka = LocalKafka(folder / "kafka")
+    with subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as process:
+        try:
+            yield Playing(folder, process, kafka)
+        finally:
+            process.kill()
+            kafka.kill()

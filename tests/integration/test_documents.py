@@ -26,6 +26,7 @@ from pipelines.demo.people import SHIFTWORK, WATCHES
 from pipelines.settings import load_settings
 from pipelines.store import FolderStore
 from pipelines.views import sql
+from tests.apple_exports import export_zip, record, xml
 from tests.documents import (
     CHECKS,
     CONTRIBUTORS,
@@ -39,6 +40,7 @@ from tests.documents import (
     commands,
     files,
 )
+from tests.lab_messages import message, obr, obx, spm
 
 LONG = {"demo", "bench"}  # they have tests of their own: here only whether the command is there
 
@@ -334,6 +336,9 @@ def _demo_world(reader: Reader, address: Address) -> None:
 
 def _partners_files(folder: Path) -> None:
     """Files of the kinds that the partners' guide converts, an hour of them with a reading or two."""
+    (folder / "export.zip").write_bytes(export_zip(xml(record())))
+    (folder / "results.hl7").write_text(message(obr(), obx(), spm()), newline="")
+    shutil.copy(ROOT / "infra" / "laboratory.example.yaml", folder / "laboratory.yaml")
     day = {"date": "2025-06-30", "heart_rate_samples": [{"heart_rate": 61, "sample_time": "08:15:00"}]}
     with (folder / "2025-06-30.json").open("w") as file, redirect_stdout(file):
         put(day)

@@ -14,8 +14,9 @@ from pipelines.blocks import Block
 from pipelines.cli import execute
 from pipelines.driver import Driver
 from pipelines.entries import Kind
-from pipelines.replay import parse_ranges, replay_ranges
+from pipelines.replay import replay_ranges
 from pipelines.rows import Rows
+from pipelines.wanted import parse_ranges
 from tests.worlds import World, make_world, once
 
 

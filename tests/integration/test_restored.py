@@ -42,26 +42,32 @@ def world(grown: World) -> World:
     return grown
 
 
-def restore(world: World, *paths: str) -> None:
-    """Put the older copy in the place of these files and folders of the lake or the vault."""
+def restore(world: World, *paths: str, copy: str = "older") -> None:
+    """Put the older copy, or the newest, in the place of these files and folders of the lake or the vault."""
     for path in paths:
-        here, older = world.folder / path, world.folder.parent / "older" / path
+        here, there = world.folder / path, world.folder.parent / copy / path
         if here.is_dir():
             shutil.rmtree(here)
-            shutil.copytree(older, here)
+            shutil.copytree(there, here)
         else:
-            shutil.copy2(older, here)
+            shutil.copy2(there, here)
 
 
 def refusal(world: World) -> str:
-    """What a driver says that must not start; nothing lands, and its exit code is 4."""
-    before = {path: path.stat().st_mtime_ns for path in world.settings.lake.glob("study=*/**/*") if path.is_file()}
+    """What a driver says that must not start; nothing is appended, nothing lands, and its exit code is 4."""
+    before = written(world)
     with pytest.raises(Exception, match=".") as refused:
         world.work()
     assert failure_of(refused.value) == 4, repr(refused.value)
-    after = {path: path.stat().st_mtime_ns for path in world.settings.lake.glob("study=*/**/*") if path.is_file()}
-    assert after == before
+    assert written(world) == before
     return str(refused.value)
+
+
+def written(world: World) -> dict[Path, int]:
+    """The files of tables and ledger, and when each was written."""
+    lake = world.settings.lake
+    files = [*lake.glob("study=*/**/*"), *lake.glob("_control/ledger/*")]
+    return {path: path.stat().st_mtime_ns for path in files if path.is_file()}
 
 
 def newest_entries(world: World, count: int) -> list[Path]:
@@ -112,6 +118,15 @@ def test_a_whole_lake_restored_from_an_older_copy_is_refused(world: World) -> No
 def test_a_whole_vault_restored_from_an_older_copy_is_refused(world: World) -> None:
     restore(world, "vault")
     assert NEWEST in refusal(world)
+
+
+@pytest.mark.parametrize("path", ["vault", "lake"])
+def test_after_an_older_copy_was_refused_the_newest_goes_on(world: World, path: str) -> None:
+    restore(world, path)
+    for _ in range(2):
+        assert NEWEST in refusal(world)
+    restore(world, path, copy="newest")
+    lose_nothing(world)
 
 
 def test_holds_restored_from_an_older_copy_are_refused(world: World) -> None:

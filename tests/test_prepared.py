@@ -1,0 +1,64 @@
+"""The graph that is built once: a runner is told of each plan what it would be told if the graph were built for it."""
+
+from typing import Any
+
+import apache_beam as beam
+import pytest
+from apache_beam.options.pipeline_options import PipelineOptions
+from apache_beam.runners.runner import PipelineRunner
+
+from pipelines import prepared
+from pipelines.graph import build
+from pipelines.plan import Plan, PlannedRange, Replacement, Selection
+from pipelines.prepared import Prepared
+from tests.test_graph import plan
+
+
+class Listener(PipelineRunner):  # type: ignore[misc]
+    """Notes what it is told to run."""
+
+    def __init__(self) -> None:
+        self.told: list[Any] = []
+
+    def run_pipeline(self, pipeline: beam.Pipeline, options: PipelineOptions) -> None:
+        self.told.append(pipeline.to_runner_api())
+
+
+def told_of(plan: Plan) -> Any:
+    """What a runner is told of a graph that is built for this plan."""
+    pipeline = beam.Pipeline(Listener(), PipelineOptions())
+    build(pipeline, plan)
+    return pipeline.to_runner_api()
+
+
+def replay() -> Plan:
+    """A plan that differs in all that plans differ in."""
+    chosen = tuple(Selection(offset=n, runs=((0, n),)) for n in range(1, 40))
+    ranges = [
+        PlannedRange(topic="acme.sensor-reading.v1", partition=n, start=0, end=99, selected=chosen) for n in (1, 2)
+    ]
+    replaced = {"study=a/observation": Replacement(remove=("x",))}
+    return plan().model_copy(update={"n": 7, "id": "b", "ranges": tuple(ranges), "replaced": replaced})
+
+
+def test_each_plan_is_told_as_if_the_graph_were_built_for_it() -> None:
+    runner = Listener()
+    pipeline, first, second = Prepared(runner, PipelineOptions()), plan(), replay()
+    for one in (first, second, first):
+        pipeline.run_with(one)
+    assert runner.told == [told_of(first), told_of(second), told_of(first)]
+    assert told_of(first) != told_of(second)
+
+
+def test_the_graph_is_built_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    built = []
+
+    def building(pipeline: beam.Pipeline, plan: Plan) -> None:
+        built.append(plan)
+        build(pipeline, plan)
+
+    monkeypatch.setattr(prepared, "build", building)
+    pipeline = Prepared(Listener(), PipelineOptions())
+    pipeline.run_with(plan())
+    pipeline.run_with(replay())
+    assert len(built) == 1
