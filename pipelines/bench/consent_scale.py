@@ -45,11 +45,11 @@ def _register(world: BenchWorld, driver: Driver) -> None:
     """Events and links straight into the register, as following the topics does it, at offsets of their own."""
     register = driver.register
     batch: list[Any]
-    grants = ((at, 0, chain_key(e.member, e.study), e) for at, e in enumerate(world.grants(MEMBERS), start=-4_000_000))
+    grants = ((at, 0, chain_key(e.member, e.study), e) for at, e in enumerate(world.grants(MEMBERS)))
     while batch := list(islice(grants, BATCH)):
         register.apply("bench-grants", 0, batch)
     links = (
-        (at, 0, b"l%d" % at, IdentityLink(link_id=f"x{at}", partner=world.partner, subject=f"s{at}", member=f"m{at}"))
+        (at, 0, b"l%d" % at, IdentityLink(link_id=f"l{at}", partner=world.partner, subject=f"s{at}", member=f"m{at}"))
         for at in range(MEMBERS)
     )
     while batch := list(islice(links, BATCH)):
