@@ -186,3 +186,4 @@ def _at_the_latest(seconds: float, stop: Callable[[], None]) -> Iterator[None]:
         yield
     finally:
         watch.cancel()
+        watch.join()  # what it may be stopping just now is closed by nobody else meanwhile
