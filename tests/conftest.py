@@ -3,6 +3,7 @@
 And the session's signals and surroundings, which do not depend on who started it.
 """
 
+import gc
 import logging
 import os
 import signal
@@ -18,12 +19,13 @@ from schemas.reasons import Rejected
 from tests.canaries import MARK, Listener, leaks_in_folder, text_of
 
 # How fast this machine is just now fails no test.
-settings.register_profile("wellspring", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("wellspring", max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("wellspring")
 
 ROOMS = ("schemas", "connectors", "quality", "pipelines", "infra", "wellspring")
 PARTS = {"WELLSPRING_CACHE", "WELLSPRING_JAVA", "WELLSPRING_MAVEN_REPOSITORY"}
 listener = Listener()
+fsync = os.fsync
 brokers: set[str] = set()
 """Addresses of the session's broker, which is still there at the end of a module."""
 
@@ -86,11 +88,26 @@ def pytest_exception_interact(call: pytest.CallInfo[Any]) -> None:
         listener.hear(call.excinfo.value)
 
 
+def pytest_collection() -> None:
+    """What is imported now will stay: the garbage collector need not look through it, then or later."""
+    gc.disable()
+
+
+def pytest_collection_finish() -> None:
+    gc.freeze()
+    gc.enable()
+
+
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_setup() -> Iterator[None]:
+def pytest_runtest_setup(item: pytest.Item) -> Iterator[None]:
     """From here on the test is listened to. (A fixture would do as well, and cost every test some more.)"""
     listener.told()
+    os.fsync = fsync if "integration" in item.path.parts else _pretend
     yield
+
+
+def _pretend(file: int) -> None:
+    """No power is cut: a test that asks the disk for nothing else need not wait for it."""
 
 
 @pytest.hookimpl(wrapper=True)

@@ -26,6 +26,13 @@ def assert_current(store: FolderStore) -> None:
     assert seen(delta.current_table(store, A)) == seen(delta.open_table(store, A))
 
 
+@pytest.fixture
+def _soon_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A handle is given up after a few commits."""
+    monkeypatch.setattr(delta, "KEPT_COMMITS", 4)
+
+
+@pytest.mark.usefixtures("_soon_anew")
 def test_it_follows_every_commit(tmp_path: Path) -> None:
     driver = Driver(tmp_path)
     assert_current(driver.store)
@@ -34,6 +41,7 @@ def test_it_follows_every_commit(tmp_path: Path) -> None:
         assert_current(driver.store)
 
 
+@pytest.mark.usefixtures("_soon_anew")
 def test_it_is_opened_anew_only_now_and_then(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     driver, opened = Driver(tmp_path), []
     driver.land("a")

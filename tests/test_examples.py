@@ -38,7 +38,7 @@ def samples(pattern: str) -> list[Path]:
 def adapted(example: str, *arguments: Path | str) -> bytes:
     """What an adapter writes."""
     command = [sys.executable, str(EXAMPLES / example), *map(str, arguments)]
-    return subprocess.run(command, check=True, capture_output=True, timeout=60).stdout
+    return subprocess.run(command, check=True, capture_output=True, timeout=180).stdout
 
 
 def published(content: bytes) -> list[tuple[dict[str, Any], Series]]:

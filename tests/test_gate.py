@@ -6,6 +6,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from pipelines.blocks import Block, column
 from quality.gate import BITS, PLAUSIBILITY, QUARANTINES, gate
@@ -307,6 +309,17 @@ def test_flags_do_not_depend_on_where_the_readings_lie() -> None:
     kept = numbers.readings.filter(column(numbers.readings, "message") != 1)
     flags = gate(numbers.messages, kept, "observation", ())
     assert [flag & 1 for flag in flags.tolist()] == [1, 0, 1]
+
+
+@settings(max_examples=100, deadline=None, derandomize=True, database=None)
+@given(chosen=st.lists(st.booleans(), min_size=18, max_size=18).filter(any), order=st.permutations(range(len(MIXED))))
+def test_a_reading_is_judged_like_this_alone(chosen: list[bool], order: list[int]) -> None:
+    """Whichever readings lie beside it; but for its order among them (TM-10)."""
+    block = block_of(*(MIXED[place] for place in order))
+    kept = block.readings.filter(pa.array(chosen))
+    flags = gate(block.messages, kept, "observation", ()) & ~(1 << BITS["TM-10"])
+    alone = [gate(block.messages, kept.slice(row, 1), "observation", ())[0] for row in range(kept.num_rows)]
+    assert flags.tolist() == alone
 
 
 def test_packed_intervals_are_judged_like_any() -> None:

@@ -81,7 +81,7 @@ def test_texts_are_counted_in_characters_not_bytes() -> None:
 POOL = st.sampled_from(["w", "x", "UTC", None])
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100)
 @given(
     st.lists(st.tuples(POOL, POOL, POOL, POOL, POOL, st.sampled_from([[], ["w"], ["w", "x"]])), min_size=2, max_size=6)
 )

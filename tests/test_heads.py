@@ -70,7 +70,7 @@ def outcome(reader: PlainReader | HeadedReader, payload: bytes) -> Any:
         return None
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150)
 @given(payloads(), st.sampled_from([1, 3, 1000]), st.sampled_from([1, 8]))
 def test_a_message_is_the_same_whatever_was_read_before(
     drawn: tuple[Contract, list[bytes]], most_heads: int, most_ends: int

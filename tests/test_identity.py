@@ -61,6 +61,18 @@ def test_the_order_of_readings_does_not_matter(order: list[int]) -> None:
     assert straight[order].tolist() == shuffled.tolist()
 
 
+def test_a_long_column_is_hashed_like_its_parts() -> None:
+    random = np.random.default_rng(3)
+    message, value, secret = random.integers(0, 2**63, (3, 40_000)).astype(np.uint64)
+    start = random.integers(-(2**40), 2**40, 40_000)
+    hashes, end = sent64(message, start, start + 5, value), start + 5
+    keys = keyed(hashes, secret)
+    parts = [slice(at, at + 999) for at in range(0, 40_000, 999)]
+    apart = [sent64(message[own], start[own], end[own], value[own]) for own in parts]
+    assert (np.concatenate(apart) == hashes).all()
+    assert (np.concatenate([keyed(hashes[own], secret[own]) for own in parts]) == keys).all()
+
+
 def test_parts_are_told_apart() -> None:
     parts = [("ab", "c"), ("a", "bc"), ("abc",), ("abc", ""), ("", "abc"), ("a", "b", "c"), (1,), ("1",), (None,)]
     assert len({hash64(*part) for part in parts}) == len(parts)

@@ -1,10 +1,21 @@
 """Which Java is chosen; fakes stand for versions that this machine does not have."""
 
+from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
 
+from infra import java
 from infra.java import Java, JavaMissing, ask_java, find_java
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _each_is_asked_once() -> Iterator[None]:
+    """The wheel's Java, too, which takes its time."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(java, "ask_java", cache(ask_java))
+        yield
 
 
 def fake_java(folder: Path, version: str, exit_code: int = 0) -> Path:

@@ -2,7 +2,7 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from connectors import records
@@ -55,7 +55,6 @@ def received(headers: list[tuple[str, bytes | None]]) -> int | None:
     return int(last) if last.isdigit() and len(last) <= 18 else None
 
 
-@settings(max_examples=100, deadline=None)
 @given(st.lists(record, min_size=1, max_size=12), st.sampled_from((NONE, ZSTD)), st.integers(0, 1 << 40), st.booleans())
 def test_reads_what_kafka_python_reads(listed: list[Record], codec: int, base: int, stamped: bool) -> None:
     plain = batch(listed, NONE, base, stamped)
@@ -68,7 +67,6 @@ def test_reads_every_codec(codec: int) -> None:
     assert [row["value"] for row in rows_of(batch(listed, codec, 5))] == [b"v" * i for i in range(200)]
 
 
-@settings(max_examples=100, deadline=None)
 @given(st.data())
 def test_mutated_records_never_raise_and_never_lose_an_offset_below_the_damage(data: st.DataObject) -> None:
     good = batch([(i, b"key%d" % i, b"value" * i, [("received", b"17")]) for i in range(8)])

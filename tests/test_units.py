@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pint
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.metrics import Metric, catalogue
@@ -109,8 +109,8 @@ def _word(part: str) -> str:
 
 
 @pytest.fixture(scope="module")
-def registry() -> "pint.UnitRegistry[Any]":
-    return pint.UnitRegistry()
+def registry() -> "pint.ApplicationRegistry[Any]":
+    return pint.get_application_registry()  # made once a process
 
 
 def test_every_listed_unit_is_known_ucum() -> None:
@@ -219,7 +219,6 @@ def test_identities_leave_every_bit() -> None:
         assert ours.to_sent(values) is values
 
 
-@settings(max_examples=60, deadline=None)
 @given(st.sampled_from(range(len(SENT))), st.floats(min_value=-1e9, max_value=1e9))
 def test_there_and_back(number: int, value: float) -> None:
     ours = converting(*SENT[number])
@@ -229,7 +228,6 @@ def test_there_and_back(number: int, value: float) -> None:
     assert abs(back - value) <= 1e-12 * size + SMALLEST
 
 
-@settings(max_examples=60, deadline=None)
 @given(st.sampled_from(range(len(SENT))), st.floats(min_value=-1e9, max_value=1e9))
 def test_floats_stay_by_the_exact_numbers(number: int, value: float) -> None:
     ours = converting(*SENT[number])

@@ -86,7 +86,7 @@ class Command:
     def end(self) -> int:
         """Ask it to stop (SIGTERM); its exit code."""
         self.process.terminate()
-        return self.process.wait(60)
+        return self.process.wait(120)
 
 
 @dataclass
@@ -223,7 +223,7 @@ class World:
             code = execute([*words, "--config", str(self.config)])
         return Ended(code, output.getvalue(), errors.getvalue())
 
-    def command(self, *words: str, timeout_s: float = 120.0) -> subprocess.CompletedProcess[str]:
+    def command(self, *words: str, timeout_s: float = 180.0) -> subprocess.CompletedProcess[str]:
         """Run the command line to its end in a process of its own."""
         return subprocess.run(self._words(*words), capture_output=True, text=True, timeout=timeout_s, check=False)
 
@@ -410,7 +410,7 @@ def outcomes(entries: Iterable[Entry], study: str) -> Counter[str]:
     return +found
 
 
-def wait_for(what: Callable[[], Any], timeout_s: float = 60.0, every_s: float = 0.1) -> Any:
+def wait_for(what: Callable[[], Any], timeout_s: float = 120.0, every_s: float = 0.1) -> Any:
     """Ask until the answer is true; the answer. AssertionError when it never is."""
     deadline = time.monotonic() + timeout_s
     while not (answer := what()):

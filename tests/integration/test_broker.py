@@ -87,7 +87,7 @@ def test_nothing_listens(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     began = time.monotonic()
     with pytest.raises(KafkaUnreachable):
         world.work()
-    assert time.monotonic() - began < 7.0
+    assert time.monotonic() - began < 20.0  # kafka-python would try for half a minute
 
 
 def test_retention_that_passed_the_ledger_is_refused_until_the_loss_is_accepted(world: World) -> None:

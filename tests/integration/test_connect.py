@@ -64,14 +64,14 @@ def test_a_broker_that_stops_and_comes_back_has_everything(own_broker: StartBrok
     ):
         future = pool.submit(run_gateway, stream, publisher, subject="p1", on_progress=note)
         writer.write(b"".join(line(i) for i in range(10)))
-        assert came.wait(10)
+        assert came.wait(60)
         kafka.down()
         writer.write(b"".join(line(i) for i in range(10, 20)))
-        assert missed.wait(30)
+        assert missed.wait(60)
         kafka.up(address.port)
         writer.write(b"".join(line(i) for i in range(20, 30)))
         writer.close()
-        result = future.result(60)
+        result = future.result(120)
     assert (result.published, result.problems, result.partial) == (30, {}, False)
     assert sorted(set(seconds_in(settings, topic))) == list(range(30))
 
@@ -81,6 +81,6 @@ def test_the_guides_first_message_is_taken(broker: Address) -> None:
     topic = topic_of(settings, "first-message")
     contract = max(FOLDER.glob("sensor-reading.*.avsc"))
     command = [sys.executable, str(EXAMPLES / "first_message.py"), broker.bootstrap, topic, "p-17", str(contract)]
-    done = subprocess.run(command, capture_output=True, check=True, timeout=60)
+    done = subprocess.run(command, capture_output=True, check=True, timeout=180)
     assert done.stdout.startswith(b"4 readings are at first-message.sensor-reading.v1, partition ")
     assert len(seconds_in(settings, topic)) == 4

@@ -107,7 +107,7 @@ def test_single_offsets_are_read_without_what_lies_between(settings: KafkaSettin
     assert offsets_of(read(settings, whole(settings, topic), wanted)) == wanted
 
 
-@pytest.mark.timeout(60)
+@pytest.mark.timeout(180)
 def test_a_range_ends_though_its_last_offsets_are_markers(settings: KafkaSettings, new_topic: NewTopic) -> None:
     topic = new_topic()
     with closing(producer(settings, transactional_id=topic)) as transactional:
@@ -115,7 +115,7 @@ def test_a_range_ends_though_its_last_offsets_are_markers(settings: KafkaSetting
         for keep in (True, False, True, False):
             transactional.begin_transaction()
             for number in range(3):
-                transactional.send(topic, b"%d" % number).get(10)
+                transactional.send(topic, b"%d" % number).get(60)
             transactional.commit_transaction() if keep else transactional.abort_transaction()
     wanted = whole(settings, topic)
     assert wanted.end == 16
@@ -129,13 +129,13 @@ def test_an_open_transaction_is_not_yet_there(settings: KafkaSettings, new_topic
     with closing(producer(settings, transactional_id=topic)) as transactional:
         transactional.init_transactions()
         transactional.begin_transaction()
-        transactional.send(topic, b"unfinished").get(10)
+        transactional.send(topic, b"unfinished").get(60)
         assert ranges.end_offsets(settings, [topic]) == {(topic, 0): 2}
         transactional.commit_transaction()
     assert ranges.end_offsets(settings, [topic]) == {(topic, 0): 4}
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(240)
 def test_a_range_ends_though_its_last_offsets_were_compacted(own_broker: StartBroker) -> None:
     address = own_broker({"log.cleaner.backoff.ms": "100"}).address
     settings = KafkaSettings(bootstrap=address.bootstrap)
@@ -167,7 +167,7 @@ def test_what_retention_has_deleted_is_missing(settings: KafkaSettings, new_topi
     assert offsets_of(read(settings, whole(settings, topic))) == list(range(40, 100))
 
 
-@pytest.mark.timeout(60)
+@pytest.mark.timeout(180)
 def test_what_is_deleted_while_it_is_read_is_missing(settings: KafkaSettings, new_topic: NewTopic) -> None:
     topic = new_topic()
     for part in range(6):
@@ -202,7 +202,7 @@ def test_a_topics_offsets_are_asked_for_once_for_all_of_its_partitions(
     assert asked == [[topic]] * 4 + [[other]] * 2
 
 
-@pytest.mark.timeout(60)
+@pytest.mark.timeout(180)
 def test_what_is_deleted_after_the_offsets_were_asked_for_is_missing(
     settings: KafkaSettings, new_topic: NewTopic, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -220,7 +220,7 @@ def test_what_is_deleted_after_the_offsets_were_asked_for_is_missing(
             list(reader.read(OffsetRange(topic, 0, 20, 100)))
 
 
-@pytest.mark.timeout(60)
+@pytest.mark.timeout(180)
 def test_a_topic_that_is_not_there_or_not_that_long_is_missing(settings: KafkaSettings, new_topic: NewTopic) -> None:
     topic = new_topic()
     publish(settings, topic, 3)
@@ -239,7 +239,7 @@ def test_what_is_too_large_is_marked_between_its_neighbours(
     sizes = [10, 40 * MIB, 11, 9 * MIB, 12]
     with closing(producer(settings, compression_type=codec, max_request_size=64 * MIB)) as unbounded:
         for size in sizes:
-            unbounded.send(topic, value=bytes(size)).get(30)
+            unbounded.send(topic, value=bytes(size)).get(60)
     rows = read(settings, whole(settings, topic)).to_pylist()
     assert [row["offset"] for row in rows] == [0, 1, 2, 3, 4]
     assert [row["too_large"] for row in rows] == [False, True, False, True, False]
@@ -249,7 +249,7 @@ def test_what_is_too_large_is_marked_between_its_neighbours(
 def test_the_readers_ceilings_are_its_own(settings: KafkaSettings, new_topic: NewTopic) -> None:
     topic = new_topic()
     with closing(producer(settings, compression_type="zstd")) as other:
-        other.send(topic, value=bytes(100_000)).get(30)
+        other.send(topic, value=bytes(100_000)).get(60)
     with RangeReader(settings, limits=Limits(batch_bytes=50_000)) as reader:
         (block,) = reader.read(whole(settings, topic))
     assert block.column("too_large").to_pylist() == [True]
@@ -281,7 +281,7 @@ def test_clusters_and_topics_have_ids(broker: Address, settings: KafkaSettings, 
     assert all(uuid.UUID(value) for value in before.values())
     with closing(admin(settings)) as client:
         client.delete_topics([topic])
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while list_topics(settings, [topic]) and time.monotonic() < deadline:
         time.sleep(0.1)
     with pytest.raises(DataMissing, match=topic):
@@ -322,7 +322,7 @@ def test_a_topic_that_cannot_be_created_is_refused_in_words(settings: KafkaSetti
 
 def test_publishing_to_a_topic_that_is_not_there_is_refused(settings: KafkaSettings) -> None:
     with pytest.raises(KafkaRefused, match="there is no such topic"):
-        Publisher(settings.model_copy(update={"connect_timeout_s": 1.0}), "no-such-topic")
+        Publisher(settings.model_copy(update={"connect_timeout_s": 3.0}), "no-such-topic")
 
 
 def test_a_record_that_is_too_large_fails_and_its_neighbours_pass(settings: KafkaSettings, new_topic: NewTopic) -> None:
@@ -386,7 +386,7 @@ def test_a_broker_that_is_killed_and_comes_back_loses_and_doubles_nothing(steady
 @pytest.mark.timeout(180)
 def test_who_publishes_is_told_in_bounded_time_and_can_go_on(steady: Any) -> None:
     kafka, settings, topic = steady
-    settings = settings.model_copy(update={"connect_timeout_s": 1.0})
+    settings = settings.model_copy(update={"connect_timeout_s": 3.0})
     with Publisher(settings, topic, max_records=50, patience_s=3) as publisher:
         publisher.send(b"k", b"before")
         publisher.flush()
@@ -396,7 +396,7 @@ def test_who_publishes_is_told_in_bounded_time_and_can_go_on(steady: Any) -> Non
             publisher.send(b"k", b"lost %d" % number)
         with pytest.raises(KafkaUnreachable, match="nothing listens there"):
             publisher.send(b"k", b"waits for room, and is not taken")
-        assert time.monotonic() - began < 10
+        assert time.monotonic() - began < 40
         assert publisher.receipt == Receipt(acknowledged=1, failed=50, reasons={UNKNOWN: 50})
         with pytest.raises(KafkaUnreachable):
             publisher.send(b"k", b"not taken")
@@ -427,4 +427,4 @@ def test_reading_goes_on_when_the_broker_is_back_and_ends_when_it_is_not(steady:
         began = time.monotonic()
         with pytest.raises(KafkaUnreachable, match="nothing listens there"):
             list(blocks)
-        assert time.monotonic() - began < 15
+        assert time.monotonic() - began < 40

@@ -46,13 +46,14 @@ class Secure(NamedTuple):
 def secure(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Secure]:
     folder = tmp_path_factory.mktemp("secure")
     authority, other = Authority(folder, "ours"), Authority(folder, "other")
-    ports = {name: free_port() for name in ("PLAINTEXT", "CONTROLLER", "TLS", "MTLS", "SCRAM")}
+    ports: dict[str, int] = {}
+    for name in ("PLAINTEXT", "CONTROLLER", "TLS", "MTLS", "SCRAM"):
+        ports[name] = free_port(*ports.values())
     kafka = LocalKafka(folder / "kafka", broker_settings(ports, authority.issue("broker"), authority.certificate))
     authority.issue("acme")
 
     def way(listener: str, **more: object) -> KafkaSettings:
-        chosen = {"bootstrap": f"127.0.0.1:{ports[listener]}", "connect_timeout_s": 1.5, **more}
-        return KafkaSettings.model_validate(chosen)
+        return KafkaSettings.model_validate({"bootstrap": f"127.0.0.1:{ports[listener]}", **more})
 
     tls = {"security": "SSL", "ca_file": authority.certificate}
     secured = Secure(
@@ -107,6 +108,19 @@ def changed(settings: KafkaSettings, **changes: object) -> KafkaSettings:
     return settings.model_copy(update=changes)
 
 
+def tells(words: str, settings: KafkaSettings, make: Callable[[KafkaSettings], object] = consumer) -> bool:
+    """Whether a connection fails with these words, in bounded time; a machine that is busy is given more of it."""
+    for patience in (1.5, 5.0, 20.0):
+        began = time.monotonic()
+        with pytest.raises(KafkaUnreachable) as raised:
+            make(changed(settings, connect_timeout_s=patience))
+        assert time.monotonic() - began < patience + 5
+        assert WRONG not in str(raised.value)
+        if words in str(raised.value):
+            return True
+    return False
+
+
 def test_every_way_in_is_open_to_who_has_the_key(secure: Secure) -> None:
     for settings in (secure.open, secure.certified, secure.user):
         for make in (consumer, producer, admin):
@@ -135,17 +149,12 @@ WRONGS: dict[str, tuple[Wrong, str]] = {
 @pytest.mark.parametrize("wrong", WRONGS)
 def test_who_may_not_in_is_told_why(secure: Secure, wrong: str) -> None:
     settings, words = WRONGS[wrong][0](secure), WRONGS[wrong][1]
-    began = time.monotonic()
-    with pytest.raises(KafkaUnreachable, match=words) as raised:
-        consumer(settings)
-    assert time.monotonic() - began < settings.connect_timeout_s + 1
-    assert WRONG not in str(raised.value)
+    assert tells(words, settings)
 
 
 @pytest.mark.parametrize("make", [consumer, producer, admin])
 def test_every_client_tells_a_wrong_password(secure: Secure, make: Callable[[KafkaSettings], object]) -> None:
-    with pytest.raises(KafkaUnreachable, match="wrong user name or password"):
-        make(changed(secure.user, password=SecretStr(WRONG)))
+    assert tells("wrong user name or password", changed(secure.user, password=SecretStr(WRONG)), make)
 
 
 def test_a_partner_writes_to_its_own_topics_alone_and_reads_none(secure: Secure) -> None:

@@ -56,7 +56,7 @@ def world(broker: Address, tmp_path_factory: pytest.TempPathFactory) -> World:
 def brought(world: World, example: str, files: list[Path]) -> tuple[int, Counter[str]]:
     """The files through their adapter, the gateway, Kafka and a run: readings published, and the study's outcomes."""
     command = [sys.executable, str(EXAMPLES / example), *map(str, files)]
-    return carried(world, subprocess.run(command, check=True, capture_output=True, timeout=60).stdout)
+    return carried(world, subprocess.run(command, check=True, capture_output=True, timeout=180).stdout)
 
 
 def carried(world: World, lines: bytes) -> tuple[int, Counter[str]]:

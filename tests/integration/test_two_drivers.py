@@ -80,7 +80,7 @@ def test_a_paused_command_is_fenced_when_it_goes_on(world: World) -> None:
         newer = files(world)
         world.publish(world.reading("ann", range(20, 30)))
         older.process.send_signal(signal.SIGCONT)
-        assert older.process.wait(60) == 3, older.errors
+        assert older.process.wait(120) == 3, older.errors
         assert "another driver has taken over" in older.errors
     assert newer <= files(world)
     assert world.landed("sleep") == once(range(20))
