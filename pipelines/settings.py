@@ -10,6 +10,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from pydantic_settings import SettingsError as SourceError
 
 from connectors.kafka import AbsolutePath, KafkaSettings
+from schemas.yaml_faults import first_fault, place_in_yaml
 
 DEFAULT_FILE = "wellspring.yaml"
 FILE_VARIABLE = "WELLSPRING_CONFIG"
@@ -116,9 +117,7 @@ def _content(file: Path) -> dict[str, Any]:
     try:
         content = yaml.safe_load(file.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f" at line {mark.line + 1}" if mark else ""
-        raise SettingsError(f"{file.name} is not YAML{where}") from None
+        raise SettingsError(f"{file.name} is not YAML{place_in_yaml(error)}") from None
     if not isinstance(content, dict | None) or not all(isinstance(name, str) for name in content or ()):
         raise SettingsError(f"{file.name} is not a mapping of settings to values")
     return content or {}
@@ -128,9 +127,7 @@ def _settings(content: dict[str, Any], name: str) -> Settings:
     try:
         return Settings(**content)
     except ValidationError as error:
-        first = error.errors(include_input=False, include_url=False, include_context=False)[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise SettingsError(f"{name}: {where}: {first['msg']}") from None
+        raise SettingsError(f"{name}: {first_fault(error)}") from None
     except SourceError as error:
         raise SettingsError(f"{name} or the environment: {error}") from None
 

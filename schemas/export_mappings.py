@@ -15,6 +15,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from schemas.metrics import Metric, catalogue
+from schemas.yaml_faults import first_fault, place_in_yaml
 
 FOLDER = Path(__file__).parent / "mappings"
 CODES_UNIT = "1"
@@ -108,11 +109,9 @@ def read_mapping(path: Path) -> ExportMapping:
         raw: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
         found = ExportMapping.model_validate(raw)
     except yaml.YAMLError as error:
-        raise MappingError(f"{path.name} is not YAML: {error}") from None
+        raise MappingError(f"{path.name} is not YAML{place_in_yaml(error)}") from None
     except ValidationError as error:
-        first = error.errors(include_input=False, include_url=False)[0]
-        place = ".".join(str(part) for part in first["loc"])
-        raise MappingError(f"{path.name}, {place}: {first['msg']}") from None
+        raise MappingError(f"{path.name}, {first_fault(error)}") from None
     if found.format != path.stem:
         raise MappingError(f"{path.name}, format: expected the file's own name")
     return found

@@ -17,6 +17,7 @@ from schemas.headers import Text
 from schemas.lab_units import is_known, spelled
 from schemas.metrics import catalogue, is_loinc
 from schemas.registry import Zone
+from schemas.yaml_faults import first_fault, place_in_yaml
 
 IDENTIFIER_FIELDS = frozenset(
     {
@@ -158,12 +159,8 @@ def parse(content: str) -> LabMapping:
     try:
         raw: Any = yaml.safe_load(content)
     except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f" at line {mark.line + 1}" if mark else ""
-        raise LabMappingError(f"the laboratory's mapping file is not YAML{where}") from None
+        raise LabMappingError(f"the laboratory's mapping file is not YAML{place_in_yaml(error)}") from None
     try:
         return _File.model_validate(raw)
     except ValidationError as error:
-        first = error.errors(include_input=False, include_url=False, include_context=False)[0]
-    place = ".".join(str(part) for part in first["loc"])
-    raise LabMappingError(f"the laboratory's mapping file: {place}: {first['msg']}".replace(": :", ":"))
+        raise LabMappingError(f"the laboratory's mapping file: {first_fault(error)}") from None

@@ -19,6 +19,7 @@ from pydantic import (
 
 from schemas.clocks import iana_zone
 from schemas.reasons import Rejected
+from schemas.yaml_faults import first_fault, place_in_yaml
 
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,39}$")]
 M = TypeVar("M", bound=BaseModel)
@@ -110,7 +111,7 @@ def checked_study(fields: Mapping[str, Any]) -> Study:
     try:
         return Study.model_validate(fields)
     except ValidationError as error:
-        raise RegistryError(_first_fault(error)) from None
+        raise RegistryError(first_fault(error)) from None
 
 
 def save_studies(path: Path, studies: dict[str, Study]) -> None:
@@ -125,17 +126,9 @@ def _load(path: Path, model: type[M]) -> M:
     except FileNotFoundError:
         raise RegistryError(f"there is no registry {path}; `wellspring demo` writes one to look at") from None
     except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f" at line {mark.line + 1}" if mark else ""
-        raise RegistryError(f"{path} is not YAML{where}") from None
+        raise RegistryError(f"{path} is not YAML{place_in_yaml(error)}") from None
     except ValidationError as error:
-        raise RegistryError(f"{path}: {_first_fault(error)}") from None
-
-
-def _first_fault(error: ValidationError) -> str:
-    """The field and what is wrong with it, without the value that pydantic's own message shows."""
-    first = error.errors(include_input=False, include_url=False, include_context=False)[0]
-    return f"{'.'.join(str(part) for part in first['loc'])}: {first['msg']}".removeprefix(": ")
+        raise RegistryError(f"{path}: {first_fault(error)}") from None
 
 
 def _unique(pairs: Iterable[tuple[str, T]]) -> dict[str, T]:
