@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from connectors.formats import Format, Found, format_named
 from connectors.receipt import Receipt
-from connectors.sending import Message, Sink, send
+from connectors.sending import MOST_BYTES, Message, Sink, send
 from schemas.arrow_stream import from_stream, to_stream
 from schemas.contract_check import JUDGES
 from schemas.contracts import encode
@@ -21,7 +21,6 @@ from schemas.headers import Text, field_rejection
 from schemas.reasons import Reason, Rejected
 
 CONTRACT = "app-export"
-MOST_BYTES = 800_000
 
 
 class ExportHeader(BaseModel):

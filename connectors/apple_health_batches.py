@@ -13,8 +13,9 @@ from connectors.apple_health_devices import devices
 from connectors.apple_health_elements import ENTERED_KEY, ZONE_KEY, Attributes, Entry, RawPart, Taken
 from connectors.apple_health_times import DAY_US, Bools, Instants, Ints, instants
 from schemas.clocks import iana_zone
+from schemas.families import UTC_MICROS
 from schemas.reasons import Reason, Rejected
-from schemas.source_records import PART, UTC_MICROS, column, source_schema
+from schemas.source_records import PART, column, source_schema
 
 LONGEST_TEXT = 200
 MOST_PARTS = 4000

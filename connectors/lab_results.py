@@ -13,11 +13,10 @@ import pyarrow as pa
 from connectors.formats import Found
 from connectors.hl7v2_answers import Answers
 from connectors.receipt import Receipt
-from connectors.sending import Message, Sink, send
+from connectors.sending import MOST_BYTES, Message, Sink, send
 from schemas.contracts import encode
 
 CONTRACT = "lab-result"
-MOST_BYTES = 800_000
 _MOST_RESULTS = 1000
 _HEAD = ("subject", "subject_kind", "order", "specimen", "sent")
 _RECORD = "org.wellspring."

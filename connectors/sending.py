@@ -10,6 +10,9 @@ from connectors.problems import UNACKNOWLEDGED
 from connectors.receipt import Receipt
 from schemas.reasons import Reason
 
+MOST_BYTES = 800_000
+"""Of a message with what a file holds: the contracts ask for 20 to 800 kB."""
+
 
 class Message(NamedTuple):
     """A message: the rows of a batch that it holds, its Kafka key and its bytes; None for a row that no message can hold."""

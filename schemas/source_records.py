@@ -6,7 +6,8 @@ of an instant is its start. Values and units are texts, as the source wrote them
 
 import pyarrow as pa
 
-UTC_MICROS = pa.timestamp("us", tz="UTC")
+from schemas.families import UTC_MICROS
+
 MODALITIES = ("sensed", "self_reported", "derived")
 
 PART = pa.struct(

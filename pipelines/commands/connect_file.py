@@ -10,12 +10,13 @@ from typing import Annotated, Any
 
 import typer
 
-from connectors.app_export import MOST_BYTES, publish_export
+from connectors.app_export import publish_export
 from connectors.formats import FileRefused, Format, Found, Partial, read_file
 from connectors.kafka import KafkaRefused, KafkaUnreachable
 from connectors.lab_results import publish_results
 from connectors.publisher import Publisher
 from connectors.receipt import Receipt
+from connectors.sending import MOST_BYTES
 from pipelines.commands.common import AsJson, Config, Refused, partner_named, put, say, settings_of
 from pipelines.decode import READING_CONTRACTS
 
