@@ -22,9 +22,9 @@ def observations(judged: Judged) -> tuple[Block | None, list[Pointer]]:
     message = np.repeat(np.arange(len(counts), dtype=np.int32), counts)
     messages = judged.messages()
     start, end = _interval(judged, counts)
-    value, code = _value_and_code(judged, counts, "code")
+    value, code = _value(judged, counts), _codes(judged, counts, "code")
     record = _record_hashes(judged, counts)
-    sent = _bits(value, _sent_codes(judged, counts), record)
+    sent = _bits(value, _codes(judged, counts, "sent"), record)
     readings = {
         "message": message,
         "index": _index(judged, counts),
@@ -64,19 +64,24 @@ def _index(judged: Judged, counts: Array) -> Array:
     return np.arange(int(counts.sum()), dtype=np.int32) - np.repeat(bounds(counts)[:-1], counts).astype(np.int32)
 
 
-def _sent_codes(judged: Judged, counts: Array) -> list[str | None] | None:
-    return _value_and_code(judged, counts, "sent")[1]
-
-
-def _value_and_code(judged: Judged, counts: Array, name: str) -> tuple[Array, list[str | None] | None]:
-    """Value as sent (NaN for a code) and code (None for a number) of each reading; no codes where no message has any."""
+def _value(judged: Judged, counts: Array) -> Array:
+    """The value of each reading as sent, NaN for a code."""
     if not judged.flags("coded").any():
-        return judged.values(), None
+        return judged.values()
     coded = np.repeat(judged.flags("coded"), counts)
-    value, code = np.full(len(coded), np.nan), np.full(len(coded), None)
+    value = np.full(len(coded), np.nan)
     value[~coded] = judged.values()
+    return value
+
+
+def _codes(judged: Judged, counts: Array, name: str) -> list[str | None] | None:
+    """The code of each reading, in the catalogue's words or as `sent`, None for a number; None where no message has any."""
+    if not judged.flags("coded").any():
+        return None
+    coded = np.repeat(judged.flags("coded"), counts)
+    code = np.full(len(coded), None)
     code[coded] = judged.codes(name)
-    return value, code.tolist()
+    return list(code.tolist())
 
 
 def _record_hashes(judged: Judged, counts: Array) -> Array | None:
