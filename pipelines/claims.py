@@ -208,7 +208,7 @@ def _judge_units(block: Block, units: _Units, snapshot: Snapshot, hold_us: int) 
 def _holds(block: Block, partner: str, units: _Units, snapshot: Snapshot) -> list[Hold]:
     """One for each run of positions of a record that wait for the same reason.
 
-    The messages of a record of an export lie between each other, so the readings are put into the record's order first.
+    The messages of a record of an export lie between each other: there the readings are put into the record's order.
     """
     reason = _why_held(units, snapshot)
     held = units.pick(reason != "")
@@ -217,8 +217,9 @@ def _holds(block: Block, partner: str, units: _Units, snapshot: Snapshot) -> lis
     index = column(block.readings, "index")[_places(held)]
     message, why = np.repeat(held.message, sizes), np.repeat(number, sizes)
     offset, received = column(block.messages, "offset"), column(block.messages, "received")
-    order = np.lexsort((index, offset[message]))
-    index, message, why = index[order], message[order], why[order]
+    if (np.diff(offset) == 0).any():
+        order = np.lexsort((index, offset[message]))
+        index, message, why = index[order], message[order], why[order]
     goes_on = (np.diff(offset[message]) == 0) & (why[1:] == why[:-1]) & (index[1:] == index[:-1] + 1)
     begins = np.flatnonzero(np.concatenate([[len(index) > 0], ~goes_on]))
     counts = np.diff(np.append(begins, len(index)))
