@@ -1,6 +1,5 @@
 """A study's counts of how its checks went are at any time those of the rows that stand in its tables."""
 
-import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -8,8 +7,7 @@ import numpy as np
 import pytest
 
 from infra.local_kafka import Address
-from pipelines import normalise
-from schemas.mappings import Mapping
+from tests.mistakes import shift_by
 from tests.recount import counted, standing
 from tests.worlds import OUTSIDE, STEP, World, make_world, once
 
@@ -58,17 +56,6 @@ def replay(world: World, *records: str) -> None:
     for text in records or (world.topic,):
         done = world.execute("run", "--replay", text)
         assert done.returncode == 0, done.stderr
-
-
-def shift_by(patch: pytest.MonkeyPatch, offset: float) -> None:
-    """A mistake in the catalogue: every heart rate is this much too high."""
-    right = normalise.mapping
-
-    def wrong(*words: Any) -> Mapping:
-        return dataclasses.replace(right(*words), offset=offset if words[0] == "heart_rate" else 0.0)
-
-    patch.setattr(normalise, "mapping", wrong)
-    patch.setattr(normalise, "_judge", normalise._judge.__wrapped__)  # it remembers what mappings said
 
 
 def test_a_reading_that_is_delivered_twice_counts_once(world: World) -> None:

@@ -1,23 +1,20 @@
 """What comes twice adds nothing, what its source revises is shown anew, and a replay replaces what records gave."""
 
-import dataclasses
 import json
 from collections import Counter
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 
 from infra.local_kafka import Address
-from pipelines import normalise
 from pipelines.driver import Driver
 from pipelines.entries import Entry
 from pipelines.ledger import LakeError
 from pipelines.replay import replay_ranges
 from pipelines.views import sql
 from pipelines.wanted import parse_ranges
-from schemas.mappings import Mapping
+from tests.mistakes import shift_by
 from tests.worlds import OUTSIDE, STEP, Message, World, make_world, number_of, once, outcomes, value_of
 
 
@@ -155,17 +152,6 @@ def test_a_corrected_mapping_frees_what_was_quarantined_for_it(world: World, mon
     assert world.landed("sleep") == once(range(10))
     assert world.rows("sleep", view="quarantine") == []
     world.assert_sound()
-
-
-def shift_by(patch: pytest.MonkeyPatch, offset: float) -> None:
-    """A mistake in the catalogue: every heart rate is this much too high."""
-    right = normalise.mapping
-
-    def wrong(*words: Any) -> Mapping:
-        return dataclasses.replace(right(*words), offset=offset)
-
-    patch.setattr(normalise, "mapping", wrong)
-    patch.setattr(normalise, "_judge", normalise._judge.__wrapped__)  # it remembers what mappings said
 
 
 def test_a_replay_of_everything_changes_nothing_but_entry_numbers(world: World) -> None:
