@@ -62,12 +62,13 @@ def record_hash64(*parts: Any) -> int:
 def block_hash64(channels: list[str], numbers: npt.NDArray[Any], times: npt.NDArray[Any], scale: float = 1.0) -> int:
     """64 bits of SHA-256 (which processors are quick at) over a block: its channels' names, its numbers and its samples' times.
 
-    Integers (int32) count with their `scale`; of float64 values, which have it in them, both zeros are the same.
+    Integers, of either width, count as int32 with their `scale`; of float64 values, which have it in them, both zeros
+    are the same.
     """
     is_counts = numbers.dtype.kind == "i"
     head = (channels, len(numbers), len(times), *([scale] if is_counts else []))
     hashed = hashlib.sha256(repr(head).encode())
-    hashed.update((numbers if is_counts else numbers + 0.0).data)
+    hashed.update((numbers.astype(np.int32, copy=False) if is_counts else numbers + 0.0).data)
     hashed.update(times.data)
     return int.from_bytes(hashed.digest()[:8], "little")
 

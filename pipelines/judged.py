@@ -50,7 +50,7 @@ class Judged:
         return self._own(column(self.block.parts["values"], "value"), numbers)
 
     def counts(self) -> Array:
-        """The integers of the blocks that were sent as integers, int32, channel by channel."""
+        """The integers of the blocks that were sent as integers, int16 where all were, else int32; channel by channel."""
         return self._own(column(self.block.parts["counts"], "count"), self._where("counted", self._sizes(), 0))
 
     def codes(self, name: str = "code") -> list[str]:

@@ -153,7 +153,7 @@ def _content(
     codes = [code for c in contents for code in c.codes or ()]
     sent = [code for c, own in zip(contents, sent_codes, strict=True) for code in own or c.codes or ()]
     return {
-        "counts": batch({"count": np.concatenate(counts, dtype=np.int32) if counts else np.empty(0, np.int32)}),
+        "counts": batch({"count": np.concatenate(counts) if counts else np.empty(0, np.int16)}),
         "values": batch({"value": np.concatenate(values) if values else np.empty(0)}),
         "codes": batch({"code": pa.array(codes, pa.string()), "sent": pa.array(sent, pa.string())}),
         "record_ids": batch({"record_id": pa.array([i for c in contents for i in c.record_ids or ()], pa.string())}),

@@ -62,10 +62,16 @@ def _stack(parts: list[pa.RecordBatch], name: str) -> Any:
     kind = next(part.schema.field(name).type for part in parts if name in part.schema.names)
     columns = [part.column(name) if name in part.schema.names else pa.nulls(part.num_rows, kind) for part in parts]
     if is_lists_of_numbers(kind):
-        return pa.chunked_array(columns)  # in one piece once it is in order
+        return pa.chunked_array(_of_one_width(columns))  # in one piece once it is in order
     if pa.types.is_primitive(kind) and not any(values.null_count for values in columns):
         return np.concatenate([values.to_numpy(zero_copy_only=True) for values in columns])
     return pa.concat_arrays(columns)
+
+
+def _of_one_width(lists: list[pa.Array]) -> list[pa.Array]:
+    """Lists of integers in the widest of their types."""
+    kinds = sorted({values.type for values in lists}, key=lambda kind: kind.value_type.bit_width)
+    return lists if len(kinds) == 1 else [values.cast(kinds[-1]) for values in lists]
 
 
 def _constant(text: str, count: int) -> pa.Array:

@@ -81,8 +81,8 @@ def _numbers(judged: Judged, sizes: Array) -> _Numbers:
     canonical = judged.canonical(values, value_sizes)
     low, high = _extremes(_parts(counts, count_sizes), _parts(canonical, value_sizes), counted)
     columns = {
-        "values": _lists("values", canonical, value_sizes, counted),
-        "counts": _lists("counts", counts, count_sizes, ~counted),
+        "values": _lists(canonical, value_sizes, counted),
+        "counts": _lists(counts, count_sizes, ~counted),
         "scale": pa.array(scale, mask=~counted),
         "zero": pa.array(zero, mask=~counted),
         "low": np.where(scale < 0, high, low) * scale + zero,
@@ -106,10 +106,10 @@ def _extremes(counts: list[Array], values: list[Array], counted: Array) -> tuple
     return np.array([part.min() for part in chosen], float), np.array([part.max() for part in chosen], float)
 
 
-def _lists(name: str, flat: Array, sizes: Array, missing: Array) -> pa.ListArray:
+def _lists(flat: Array, sizes: Array, missing: Array) -> pa.ListArray:
+    """A block's numbers each, as narrow as they came: they are copied more than once before they are written."""
     offsets = pa.array(bounds(sizes).astype(np.int32))
-    kind = WAVEFORM.schema.field(name).type
-    return pa.ListArray.from_arrays(offsets, pa.array(flat), type=kind, mask=pa.array(missing))
+    return pa.ListArray.from_arrays(offsets, pa.array(flat), mask=pa.array(missing))
 
 
 def _hashes(sent: list[Array], judged: Judged, messages: pa.RecordBatch, times_us: pa.ListArray) -> Array:

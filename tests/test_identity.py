@@ -101,6 +101,13 @@ def test_a_block_is_its_channels_values_and_times() -> None:
     assert len({same, *others}) == 8
 
 
+def test_integers_are_the_same_in_either_width() -> None:
+    narrow = np.array([1, -2, 300], dtype=np.int16)
+    same = block_hash64(["x"], narrow, np.empty(0), 0.5)
+    assert same == block_hash64(["x"], narrow.astype(np.int32), np.empty(0), 0.5)
+    assert same != block_hash64(["x"], narrow, np.empty(0), 0.25)
+
+
 def test_two_studies_or_members_cannot_be_joined_by_a_key() -> None:
     sent = mix(np.arange(1000, dtype=np.uint64))
     keys = [keyed(sent, np.full(1000, secret, dtype=np.uint64)) for secret in (1, 2)]

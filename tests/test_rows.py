@@ -174,6 +174,19 @@ def test_signals_keep_their_lists_through_the_sort() -> None:
         assert row["values"] == [float(n), n + 0.5] and row["times_us"] == (None if n % 2 else [n])
 
 
+def test_integers_of_two_widths_land_in_one_file() -> None:
+    blocks = []
+    for seed, kind in ((8, pa.int16()), (9, pa.int32())):
+        block = study_block(random.Random(seed))
+        counts = pa.array([[n, -n] for n in range(block.readings.num_rows)], pa.list_(kind))
+        readings = block.readings.drop_columns(["value"]).append_column("counts", counts)
+        blocks.append(Block({**block.meta, "family": "waveform"}, {**block.parts, "readings": readings}))
+    content = table(ordered(join(blocks)), WAVEFORM, 1, "waveform")
+    assert content.schema.field("counts").type == WAVEFORM.schema.field("counts").type
+    sent = {row["key64"]: row["counts"] for block in blocks for row in block.readings.to_pylist()}
+    assert {row["key64"]: row["counts"] for row in content.to_pylist()} == sent
+
+
 def test_taking_rows_takes_them_of_every_column() -> None:
     rows = join([study_block(random.Random(7))])
     rows = rows.with_column("code", pa.array([str(n) for n in range(len(rows))]))
