@@ -46,7 +46,7 @@ def _row(metric: Metric) -> tuple[str, ...]:
         "; ".join(possible),
         "; ".join(plausible),
         metric.category,
-        metric.loinc or "",
+        ", ".join(metric.loincs),
     )
 
 

@@ -1,7 +1,7 @@
 """A laboratory's mapping file: where its messages name the kit or person, and what its own codes and units mean.
 
-The connector uses what is about the messages (`subject`, `zone`, `encoding`, `not_detected`). `codes` and `units` are
-used behind Kafka, so that a mistake in them is mended by a replay, not by asking the laboratory again.
+The connector uses what is about the messages (`subject`, `zone`, `encoding`, `not_detected`). `codes`, `values` and
+`units` are used behind Kafka, so that a mistake in them is mended by a replay, not by asking the laboratory again.
 """
 
 import re
@@ -14,8 +14,9 @@ import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
 from schemas.headers import Text
+from schemas.lab_codes import plain
 from schemas.lab_units import is_known, spelled
-from schemas.metrics import catalogue, is_loinc
+from schemas.metrics import LABORATORY_FAMILIES, Metric, catalogue, is_loinc
 from schemas.registry import Zone
 from schemas.yaml_faults import first_fault, place_in_yaml
 
@@ -28,7 +29,6 @@ IDENTIFIER_FIELDS = frozenset(
 """The fields that a mapping may name: numbers of people, specimens and orders. Names and addresses have no place here."""
 
 _FIELD = re.compile(r"(?P<field>[A-Z]{3}-[0-9]{1,2})(\.(?P<component>[1-9]))?")
-_FAMILIES = ("lab_result", "answer")
 
 
 class LabMappingError(Exception):
@@ -56,7 +56,7 @@ def _loinc(code: str) -> str:
 
 def _metric(code: str) -> str:
     found = catalogue().get(code)
-    if found is None or found.family not in _FAMILIES:
+    if found is None or found.family not in LABORATORY_FAMILIES:
         raise ValueError("must be a metric of the catalogue, of a laboratory's results or answers")
     return code
 
@@ -98,6 +98,23 @@ class LocalCode(_Entry):
         return self
 
 
+class LocalValue(_Entry):
+    """What a word or code that the laboratory sends as a value is: `means` is a code of the metric, or of any metric."""
+
+    sent: Text
+    system: Text | None = None
+    metric: Annotated[str, AfterValidator(_metric)] | None = None
+    means: Text
+
+    @model_validator(mode="after")
+    def _means_something(self) -> Self:
+        every = catalogue()
+        metrics = (every.metrics[self.metric],) if self.metric else every.of_laboratories
+        if not any(self.means in metric.codes for metric in metrics):
+            raise ValueError("means must be a code of the metric, or of one of the catalogue's laboratory metrics")
+        return self
+
+
 class LabMapping(_Entry):
     """What is known of a laboratory. Without a file: the barcode is in SPM-2, else OBR-3, and nothing else is known.
 
@@ -115,6 +132,7 @@ class LabMapping(_Entry):
     encoding: Annotated[str, StringConstraints(min_length=1, max_length=40)] | None = None
     not_detected: tuple[Text, ...] = ("ND", "N.D.")
     codes: tuple[LocalCode, ...] = ()
+    values: tuple[LocalValue, ...] = ()
     units: dict[Text, Text] = Field(default_factory=dict)
 
     @cached_property
@@ -130,10 +148,27 @@ class LabMapping(_Entry):
     def _by_code(self) -> dict[tuple[str, str | None], LocalCode]:
         return {(entry.code, entry.system): entry for entry in self.codes}
 
+    def local_value(self, sent: str, system: str | None, metric: Metric) -> str | None:
+        """The metric's code for a word or code as sent; what names the metric, then the system, goes before the rest."""
+        known = self._by_value
+        if not known:
+            return None
+        word = plain(sent)
+        for key in ((word, system, metric.code), (word, None, metric.code), (word, system, None), (word, None, None)):
+            if known.get(key) in metric.codes:
+                return known[key]
+        return None
+
+    @cached_property
+    def _by_value(self) -> dict[tuple[str, str | None, str | None], str]:
+        return {(plain(entry.sent), entry.system, entry.metric): entry.means for entry in self.values}
+
     @model_validator(mode="after")
     def _is_one_voice(self) -> Self:
         if len(self._by_code) != len(self.codes):
             raise ValueError("codes has the same code and system twice")
+        if len(self._by_value) != len(self.values):
+            raise ValueError("values has the same value, system and metric twice")
         if len(self.unit_synonyms) != len(self.units):
             raise ValueError("units has the same spelling twice")
         if not all(is_known(unit) for unit in self.units.values()):

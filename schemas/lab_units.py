@@ -9,6 +9,7 @@ import yaml
 
 from schemas.metrics import catalogue
 from schemas.units import Entry, Unit
+from schemas.yaml_loader import SafeLoader
 
 TABLE = Path(__file__).with_name("lab_units.yaml")
 _MICRO = str.maketrans({"\u00b5": "u", "\u03bc": "u"})
@@ -51,7 +52,7 @@ def spellings() -> dict[str, str]:
 
 def parse(content: str) -> dict[str, str]:
     """The table in a YAML text; LabUnitsError where a spelling stands for two units."""
-    sheet = _Sheet.model_validate(yaml.safe_load(content))
+    sheet = _Sheet.model_validate(yaml.load(content, Loader=SafeLoader))
     found = {unit: unit for unit in sheet.units}
     for unit, synonyms in sheet.units.items():
         for synonym in synonyms:

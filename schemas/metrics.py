@@ -12,6 +12,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
 from schemas.units import Conversion, Entry, Quantity, Text
+from schemas.yaml_loader import SafeLoader
 
 CATALOGUE = Path(__file__).with_name("metrics.yaml")
 
@@ -21,6 +22,9 @@ CheckId = Annotated[str, StringConstraints(pattern=r"^[A-Z]{2}-\d{2}$")]
 FamilyName = Literal["observation", "waveform", "lab_result", "answer", "feature_count", "genotype", "narrative"]
 Kind = Literal["instant", "interval", "daily_total", "block", "timeless"]
 Value = Literal["number", "code", "text"]
+
+LABORATORY_FAMILIES: frozenset[FamilyName] = frozenset(("lab_result", "answer"))
+"""The families of what laboratories send: results, and answers to the questions asked with them."""
 
 
 class CatalogueError(Exception):
@@ -72,7 +76,8 @@ class Metric(Entry):
 
     `kind` is the form its readings have: at an instant, over an interval, one for a civil day, a block of a signal, or
     without a time. `hard` is what is possible at all (outside: quarantined), `plausible` what is likely (outside:
-    flagged). `channels` names the channels of a block and their ranges where they are fixed.
+    flagged). `channels` names the channels of a block and their ranges where they are fixed. `loinc_also` are codes of a
+    laboratory that say the same of another method or property (moles for mass): one code belongs to one metric only.
     """
 
     code: Name
@@ -83,6 +88,7 @@ class Metric(Entry):
     quantity: Quantity
     category: Name
     loinc: str | None = None
+    loinc_also: tuple[str, ...] = ()
     loinc_note: Text | None = None
     hard: Range | None = None
     plausible: PlausibleRange | None = None
@@ -106,6 +112,11 @@ class Metric(Entry):
         """Allowed spellings that are not UCUM, or mean something else there, and the unit each stands for."""
         return self.quantity.synonyms
 
+    @property
+    def loincs(self) -> tuple[str, ...]:
+        """Every LOINC code of the metric, its own first."""
+        return ((self.loinc,) if self.loinc else ()) + self.loinc_also
+
     def conversion(self, unit: str) -> Conversion | None:
         """How values sent in `unit` become canonical; None where the metric does not take that unit."""
         return self.quantity.conversions.get(unit)
@@ -120,8 +131,10 @@ class Metric(Entry):
             raise ValueError("a block belongs to the family waveform, and nothing else does")
         if self.loinc is None and self.loinc_note is None:
             raise ValueError("without a LOINC code a loinc_note must say why")
-        if self.loinc is not None and not is_loinc(self.loinc):
+        if not all(is_loinc(code) for code in self.loincs):
             raise ValueError("loinc must be digits, a hyphen and the right check digit")
+        if self.loinc_also and not (self.loinc and self.family in LABORATORY_FAMILIES):
+            raise ValueError("loinc_also belongs beside a loinc, to a laboratory's results and answers")
         return self
 
     @model_validator(mode="after")
@@ -159,6 +172,19 @@ class Catalogue:
 
     def get(self, code: str) -> Metric | None:
         return self.metrics.get(code)
+
+    def of_loinc(self, code: str) -> Metric | None:
+        """The laboratory's result or answer that a LOINC code names; sensors' metrics are not asked."""
+        return self._by_loinc.get(code)
+
+    @cached_property
+    def _by_loinc(self) -> dict[str, Metric]:
+        return {code: metric for metric in self.of_laboratories for code in metric.loincs}
+
+    @cached_property
+    def of_laboratories(self) -> tuple[Metric, ...]:
+        """The metrics of laboratories' results and answers."""
+        return tuple(metric for metric in self.metrics.values() if metric.family in LABORATORY_FAMILIES)
 
 
 @lru_cache(maxsize=1)
@@ -212,17 +238,19 @@ class _Sheet(Entry):
         for metric in self.metrics:
             if metric.category not in self.categories:
                 raise ValueError(f"{metric.code} has a category that is not listed")
+        _one_metric_a_code(self.metrics)
         return self
 
 
-class _OnceOnly(yaml.SafeLoader):
+class _OnceOnly(SafeLoader):  # type: ignore[misc]
     """YAML in which a key may stand once in a mapping; PyYAML lets the last one win without a word."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         keys = [key.value for key, _ in node.value]
         if len(keys) != len(set(keys)):
             raise yaml.constructor.ConstructorError(None, None, "a key stands twice in a mapping", node.start_mark)
-        return super().construct_mapping(node, deep)
+        found: dict[Any, Any] = super().construct_mapping(node, deep)
+        return found
 
 
 def _rows(raw: dict[str, Any], quantities: dict[str, Quantity]) -> Any:
@@ -247,6 +275,14 @@ def _place(raw: dict[str, Any], path: tuple[int | str, ...]) -> str:
         row = raw["metrics"][path[1]]
         parts[:2] = [str(row["code"]) if isinstance(row, dict) and "code" in row else f"metric {path[1] + 1}"]
     return ".".join(parts) or "the whole"
+
+
+def _one_metric_a_code(metrics: tuple[Metric, ...]) -> None:
+    """ValueError where a LOINC code names two of the metrics that laboratories send: a result could be either."""
+    codes = Counter(code for metric in metrics if metric.family in LABORATORY_FAMILIES for code in metric.loincs)
+    twice = [code for code, count in codes.items() if count > 1]
+    if twice:
+        raise ValueError(f"the LOINC code {twice[0]} names two metrics of laboratories")
 
 
 def _inside(inner: Range, outer: Range) -> bool:

@@ -7,6 +7,7 @@ import pytest
 from schemas import lab_mapping
 from schemas.lab_mapping import IDENTIFIER_FIELDS, LabMapping, LabMappingError, load_lab_mapping
 from schemas.lab_units import ucum
+from schemas.metrics import catalogue
 from tests.canaries import MARK
 
 EXAMPLE = Path(__file__).parents[1] / "infra" / "laboratory.example.yaml"
@@ -23,6 +24,7 @@ def test_the_example_uses_everything_that_a_mapping_may_say() -> None:
     assert {one for entry in found.codes for one in entry.model_fields_set} == {
         "code", "system", "loinc", "metric", "note",
     }  # fmt: skip
+    assert {one for entry in found.values for one in entry.model_fields_set} == {"sent", "system", "metric", "means"}
 
 
 def test_without_a_file_the_barcode_is_in_the_specimen_else_in_the_order() -> None:
@@ -35,6 +37,14 @@ def test_a_code_is_found_by_its_system_and_else_without_one() -> None:
     assert of_system and of_any
     assert (of_system.loinc, of_any.metric) == ("2345-7", "hba1c")
     assert found.local_code("b", None) is None
+
+
+def test_a_value_is_one_of_the_metrics_codes_or_none() -> None:
+    found = lab_mapping.parse("laboratory: x\nvalues: [{sent: nix, means: negative}]")
+    strip, swab = catalogue().metrics["urine_nitrite"], catalogue().metrics["hiv"]
+    assert found.local_value(" NIX ", "L", strip) == "negative"
+    assert found.local_value("nix", None, swab) is None
+    assert found.local_value("nichts", None, strip) is None
 
 
 def test_a_laboratorys_spelling_of_a_unit_goes_before_the_table() -> None:
@@ -68,6 +78,11 @@ def test_fields_with_names_and_addresses_cannot_be_named(field: str) -> None:
         ("laboratory: x\ncodes: [{code: a, loinc: 2345-6}]", "codes.0.loinc: "),
         ("laboratory: x\ncodes: [{code: a, metric: heart_rate}]", "codes.0.metric: "),
         ("laboratory: x\ncodes: [{code: a, loinc: 2345-7}, {code: a, metric: hba1c}]", "same code and system twice"),
+        (f"laboratory: x\nvalues: [{{sent: {MARK}, means: gone}}]", "values.0: Value error, means must be a code"),
+        (f"laboratory: x\nvalues: [{{sent: {MARK}, metric: hiv, means: negative}}]", "means must be a code"),
+        (f"laboratory: x\nvalues: [{{sent: {MARK}, metric: sleep_stage, means: deep}}]", "values.0.metric: "),
+        (f"laboratory: x\nvalues: [{{sent: {MARK}, means: deep}}]", "means must be a code"),
+        ("laboratory: x\nvalues: [{sent: Nix, means: negative}, {sent: ' nix', means: positive}]", "metric twice"),
         (f"laboratory: x\nunits: {{q: {MARK}}}", "units must stand for UCUM units"),
         ("laboratory: x\nunits: {µq: '%', μq: '1'}", "same spelling twice"),
         ("laboratory: x\nsubjekt: []", "subjekt: Extra inputs"),

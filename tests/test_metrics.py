@@ -48,6 +48,34 @@ def quantity(**fields: Any) -> bytes:
     return yaml.safe_dump(SMALL | {"quantities": {"rate": SMALL["quantities"]["rate"] | fields}}).encode()
 
 
+def of_laboratory(*rows: dict[str, Any]) -> bytes:
+    """The small catalogue with these results, each like its one metric but for what is said."""
+    small = SMALL["metrics"][0] | {"family": "lab_result"}
+    return yaml.safe_dump(SMALL | {"metrics": [small | row for row in rows]}).encode()
+
+
+def test_a_result_is_found_by_each_of_its_codes() -> None:
+    found = parse(of_laboratory({"code": "a", "loinc_also": ["8893-0"]}, {"code": "b", "loinc": "2345-7"}))
+    results = {code: found.of_loinc(code) for code in ("8867-4", "8893-0", "2345-7", "718-7")}
+    assert {code: metric and metric.code for code, metric in results.items()} == {
+        "8867-4": "a",
+        "8893-0": "a",
+        "2345-7": "b",
+        "718-7": None,
+    }
+
+
+def test_a_sensors_code_is_no_laboratorys() -> None:
+    """A sensor and a laboratory may share a code (the pH of urine): only the laboratory's metric is found by it."""
+    sensor = SMALL["metrics"][0]
+    both = [sensor, sensor | {"code": "a", "family": "lab_result"}]
+    found = parse(yaml.safe_dump(SMALL | {"metrics": both}).encode())
+    metric = found.of_loinc("8867-4")
+    assert metric is not None and metric.code == "a"
+    assert parse(changed()).of_loinc("8867-4") is None
+    assert catalogue().of_loinc("8867-4") is None
+
+
 def test_a_sound_catalogue_is_read() -> None:
     found = parse(changed())
     assert found.codes == ("pulse",)
@@ -70,6 +98,18 @@ REFUSED = {
         "pulse.plausible.check",
     ),
     "wrong check digit": (changed(loinc="8867-5"), "check digit"),
+    "wrong check digit among others": (changed(family="lab_result", loinc_also=["8867-5"]), "check digit"),
+    "other codes of a sensor": (changed(loinc_also=["8893-0"]), "a laboratory's results and answers"),
+    "other codes beside none": (
+        changed(family="lab_result", loinc=None, loinc_note="x", loinc_also=["8893-0"]),
+        "beside a loinc",
+    ),
+    "a code for two results": (of_laboratory({"code": "a"}, {"code": "b"}), "8867-4 names two metrics"),
+    "a code for a result and an answer": (
+        of_laboratory({"code": "a", "loinc_also": ["8893-0"]}, {"code": "b", "loinc": "8893-0", "family": "answer"}),
+        "8893-0 names two metrics",
+    ),
+    "a code twice for one result": (of_laboratory({"code": "a", "loinc_also": ["8867-4"]}), "8867-4 names two metrics"),
     "no LOINC and no word why": (changed(loinc=None), "loinc_note"),
     "codes on a number": (changed(codes={"a": "x"}), "codes"),
     "a code without codes": (changed(value="code", hard=None, plausible=None), "codes"),
@@ -158,6 +198,12 @@ FACTS = [
     ("location", "location", (-180, 180), None),
     ("phq9_total", "mental_health", (0, 27), None),
     ("hba1c", "laboratory", (4, 15), None),
+    ("glucose_serum", "laboratory", (1, 2000), (20, 600, "PL-05")),
+    ("oestradiol", "reproductive", (0, 50_000), None),
+    ("nugent_score", "reproductive", (0, 10), None),
+    ("pregnancy_status", "reproductive", None, None),
+    ("chlamydia_trachomatis", "sexual_health", None, None),
+    ("age_at_collection", "background", (0, 130), None),
 ]
 
 
@@ -197,7 +243,29 @@ def test_sleep_stages() -> None:
 
 def test_what_a_grant_by_category_never_covers() -> None:
     by_name = {name for name, category in catalogue().categories.items() if category.by_name_only}
-    assert by_name == {"genetic", "location", "narrative", "reproductive"}
+    assert by_name == {"genetic", "location", "narrative", "reproductive", "sexual_health"}
+
+
+def test_infections_and_reproductive_health_are_named_one_by_one() -> None:
+    """No grant by category covers them, in whatever family they come."""
+    categories, metrics = catalogue().categories, catalogue().metrics
+    for code in (
+        "hiv",
+        "hpv_16",
+        "syphilis_reagin",
+        "amh",
+        "hcg_urine_test",
+        "bacterial_vaginosis",
+        "vaginal_fluid_ph",
+    ):
+        assert categories[metrics[code].category].by_name_only, code
+
+
+def test_alike_results_have_the_same_codes() -> None:
+    """What analysts compare is told in the same words: whatever is found or not is detected or not_detected."""
+    found = [metric for metric in catalogue().of_laboratories if "detected" in metric.codes]
+    assert len(found) > 20
+    assert {tuple(metric.codes) for metric in found} == {("detected", "not_detected", "equivocal", "invalid")}
 
 
 def loinc_of(code: str) -> str | None:
@@ -214,7 +282,12 @@ def test_loinc_traps() -> None:
     days = {metric.kind for metric in catalogue().metrics.values() if metric.loinc in day_codes}
     assert days == {"daily_total"}
     # Seen, but not verified.
-    assert not {"8637-1", "93819-1"} & {metric.loinc for metric in catalogue().metrics.values()}
+    codes = {code for metric in catalogue().metrics.values() for code in metric.loincs}
+    assert not {"8637-1", "93819-1", "101433-1", "69937-1", "6568-0"} & codes
+    # Names what it is not taken for: choriogonadotropin, not AMH; urea by mass, not its nitrogen.
+    assert "83086-9" not in codes
+    urea = catalogue().of_loinc("3091-6")
+    assert urea is not None and urea.code == "urea"
 
 
 def test_the_page_is_in_step(capsys: pytest.CaptureFixture[str]) -> None:

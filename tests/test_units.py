@@ -19,6 +19,10 @@ from schemas.units import Conversion, conversion, exact
 ATOMS = {
     "%": "percent",
     "1": "dimensionless",
+    "10*12": "teracount",
+    "10*3": "kilocount",
+    "10*6": "megacount",
+    "10*9": "gigacount",
     "Cel": "degC",
     "Hz": "1/second",
     "J": "joule",
@@ -26,7 +30,9 @@ ATOMS = {
     "L": "liter",
     "S": "siemens",
     "V": "volt",
+    "U": "enzyme_unit",
     "[Cal]": "kilocalorie",
+    "[IU]": "count",
     "[degF]": "degF",
     "[ft_i]": "foot",
     "[g]": "standard_gravity",
@@ -35,42 +41,62 @@ ATOMS = {
     "[mi_i]": "mile",
     "[stone_av]": "stone",
     "[yd_i]": "yard",
+    "a": "year",
     "cal": "calorie",
     "cm": "centimeter",
     "d": "day",
     "dL": "deciliter",
     "deg": "degree",
     "dl": "deciliter",
+    "fL": "femtoliter",
+    "fmol": "femtomole",
     "g": "gram",
     "h": "hour",
+    "k[IU]": "kilocount",
     "kJ": "kilojoule",
     "kPa": "kilopascal",
     "kcal": "kilocalorie",
+    "kU": "kiloenzyme_unit",
     "kg": "kilogram",
     "km": "kilometer",
     "l": "liter",
     "m": "meter",
+    "mU": "millienzyme_unit",
+    "m[IU]": "millicount",
     "m[g]": "millistandard_gravity",
     "mL": "milliliter",
     "mS": "millisiemens",
     "mV": "millivolt",
+    "meq": "millimole",
     "mg": "milligram",
     "min": "minute",
     "ml": "milliliter",
     "mm": "millimeter",
     "mm[Hg]": "millimeter_Hg",
     "mmol": "millimole",
+    "mo": "month",
     "mol": "mole",
     "ms": "millisecond",
+    "ng": "nanogram",
+    "nkat": "nanokatal",
+    "nmol": "nanomole",
+    "pg": "picogram",
+    "pmol": "picomole",
     "rad": "radian",
     "s": "second",
+    "u[IU]": "microcount",
+    "uL": "microliter",
     "uS": "microsiemens",
     "uV": "microvolt",
+    "ug": "microgram",
+    "ukat": "microkatal",
+    "um": "micrometer",
+    "umol": "micromole",
     "us": "microsecond",
     "wk": "week",
 }
-# pH is a logarithm: UCUM knows the unit, pint none that a factor could be compared with.
-BEYOND_PINT = {"[pH]"}
+# pH is a logarithm, and an assay's own unit is a mass of nothing: pint has none that a factor could be compared with.
+BEYOND_PINT = {"[pH]", "[arb'U]/mL"}
 DIFFERENCES = {"degC": "delta_degC", "degF": "delta_degF"}
 
 # Below this a float has fewer digits.
@@ -96,7 +122,8 @@ def of_quantities() -> Iterator[tuple[Metric, str]]:
 
 def in_pint(ucum: str) -> str:
     """A UCUM expression in pint's words; KeyError for an atom that is not in the table above."""
-    plain = re.sub(r"\{[^}]*\}", "", ucum) or "1"
+    plain = re.sub(r"(^|/)\{[^}]*\}", r"\g<1>1", ucum)
+    plain = re.sub(r"\{[^}]*\}", "", plain)
     parts = re.split(r"([/.()])", f"1{plain}" if plain.startswith("/") else plain)
     return "".join(_word(part) for part in parts if part)
 
@@ -126,9 +153,9 @@ def test_pint_agrees(metric: Metric, unit: str, registry: "pint.UnitRegistry[Any
     if unit in BEYOND_PINT:
         assert ours.identity
         return
-    if _needs_more_than_units(metric, unit):
-        return
     sent, canonical = in_pint(unit), in_pint(metric.unit)
+    if _needs_more_than_units(metric, unit, registry):
+        return
     if metric.unit == "K":
         sent, canonical = DIFFERENCES.get(sent, sent), DIFFERENCES.get(canonical, canonical)
     for value in (0.0, 1.0, 98.6):
@@ -137,10 +164,46 @@ def test_pint_agrees(metric: Metric, unit: str, registry: "pint.UnitRegistry[Any
         assert theirs == pytest.approx(float(exactly), rel=1e-12, abs=1e-11)
 
 
-def _needs_more_than_units(metric: Metric, unit: str) -> bool:
-    """Where a conversion needs knowledge beyond units: a molar mass, an equation, or that a count is for one day."""
-    amounts = unit.startswith("mmol/") and metric.unit in ("mg/dL", "%")
-    return amounts or (metric.unit == "{steps}/d" and not unit.endswith("/d"))
+def _needs_more_than_units(metric: Metric, unit: str, registry: "pint.UnitRegistry[Any]") -> bool:
+    """Where a conversion needs knowledge beyond units, which its source must tell; or that a count is for one day.
+
+    Of haemoglobin, mmol/mol and % have one dimension, and an equation between them.
+    """
+    dimensions = {registry.Unit(in_pint(one)).dimensionality for one in (unit, metric.unit)}
+    if len(dimensions) == 1 and unit != "mmol/mol":
+        return False
+    per_day = metric.unit == "{steps}/d" and not unit.endswith("/d")
+    assert per_day or metric.quantity.units[unit].source
+    return True
+
+
+# IUPAC's abridged atomic weights.
+WEIGHTS = {
+    "C": 12.011, "H": 1.008, "N": 14.007, "O": 15.999, "S": 32.06, "P": 30.974, "I": 126.904, "Co": 58.933,
+    "Ca": 40.078, "Mg": 24.305, "Fe": 55.845, "Zn": 65.38,
+}  # fmt: skip
+# Proteins: no formula is told.
+WITHOUT_FORMULA = {"haemoglobin monomer", "dimer"}
+MOLAR = [
+    pytest.param(metric, unit, source.partition("molar mass of ")[2].split(", "), id=f"{metric.code}-{unit}")
+    for metric, unit in of_quantities()
+    if "molar mass of" in (source := metric.quantity.units[unit].source or "")
+]
+
+
+@pytest.mark.parametrize(("metric", "unit", "told"), MOLAR)
+def test_a_molar_mass_is_that_of_its_formula_and_gives_the_factor(
+    metric: Metric, unit: str, told: list[str], registry: "pint.UnitRegistry[Any]"
+) -> None:
+    substance, formula, mass = told[0], told[-2], told[-1].removesuffix(" g/mol")
+    if substance.removeprefix("the ") not in WITHOUT_FORMULA:
+        assert re.fullmatch(r"([A-Z][a-z]?[0-9]*)+", formula)
+        atoms = re.findall(r"([A-Z][a-z]?)([0-9]*)", formula)
+        assert sum(WEIGHTS[atom] * int(count or 1) for atom, count in atoms) == pytest.approx(float(mass), abs=6e-4)
+    molar = registry.Quantity(float(mass), "gram/mole")
+    sent, canonical = registry.Quantity(1.0, in_pint(unit)), in_pint(metric.unit)
+    grams = sent * molar if "mol/" in unit or unit == "fmol" else sent / molar
+    assert grams.to(canonical).magnitude == pytest.approx(converting(metric, unit).factor, rel=1e-12)
 
 
 def test_glucose_goes_by_its_molar_mass(registry: "pint.UnitRegistry[Any]") -> None:
