@@ -15,6 +15,7 @@ from connectors.apple_health_xml import PIECE_BYTES, is_export, read_xml
 from connectors.apple_health_zip import export_in_zip
 from connectors.apple_health_zip_rules import may_be_export
 from connectors.formats import FileRefused, Format, Found, register
+from schemas.export_mappings import MAPPINGS
 
 _ZIP = b"PK\x03\x04"
 _NAMES = re.compile(rb"PK\x03\x04.{22}(..)..", re.DOTALL)
@@ -64,5 +65,6 @@ FORMAT = register(
         schema=SCHEMA,
         read=read,
         sniff=sniff,
+        mapping=MAPPINGS / "apple-health.yaml",
     )
 )

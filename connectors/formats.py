@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import entry_points
+from pathlib import Path
 from typing import BinaryIO, Literal, NamedTuple, TypeAlias
 
 import pyarrow as pa
@@ -71,7 +72,8 @@ class Format:
 
     `read` takes a stream and the file's name, and gives batches with `schema` in the file's order, beside what could
     not be read; it raises FileRefused before the first batch or not at all. `sniff` tells by a file's first HEAD_BYTES
-    and its name whether it may be of this format. `version` counts the schema's changes.
+    and its name whether it may be of this format. `version` counts the schema's changes. `mapping` is the file that says
+    what an app-export's records mean; without one they are all of unknown metrics.
     """
 
     name: str
@@ -81,6 +83,7 @@ class Format:
     schema: pa.Schema
     read: Callable[[BinaryIO, str], Iterator[Found]]
     sniff: Callable[[bytes, str], bool]
+    mapping: Path | None = None
 
 
 _registered: dict[str, Format] = {}

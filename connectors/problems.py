@@ -20,7 +20,7 @@ SOURCE_REASON_MEANING: dict[str, str] = {
     NOT_JSON: "the line is not one JSON object in UTF-8, or holds NaN or Infinity",
     UNACKNOWLEDGED: "the broker did not confirm it in time; it may have arrived, and sent again will not count twice",
     HEADER: "it belongs to no HL7 message, or to one whose header (MSH) cannot be read",
-    ENCODING: "its letters are not of the character set that the message names, or of none that is known",
+    ENCODING: "its letters are not of the character set that the message or its format names, or of none that is known",
     STATUS: "the result's status is none of P, F, C, A, X, D and W",
     NO_VALUE: "the result has no value, and its status does not say that there is none",
     VALUE: "the value is not what its type says",

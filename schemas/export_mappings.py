@@ -1,7 +1,7 @@
 """What the source records of an app's exports mean: a data file per format says which metric a type is.
 
-A file `mappings/<format>.yaml` maps a record's type, and that of each part of it, to a metric of the catalogue; how
-the app writes units, to UCUM; and the app's codes, to the metric's. What a file does not name is unmapped: the pipeline
+A file `<format>.yaml` maps a record's type, and that of each part of it, to a metric of the catalogue; how the app
+writes units, to UCUM; and the app's codes, to the metric's. What a file does not name is unmapped: the pipeline
 rejects it and counts it by type, so a later version of the file can land it by a replay.
 """
 
@@ -16,8 +16,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from schemas.metrics import Metric, catalogue
 from schemas.yaml_faults import first_fault, place_in_yaml
+from schemas.yaml_loader import SafeLoader
 
-FOLDER = Path(__file__).parent / "mappings"
+MAPPINGS = Path(__file__).parent / "mappings"
 CODES_UNIT = "1"
 
 Word = Annotated[str, Field(min_length=1, max_length=200)]
@@ -97,16 +98,15 @@ def _unit(mapping: ExportMapping, fact: Fact, metric: Metric, unit: str | None) 
 
 
 @cache
-def export_mapping(name: str) -> ExportMapping | None:
-    """The mapping of a format; None where it has none. MappingError where its file is wrong."""
-    path = FOLDER / f"{name}.yaml"
-    return read_mapping(path) if path.is_file() else None
+def export_mapping(path: Path) -> ExportMapping:
+    """The mapping in a file, read once; MappingError where it is wrong."""
+    return read_mapping(path)
 
 
 def read_mapping(path: Path) -> ExportMapping:
     """The mapping in a file; MappingError where it is wrong."""
     try:
-        raw: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
+        raw: Any = yaml.load(path.read_bytes(), Loader=SafeLoader)
         found = ExportMapping.model_validate(raw)
     except yaml.YAMLError as error:
         raise MappingError(f"{path.name} is not YAML{place_in_yaml(error)}") from None

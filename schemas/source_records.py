@@ -1,7 +1,7 @@
 """Source records: the columns that a record of any app export has, before anybody has decided what it means.
 
-A format's schema is these columns and then its own. Times are microseconds, UTC; intervals are half-open, and the end
-of an instant is its start. Values and units are texts, as the source wrote them.
+A format's schema is these columns and then its own. Times are microseconds, UTC unless a column CLOCK says otherwise;
+intervals are half-open, and the end of an instant is its start. Values and units are texts, as the source wrote them.
 """
 
 import pyarrow as pa
@@ -50,6 +50,16 @@ _CORE = (
     column("record_id", pa.string(), "The source's own stable id of the record"),
     column("parts", pa.list_(pa.field("element", PART, nullable=False)), "Facts nested in the record", nullable=False),
 )
+
+
+CLOCK = column(
+    "clock",
+    pa.string(),
+    "Whose time `start` and `end` are: `utc`, or `local`, the wall clock's own, which is placed by the record's offset or "
+    "zone, else by the zone that is assumed for the partner",
+    nullable=False,
+)
+"""A column of formats that write the wall clock's time without an offset."""
 
 
 def core_schema() -> pa.Schema:

@@ -8,12 +8,14 @@ import subprocess
 import sys
 from io import BytesIO, TextIOWrapper
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 
 from connectors.gateway import run_gateway
 from connectors.problems import reason_meanings
 from connectors.sensor_json_lines import FIELDS, LineReader
+from infra.kafka_jars import read_lock
 from schemas.contracts import FOLDER, decode, latest
 from schemas.headers import sensor_header
 from schemas.series import series
@@ -44,9 +46,13 @@ def fenced(language: str) -> list[str]:
     return found
 
 
-@pytest.mark.parametrize("example", sorted(path.name for path in EXAMPLES.glob("*.py")))
+LANGUAGES = {".py": "python", ".yaml": "yaml", ".java": "java", ".xml": "xml"}
+
+
+@pytest.mark.parametrize("example", sorted(path.name for path in EXAMPLES.iterdir() if path.is_file()))
 def test_programs_are_the_files(example: str) -> None:
-    assert block(example) == f"```python\n{(EXAMPLES / example).read_text(encoding='utf-8')}```\n"
+    path = EXAMPLES / example
+    assert block(example) == f"```{LANGUAGES[path.suffix]}\n{path.read_text(encoding='utf-8')}```\n"
 
 
 def test_reasons_are_those_of_the_code() -> None:
@@ -107,3 +113,14 @@ def test_commands_name_files_that_are_there() -> None:
 def test_links_lead_somewhere() -> None:
     targets = re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", GUIDE)
     assert all((ROOT / "connectors" / target).exists() for target in targets)
+
+
+def test_the_versions_of_the_java_project_are_those_that_are_tested() -> None:
+    project = ElementTree.parse(EXAMPLES / "pom.xml").getroot()
+    space = {"": "http://maven.apache.org/POM/4.0.0"}
+    parts = ("groupId", "artifactId", "version")
+    wanted = {
+        ":".join(one.findtext(part, "", space) for part in parts) for one in project.iterfind(".//dependency", space)
+    }
+    assert len(wanted) == 3
+    assert wanted <= {jar.coordinate for jar in read_lock(ROOT / "tests" / "java-jars.lock")}

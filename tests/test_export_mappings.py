@@ -1,12 +1,14 @@
 """Mapping files: what they say fits the catalogue, and a mistake in one is named with its place."""
 
+import tomllib
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-from schemas.export_mappings import FOLDER, ExportMapping, MappingError, export_mapping, read_mapping
+from connectors.formats import formats
+from schemas.export_mappings import MAPPINGS, ExportMapping, MappingError, export_mapping, read_mapping
 from schemas.metrics import catalogue
 
 GOOD: dict[str, Any] = {
@@ -56,7 +58,6 @@ def test_a_part_is_not_a_record_and_what_is_not_named_is_unmapped(mapping: Expor
     part = mapping.rule("HR", True, "ms")
     assert part is not None and part.metric.code == "rr_interval"
     assert mapping.rule("Sleep", True, None) is None and mapping.rule("hr", False, None) is None
-    assert export_mapping("no-such-format") is None
 
 
 @pytest.mark.parametrize(
@@ -79,9 +80,16 @@ def test_a_mistake_is_named_with_its_place(tmp_path: Path, content: Any, place: 
         read_mapping(written(tmp_path, content))
 
 
-@pytest.mark.parametrize("path", sorted(FOLDER.glob("*.yaml")), ids=lambda p: str(p.stem))
+@pytest.mark.parametrize("path", [one.mapping for one in formats().values() if one.mapping], ids=lambda p: str(p.stem))
 def test_every_unit_of_a_shipped_mapping_is_one_that_some_metric_knows(path: Path) -> None:
-    mapping = export_mapping(path.stem)
-    assert mapping is not None
+    mapping = export_mapping(path)
+    assert mapping.format == path.stem
     known = {unit for metric in catalogue().metrics.values() for unit in metric.units}
     assert {*mapping.units.values(), *mapping.unit_patterns.values()} <= known
+
+
+def test_the_shipped_mappings_are_part_of_the_distribution() -> None:
+    root = MAPPINGS.parents[1]
+    data = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["setuptools"]["package-data"]
+    packed = {file for pattern in data["schemas"] for file in (root / "schemas").glob(pattern)}
+    assert {*MAPPINGS.glob("*.yaml")} <= packed

@@ -6,8 +6,9 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from connectors import formats
 from connectors.app_export import publish_export
-from connectors.formats import format_named
+from connectors.formats import Format, format_named, register
 from connectors.receipt import Receipt
 from pipelines.blocks import Block
 from pipelines.decode import Pointer, decode_block
@@ -17,6 +18,7 @@ from pipelines.zones import QUALITIES
 from schemas.contracts import encode
 from schemas.reasons import Reason
 from schemas.registry import Partner
+from schemas.source_records import CLOCK, source_schema
 from tests.messages import records
 
 START = 1_700_000_000_000_000
@@ -225,8 +227,8 @@ def test_what_a_reading_is_does_not_depend_on_the_mapping(monkeypatch: pytest.Mo
         source("HKCategoryTypeIdentifierSleepAnalysis", "HKCategoryValueSleepAnalysisAsleepDeep", None),
     ]
     before, _ = readings(*rows)
-    real = export_mapping("apple-health")
-    assert real is not None
+    assert APPLE.mapping is not None
+    real = export_mapping(APPLE.mapping)
     heart = real.types["HKQuantityTypeIdentifierHeartRate"].model_copy(update={"metric": "resting_heart_rate"})
     sleep = real.types["HKCategoryTypeIdentifierSleepAnalysis"]
     codes = {**sleep.codes, "HKCategoryValueSleepAnalysisAsleepDeep": "rem"}
@@ -306,3 +308,56 @@ def test_a_hold_s_readings_are_found_again_among_those_of_other_kinds() -> None:
     plan: Any = type("Plan", (), {"ranges": [Planned]})
     kept, skipped = select(blocks, pointers, plan)
     assert sorted(i for one in kept for i in one.readings.column("index").to_pylist()) == [1, 2, 3] and skipped == 3
+
+
+# -- the wall clock's times
+
+
+def weighings(assumed: str | None, *rows: dict[str, Any]) -> tuple[list[dict[str, Any]], list[Pointer]]:
+    """What becomes of records of a format with a column CLOCK, for a partner with this zone."""
+    sink, schema = Sink(), source_schema(CLOCK)
+    local = register(Format("wall", "wall", 1, "app-export", schema, APPLE.read, lambda *_: False, APPLE.mapping))
+    whole = [
+        {name: {**source(BODY, "71", "kg", offset_min=None), **row}.get(name) for name in schema.names} for row in rows
+    ]
+    publish_export(local, [pa.RecordBatch.from_pylist(whole, schema=schema)], "ann", Receipt("wall"), sink)
+    block, rejected = decoded(*sink.sent)
+    assert block is not None and not rejected
+    blocks, pointers = normalise(block, Partner(name="acme", assumed_zone=assumed))
+    return [
+        {**one.messages.to_pylist()[row["message"]], **row} for one in blocks for row in one.readings.to_pylist()
+    ], pointers
+
+
+BODY = "HKQuantityTypeIdentifierBodyMass"
+
+
+@pytest.fixture
+def _registry_as_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(formats, "_registered", dict(formats._registered))
+
+
+@pytest.mark.parametrize(
+    ("row", "shift_min", "quality"),
+    [
+        ({"clock": "local"}, -60, "zone_assumed"),
+        ({"clock": "local", "zone": "Asia/Tokyo"}, -540, "zone_metadata"),
+        ({"clock": "local", "offset_min": 300}, -300, "offset_given"),
+        ({"clock": "utc", "offset_min": -300}, 0, "offset_given"),
+    ],
+)
+@pytest.mark.usefixtures("_registry_as_before")
+def test_a_wall_clock_s_time_is_placed_by_what_is_known_of_its_zone(
+    row: dict[str, Any], shift_min: int, quality: str
+) -> None:
+    (found,), rejected = weighings("Europe/Madrid", row)
+    assert not rejected
+    assert found["start"] == found["end"] == START + shift_min * MINUTE
+    assert QUALITIES[found["quality"]] == quality
+
+
+@pytest.mark.usefixtures("_registry_as_before")
+def test_a_wall_clock_s_time_of_no_known_zone_is_rejected() -> None:
+    found, rejected = weighings(None, {"clock": "local"})
+    assert not found
+    assert [(one.readings, one.reason) for one in rejected] == [(1, Reason.ZONE)]
