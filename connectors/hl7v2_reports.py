@@ -84,6 +84,9 @@ class Reports:
     def _result(
         self, segment: Segment, first: Code, other: Code | None, head: Head, marks: Marks, seen: Counter[Any]
     ) -> Row:
+        sub_id = whole(segment, 4, marks)
+        occurrence = seen[first["code"], sub_id]
+        seen[first["code"], sub_id] += 1  # one at fault counts: sent again without its fault, it moves no other
         status = word(segment, 11, marks)
         if status not in STATUSES:
             raise Unreadable(STATUS)
@@ -91,9 +94,6 @@ class Reports:
         if found is None and status not in WITHOUT_VALUE:
             raise Unreadable(NO_VALUE)
         observed = self._observed(segment, head, marks)
-        sub_id = whole(segment, 4, marks)
-        occurrence = seen[first["code"], sub_id]
-        seen[first["code"], sub_id] += 1
         result = {
             "kind": "questionnaire" if word(segment, 29, marks) in _QUESTIONS else "lab",
             "code": first,

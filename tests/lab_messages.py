@@ -88,6 +88,25 @@ BAD: dict[str, tuple[str, Callable[[int], str]]] = {
     "time that is none": ("R_NO_TIME", lambda n: obx(number=n, f14="DeIdentified")),
     "too large a number": ("R_NOT_FINITE", lambda n: obx("1e999", number=n)),
     "too long a text": ("R_TOO_LARGE", lambda n: obx("x" * 70_000, "TX", number=n)),
+    "a long number": ("R_VALUE", lambda n: obx("1" * 201, number=n)),
+    "two structured": ("R_VALUE", lambda n: obx("^1~^2", "SN", number=n)),
+    "structured with a rest": ("R_VALUE", lambda n: obx("^1^x^9", "SN", number=n)),
+    "range of words": ("R_VALUE", lambda n: obx("high^low", "NR", number=n)),
+    "two dates": ("R_VALUE", lambda n: obx("20240101~20240102", "DT", number=n)),
+    "no moment": ("R_VALUE", lambda n: obx("soon", "DTM", number=n)),
+    "an address": ("R_VALUE_TYPE", lambda n: obx(f"{MARK}-patient street^^Town", "XAD", number=n)),
+    "a telephone": ("R_VALUE_TYPE", lambda n: obx(f"{MARK}-patient phone", "XTN", number=n)),
+    "a large document": ("R_VALUE_TYPE", lambda n: obx("^PDF^^Base64^" + "JVBERi0=" * 15_000, "ED", number=n)),
+    "long unit": ("R_FIELD", lambda n: obx(number=n, f6="x" * 201)),
+    "long sub-id": ("R_FIELD", lambda n: obx(number=n, f4="x" * 201)),
+    "long range": ("R_FIELD", lambda n: obx(number=n, f7="x" * 1001)),
+    "long flag": ("R_FIELD", lambda n: obx(number=n, f8="x" * 201)),
+    "long method": ("R_FIELD", lambda n: obx(number=n, f17="x" * 201)),
+    "a day of zeros": ("R_NO_TIME", lambda n: obx(number=n, f14="00000000")),
+    "too large a limit": ("R_NOT_FINITE", lambda n: obx("<1e999", "ST", number=n)),
+    "a text larger than any": ("R_TOO_LARGE", lambda n: obx("x" * 110_000, "TX", number=n)),
+    "letters of the code": ("R_ENCODING", lambda n: obx(number=n, f3="gr\udcfcn")),
+    "bytes of no letter": ("R_ENCODING", lambda n: obx("\\XFF\\", "ST", number=n)),
     "other letters": ("R_ENCODING", lambda n: obx("gr\udcfcn", "ST", number=n)),
     "other set": ("R_ENCODING", lambda n: obx(r"\C2842\a", "ST", number=n)),
 }
@@ -104,8 +123,8 @@ class Expected:
     answers: Counter[str] = field(default_factory=Counter)
 
 
-def file_with_faults(seed: int, messages: int = 80) -> tuple[bytes, Expected]:
-    """A file of result messages with every fault, of orders and of messages that cannot be read."""
+def file_with_faults(seed: int, messages: int = 140) -> tuple[bytes, Expected]:
+    """A file of result messages with every fault, of orders, of messages that cannot be read, and of results behind them."""
     chance, expected, texts = random.Random(seed), Expected(), []
     bad = [*BAD] * 3
     chance.shuffle(bad)
@@ -114,7 +133,8 @@ def file_with_faults(seed: int, messages: int = 80) -> tuple[bytes, Expected]:
         chance.shuffle(kinds)
         segments = [BAD[kind][1](n) if kind in BAD else GOOD[kind](n) for n, kind in enumerate(kinds, 1)]
         texts.append(_WHOLE[number % len(_WHOLE)](segments, kinds, number, expected))
-    text = "FHS|^~\\&|x\rBHS|^~\\&|x\r" + "".join(texts) + f"BTS|{messages}\rFTS|1\r"
+    text = "FHS|^~\\&|x\rBHS|^~\\&|x\r" + "".join(texts) + f"BTS|{messages}\r{obx()}\r{obx()}\rFTS|1\r"
+    expected.problems["R_HEADER"] += 2  # results of no message
     assert not bad, "more messages are needed for all faults"
     return text.encode("utf-8", "surrogateescape"), expected
 
@@ -159,5 +179,9 @@ _WHOLE = [
     _all_fail("R_HEADER", "AR", obr(), spm(), header=HEADER.replace(r"^~\&", r"^~^&")),
     _plain,
     _all_fail("R_ENCODING", "AR", obr(), spm(), header=HEADER + "||||||KLINGON"),
+    _plain,
+    _all_fail("R_SUBJECT", "AE", obr(), spm("K" * 201)),
+    _all_fail("R_ENCODING", "AE", obr(), spm("K\udcfc")),
+    _all_fail("R_TOO_LARGE", "AE", obr().replace("fil-1", "fil-" + "x" * 100_001), spm()),
     _plain,
 ]

@@ -4,13 +4,12 @@ import json
 from collections import Counter
 from pathlib import Path
 
-from connectors.ranges import OffsetRange, RangeReader
 from infra.local_kafka import Address
 from schemas.contracts import decode
 from schemas.lab_results import lab_report
 from tests.canaries import MARK
 from tests.lab_messages import file_with_faults
-from tests.worlds import World, make_world
+from tests.worlds import make_world, on_topic
 
 
 def test_what_a_file_holds_is_on_the_topic_by_kit(broker: Address, tmp_path: Path) -> None:
@@ -22,17 +21,7 @@ def test_what_a_file_holds_is_on_the_topic_by_kit(broker: Address, tmp_path: Pat
     said = json.loads(done.stdout.splitlines()[-1])
     assert done.returncode == 0
     assert (said["problems"], said["by_type"]) == (expected.problems, expected.published)
-    reports = [(key, lab_report(decode(value, "lab-result"))) for key, value in on_topic(world)]
+    reports = [(key, lab_report(decode(value, "lab-result"))) for key, value in on_topic(world, "lab-result")]
     assert Counter(result.code.code for _, report in reports for result in report.results) == expected.published
     assert all(key == report.subject.encode() for key, report in reports)
-    assert not any(MARK.encode() in key + value for key, value in on_topic(world))
-
-
-def on_topic(world: World) -> list[tuple[bytes, bytes]]:
-    """Keys and values of the partner's results."""
-    with RangeReader(world.settings.kafka) as reader:
-        ends = reader.end_offsets([f"{world.partner}.lab-result.v1"])
-        blocks = [b for (name, part), end in ends.items() for b in reader.read(OffsetRange(name, part, 0, end))]
-    return [
-        pair for b in blocks for pair in zip(b.column("key").to_pylist(), b.column("value").to_pylist(), strict=True)
-    ]
+    assert not any(MARK.encode() in key + value for key, value in on_topic(world, "lab-result"))
