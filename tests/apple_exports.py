@@ -3,6 +3,7 @@
 import io
 import random
 import zipfile
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
 from typing import NamedTuple
@@ -16,7 +17,8 @@ STEPS, HEART, SLEEP = (
     "HKCategoryTypeIdentifierSleepAnalysis",
 )
 HRV, SYSTOLIC = "HKQuantityTypeIdentifierHeartRateVariabilitySDNN", "HKQuantityTypeIdentifierBloodPressureSystolic"
-RUNNING = "HKWorkoutActivityTypeRunning"
+RUNNING, ENERGY = "HKWorkoutActivityTypeRunning", "HKQuantityTypeIdentifierActiveEnergyBurned"
+SUMMARY = "ActivitySummary"
 START, END = "2021-06-30 08:15:00 +0200", "2021-06-30 08:16:00 +0200"
 PERSONS_PHONE, PERSONS_DEVICE = "Zacharias Quibble’s iPhone", "Quibbles Uhr"
 DEVICE = (
@@ -179,6 +181,15 @@ def faults() -> dict[str, Fault]:
         "a source without a name": Fault(record(sourceName=""), Reason.FIELD, HEART),
         "a long value": Fault(record(HEART, "1" * 201), Reason.TOO_LARGE, HEART),
         "a long name": Fault(record(sourceName="n" * 300_000), Reason.TOO_LARGE, HEART),
+        "a long type": Fault(record("HK" + "x" * 200), Reason.TOO_LARGE, None),
+        "a long unit": Fault(record(unit="u" * 201), Reason.TOO_LARGE, HEART),
+        "a long version": Fault(record(sourceVersion="9" * 201), Reason.TOO_LARGE, HEART),
+        "a long word of metadata": Fault(
+            record(HEART, "61", metadata("HKLapLength", "m" * 201)), Reason.TOO_LARGE, HEART
+        ),
+        "a start without an offset": Fault(record(startDate="2021-06-30 08:15:00"), Reason.ZONE, HEART),
+        "a workout that ends before": Fault(workout(endDate="2021-06-30 08:14:59 +0200"), Reason.INTERVAL, RUNNING),
+        "a workout without a source": Fault(workout(sourceName=None), Reason.FIELD, RUNNING),
         "too much metadata": Fault(record(HEART, "61", *many), Reason.TOO_LARGE, HEART),
         "too many beats": Fault(record(HRV, "40", beats(*["8:15:01.00"] * 4001)), Reason.TOO_LARGE, HRV),
         "a workout without a kind": Fault(workout(workoutActivityType=None), Reason.FIELD, None),
@@ -188,6 +199,14 @@ def faults() -> dict[str, Fault]:
             Reason.FIELD,
             RUNNING,
         ),
+        "a figure whose time has no offset": Fault(
+            workout(element("WorkoutStatistics", type=STEPS, sum="5", startDate=START[:19], endDate=END)),
+            Reason.FIELD,
+            RUNNING,
+        ),
+        "a long figure": Fault(workout(totalDistance="1" * 201, totalDistanceUnit="km"), Reason.FIELD, RUNNING),
+        "a figure in a long unit": Fault(workout(duration="5", durationUnit="m" * 201), Reason.FIELD, RUNNING),
+        "an event without a kind": Fault(workout(element("WorkoutEvent", date=START)), Reason.FIELD, RUNNING),
         "a day that is none": Fault(summary("2021-06-31"), Reason.FIELD, "ActivitySummary"),
     }
 
@@ -196,7 +215,7 @@ def plain(count: int, seed: int = 1) -> Iterator[str]:
     """So many records that are fine, of several types, half a minute apart."""
     chance = random.Random(seed)
     moment = datetime(2021, 1, 1)
-    kinds = ((HEART, "count/min"), (STEPS, "count"), ("HKQuantityTypeIdentifierActiveEnergyBurned", "kcal"))
+    kinds = ((HEART, "count/min"), (STEPS, "count"), (ENERGY, "kcal"))
     for n in range(count):
         kind, unit = kinds[n % len(kinds)]
         start, end = (f"{moment + timedelta(seconds=30 * (n + later))} +0200" for later in (0, 1))
@@ -208,3 +227,28 @@ def shuffled(elements: Iterable[str], seed: int = 1) -> list[str]:
     found = list(elements)
     random.Random(seed).shuffle(found)
     return found
+
+
+class Expected(NamedTuple):
+    """What reading a file must come to: by type what is published, by reason what is not, and what lies beside it."""
+
+    published: Counter[str]
+    problems: Counter[str]
+    beside: dict[str, int]
+
+
+def export_with_faults(seed: int, good: int = 400) -> tuple[bytes, Expected]:
+    """An export with every fault one to four times among records that are fine, and with what is no record."""
+    chance = random.Random(seed)
+    fine = [(one, kind) for one in plain(good, seed) for kind in (HEART, STEPS, ENERGY) if f'"{kind}"' in one]
+    fine += [(workout(metadata("HKIndoorWorkout", "1")), RUNNING), (summary(), SUMMARY)] * 5
+    wrong = [fault for fault in faults().values() for _ in range(chance.randint(1, 4))]
+    pairs = correlation(record(SYSTOLIC), record(startDate=None))  # what is inside is not counted, at fault or not
+    beside = [pairs] * 7 + [element("ClinicalRecord", type="x")] * 3
+    elements = [*(one for one, _ in fine), *(fault.element for fault in wrong), *beside]
+    expected = Expected(
+        Counter(kind for _, kind in fine),
+        Counter(str(fault.reason) for fault in wrong),
+        {"Correlation": 7, "ClinicalRecord": 3},
+    )
+    return xml(*shuffled(elements, seed)), expected

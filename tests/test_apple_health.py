@@ -6,6 +6,7 @@ import json
 import os
 import re
 from collections import Counter
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -36,6 +37,8 @@ from tests.apple_exports import (
     beats,
     correlation,
     element,
+    export_with_faults,
+    export_zip,
     faults,
     metadata,
     plain,
@@ -292,6 +295,21 @@ def test_the_receipt_finds_exactly_the_planted_faults() -> None:
     text = content.decode()
     lines = {text[: text.index(fault.element)].count("\n") + 1 for fault in planted.values()}
     assert {one.place for one in problems} == {f"line {line}" for line in lines}
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("pack", [lambda content: content, export_zip], ids=["xml", "zip"])
+def test_a_generated_file_s_receipt_has_each_planted_fault_and_no_other(
+    seed: int, pack: Callable[[bytes], bytes]
+) -> None:
+    content, expected = export_with_faults(seed)
+    _, receipt = read(pack(content))
+    assert receipt.problems == expected.problems
+    assert {*expected.problems} == {Reason.FIELD, Reason.ZONE, Reason.INTERVAL, Reason.TOO_LARGE}
+    assert receipt.by_type == expected.published
+    assert receipt.partial is None
+    counted = {one.what: int(one.place.split()[0]) for one in receipt.beside if "in the XML" in one.place}
+    assert counted == expected.beside
 
 
 @pytest.mark.parametrize("name", faults())

@@ -12,27 +12,10 @@ import pytest
 from connectors.apple_health import FORMAT
 from connectors.formats import FileRefused, Found, NotRead, Partial, Problem
 from tests.apple_exports import HEART, beats, correlation, export_zip, plain, record, workout, xml
+from tests.streams import Endless
 
 HEAD = xml(record(HEART, "1"), dtd="").split(b"</HealthData>")[0]
 MB = 1024 * 1024
-
-
-class Endless(io.RawIOBase):
-    """A stream of pieces that are made as they are read, and how much was read."""
-
-    def __init__(self, pieces: Iterator[bytes]) -> None:
-        self._pieces, self._ahead, self.given = pieces, b"", 0
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: bytearray) -> int:  # type: ignore[override]
-        data = self._ahead or next(self._pieces, b"")
-        self._ahead = data[len(buffer) :]
-        size = min(len(data), len(buffer))
-        buffer[:size] = data[:size]
-        self.given += size
-        return size
 
 
 def given_up(*pieces: Iterator[bytes]) -> tuple[Partial, int, int]:
