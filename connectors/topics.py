@@ -1,6 +1,6 @@
 """The topics of an installation: what they should be, from the partners' registry, and making them so."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -22,6 +22,7 @@ BROKER_DEFAULT = -1  # as many copies as the cluster makes of a topic that does 
 _DAY_MS = 24 * 60 * 60 * 1000
 _BROKER_STAMPS = {"message.timestamp.type": "LogAppendTime"}
 _SENDER_STAMPS = {"message.timestamp.type": "CreateTime"}
+_OF_KITS = ("lab-result", "kit-event")
 _AUTHORITY_BYTES = 256 * 1024  # an event or link has a few hundred bytes
 _TOMBSTONES_KEPT_MS = 30 * _DAY_MS  # a register that was down for less still sees every link's end
 _SURVIVES_A_POWER_CUT = {"flush.messages": "1"}  # few records, and each one counts, on a single replica too
@@ -53,26 +54,39 @@ class TopicResult:
     differences: tuple[str, ...] = ()
 
 
-def wanted_topics(partners: Iterable[Partner], authority: str) -> list[TopicSpec]:
-    """Per partner its contracts' topics and the one of its rejected records; then the consent authority's two."""
-    specs = [spec for partner in partners for spec in (*_data_topics(partner), _rejected_topic(partner))]
+def wanted_topics(partners: Iterable[Partner], authority: str, longest_hold_us: int) -> list[TopicSpec]:
+    """Per partner its contracts' topics and the one of its rejected records; then the consent authority's two.
+
+    What is about kits is kept for a day more than anything is held (microseconds), whatever its partner's entry says.
+    """
+    specs = [spec for partner in partners for spec in _of_partner(partner, longest_hold_us)]
     return [*specs, _consent_topic(authority), _link_topic(authority)]
 
 
-def _data_topics(partner: Partner) -> list[TopicSpec]:
+def _of_partner(partner: Partner, longest_hold_us: int) -> Iterator[TopicSpec]:
+    """Rejections are kept as long as the records that they point to."""
+    longest = partner.retention_days * _DAY_MS
+    for contract in partner.contracts:
+        kept_ms = _kept_ms(partner, contract, longest_hold_us)
+        longest = max(longest, kept_ms)
+        yield _data_topic(partner, contract, kept_ms)
+    settings = {**_BROKER_STAMPS, "cleanup.policy": "delete", "retention.ms": str(longest)}
+    yield TopicSpec(partner.topic("rejected"), 1, settings)
+
+
+def _kept_ms(partner: Partner, contract: str, longest_hold_us: int) -> int:
+    kept = partner.retention_days * _DAY_MS
+    return max(kept, -(-longest_hold_us // 1000) + _DAY_MS) if contract in _OF_KITS else kept
+
+
+def _data_topic(partner: Partner, contract: str, kept_ms: int) -> TopicSpec:
     settings = {
         **(_BROKER_STAMPS if partner.received == "broker" else _SENDER_STAMPS),
         "cleanup.policy": "delete",
-        "retention.ms": str(partner.retention_days * _DAY_MS),
+        "retention.ms": str(kept_ms),
         "max.message.bytes": str(partner.max_message_bytes),
     }
-    return [TopicSpec(partner.topic(contract), partner.partitions, dict(settings)) for contract in partner.contracts]
-
-
-def _rejected_topic(partner: Partner) -> TopicSpec:
-    """Kept as long as the records that it points to."""
-    settings = {**_BROKER_STAMPS, "cleanup.policy": "delete", "retention.ms": str(partner.retention_days * _DAY_MS)}
-    return TopicSpec(partner.topic("rejected"), 1, settings)
+    return TopicSpec(partner.topic(contract), partner.partitions, settings)
 
 
 def _consent_topic(authority: str) -> TopicSpec:

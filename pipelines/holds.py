@@ -1,4 +1,6 @@
-"""Holds: readings that wait in Kafka for a link, a first grant or a chain without gaps, as pointers in the vault.
+"""Holds: readings that wait in Kafka for a link, a kit's activation, a first grant or a chain without gaps, as pointers.
+
+They lie in the vault. How long one waits depends on what it waits for.
 
 Changed only by ledger entries: each is taken in once, in order, with the totals, so that `opened = released + expired
 + open` can be checked at any time. What is closed is deleted.
@@ -58,10 +60,11 @@ class Changes(NamedTuple):
 
 
 class Holds:
-    """The holds of one vault."""
+    """The holds of one vault: for `kit_hold_us` where a kit is not activated, else for `hold_us`."""
 
-    def __init__(self, vault: Path, hold_us: int) -> None:
+    def __init__(self, vault: Path, hold_us: int, kit_hold_us: int) -> None:
         self._hold_us = hold_us
+        self._kit_hold_us = kit_hold_us
         self._db = Database(vault / "holds.sqlite", _SCHEMA, "FULL")
 
     def apply(self, n: int, changes: Changes) -> None:
@@ -82,7 +85,9 @@ class Holds:
             )
 
     def _expiry(self, received_us: int, reason: str) -> int | None:
-        return None if reason == Code.CONSENT_LAG else received_us + self._hold_us
+        if reason == Code.CONSENT_LAG:
+            return None
+        return received_us + (self._kit_hold_us if reason == Code.KIT_NOT_ACTIVATED else self._hold_us)
 
     def _close(self, ids: Iterable[int]) -> int:
         readings = 0

@@ -1,7 +1,7 @@
 """How far the lake has come, as the last ledger entry says, and whether Kafka and the vault still fit it."""
 
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from secrets import token_hex
@@ -63,7 +63,8 @@ class Offsets(NamedTuple):
 class Surroundings:
     """Kafka and the vault around a lake, asked whether they are still those that its ledger goes on from.
 
-    `topics` are those of the data. A loss that is accepted is one of records that retention has deleted.
+    `topics` are those of the data, `kit_topics` those of the kits' events. A loss that is accepted is one of records that
+    retention has deleted.
     """
 
     settings: Settings
@@ -73,6 +74,7 @@ class Surroundings:
     reader: RangeReader
     asked: Identity
     accept_loss: bool
+    kit_topics: Iterable[str] = ()
 
     def check(self, ledger: Ledger, holds: Holds, vault: Store) -> None:
         """Ask everything, before a driver takes over. LedgerLost, DataGone and KeyMissing say what does not fit."""
@@ -92,7 +94,7 @@ class Surroundings:
 
     def _identify(self, progress: Progress) -> None:
         """Ask who Kafka and the topics are: while it was away another may have come in its place."""
-        known = [*self.topics, self.settings.consent_topic, self.settings.link_topic]
+        known = [*self.topics, self.settings.consent_topic, self.settings.link_topic, *self.kit_topics]
         self._identity = (self.asked.cluster_id(), self.asked.topic_ids(known))
         check_cluster(progress, *self._identity)
 

@@ -1,4 +1,8 @@
-"""Which holds can be judged again, now that a link or a grant has come: plans with an explicit list of coordinates."""
+"""Which holds can be judged again, now that a link or a grant has come: plans with an explicit list of coordinates.
+
+Who is held may be a person as a partner knows them, or a kit: then it is looked for under `kit` too, where its
+activation is, whichever laboratory's result waits for it.
+"""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import groupby
@@ -9,6 +13,8 @@ import numpy as np
 from pipelines.consent.snapshot import Snapshot
 from pipelines.holds import Holds, OpenHold
 from pipelines.plan import PlannedRange, Selection
+from schemas.barcodes import is_barcode
+from schemas.registry import KIT
 
 News = Callable[[str, str], bool]
 
@@ -20,15 +26,27 @@ def releasable(holds: Holds, snapshot: Snapshot, has_news: News, limit: int, thr
     """
     found: list[OpenHold] = []
     for partner, subjects in holds.people().items():
-        known = _known(partner, [subject for subject in subjects if has_news(partner, subject)], snapshot)
+        fresh = [name for name in subjects if any(has_news(by, name) for by in _linked_by(partner, name))]
+        known = _known(partner, fresh, snapshot)
         found += holds.of(partner, known, limit - len(found), through)
         if len(found) >= limit:
             break
     return found
 
 
+def _linked_by(partner: str, subject: str) -> tuple[str, ...]:
+    return (partner, KIT) if is_barcode(subject) else (partner,)
+
+
 def _known(partner: str, subjects: list[str], snapshot: Snapshot) -> list[str]:
-    links = snapshot.links(partner, subjects)
+    kits = [subject for subject in subjects if is_barcode(subject)]
+    known = {*_clear(partner, subjects, snapshot), *_clear(KIT, kits, snapshot)}
+    return [subject for subject in subjects if subject in known]
+
+
+def _clear(linked_by: str, subjects: list[str], snapshot: Snapshot) -> list[str]:
+    """Those that are linked to a member with chains and no gap in them."""
+    links = snapshot.links(linked_by, subjects)
     if not len(links.member):
         return []
     members, inverse = np.unique(links.member, return_inverse=True)

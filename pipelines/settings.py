@@ -42,6 +42,9 @@ class Limits(BaseModel):
     hold_hours: Annotated[float, Field(gt=0, le=24 * 30)] = Field(
         default=72.0, description="How long a reading of an unknown person waits for a link and a first grant."
     )
+    kit_hold_days: Annotated[float, Field(gt=0, le=90)] = Field(
+        default=7.0, description="How long a result waits for its kit to be activated."
+    )
     compact_files: Annotated[int, Field(ge=2)] = Field(
         default=50, description="So many files of one table and month are made into one."
     )
@@ -57,6 +60,9 @@ class Settings(BaseSettings):
     )
     partners: AbsolutePath = Field(default=Path("partners.yaml"), description="Registry of the partners.")
     studies: AbsolutePath = Field(default=Path("studies.yaml"), description="Registry of the studies.")
+    laboratories: AbsolutePath = Field(
+        default=Path("laboratories"), description="Folder of the laboratories' mapping files, one YAML file each."
+    )
     authority: str = Field(
         default="authority",
         pattern=r"^[a-z][a-z0-9-]{0,39}$",
@@ -91,6 +97,16 @@ class Settings(BaseSettings):
     def hold_us(self) -> int:
         """How long a reading waits for a link and a first grant, microseconds."""
         return round(self.limits.hold_hours * 3_600_000_000)
+
+    @property
+    def kit_hold_us(self) -> int:
+        """How long a result waits for its kit to be activated, microseconds."""
+        return round(self.limits.kit_hold_days * 86_400_000_000)
+
+    @property
+    def longest_hold_us(self) -> int:
+        """How long anything waits that does not wait without an end, microseconds."""
+        return max(self.hold_us, self.kit_hold_us)
 
 
 def load_settings(path: Path | None) -> Settings:

@@ -25,7 +25,9 @@ from pydantic import (
 )
 from pydantic_core import from_json
 
+from schemas.barcodes import checked
 from schemas.reasons import Reason, Rejected
+from schemas.registry import KIT
 
 EVENT_KINDS = ("grant", "narrow", "pause", "resume", "withdraw")
 KINDS = ("link", *EVENT_KINDS)
@@ -41,6 +43,7 @@ _FIRST_US = -62_135_596_800_000_000  # year 1, the earliest that RFC 3339 can sa
 _LAST_US = 253_402_300_799_999_999  # the end of year 9999, the latest
 _RFC3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
 A_MOMENT = "a time such as 2026-01-31T12:00:00Z, with its zone"
+MICROSECONDS = "microseconds since the epoch, UTC, of the years 1 to 9999"
 _EXPECTED = {
     "kind": "one of " + ", ".join(KINDS),
     "member": "a text of 1 to 200 characters",
@@ -131,7 +134,10 @@ class ConsentEvent(BaseModel):
 
 
 class IdentityLink(BaseModel):
-    """Which member a partner's subject is, for readings taken in [from_us, to_us); None is without limit."""
+    """Which member a partner's subject is, for readings taken in [from_us, to_us); None is without limit.
+
+    With `kit` in place of a partner it is the activation of a kit: the subject is its barcode, in its one spelling.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
     kind: Literal["link"] = "link"
@@ -290,4 +296,6 @@ def _check_fields_of_kind(event: ConsentEvent) -> None:
 def _checked_link(link: IdentityLink) -> IdentityLink:
     if link.from_us is not None and link.to_us is not None and link.to_us <= link.from_us:
         raise Rejected(Reason.FIELD, "to", "a time after from")
+    if link.partner == KIT:
+        return link.model_copy(update={"subject": checked(link.subject, "subject")})
     return link

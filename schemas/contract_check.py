@@ -12,10 +12,11 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from schemas.clocks import clock_zone
-from schemas.consent_events import A_MOMENT, ConsentEvent, IdentityLink
+from schemas.consent_events import A_MOMENT, MICROSECONDS, ConsentEvent, IdentityLink
 from schemas.contracts import Contract, decode, identify
 from schemas.headers import Text, field_rejection, sensor_header
 from schemas.json_form import is_json, read_json
+from schemas.kit_events import kit_event
 from schemas.lab_results import lab_report
 from schemas.mappings import Mapping, mapping
 from schemas.reasons import Reason, Rejected
@@ -104,16 +105,18 @@ def _judge_identity_link(message: dict[str, Any]) -> int:
     return 0
 
 
+def _judge_kit_event(message: dict[str, Any]) -> int:
+    kit_event(message)
+    return 0
+
+
 def _in_words_of_records(judge: Callable[[], object]) -> None:
     """The judges of consent speak of its JSON lines, where times are texts and two fields have shorter names."""
     try:
         judge()
     except Rejected as fault:
         path = {"from": "from_us", "to": "to_us"}.get(fault.path, fault.path)
-        raise Rejected(fault.reason, path, fault.expected.replace(A_MOMENT, _MICROSECONDS)) from None
-
-
-_MICROSECONDS = "microseconds since the epoch, UTC, of the years 1 to 9999"
+        raise Rejected(fault.reason, path, fault.expected.replace(A_MOMENT, MICROSECONDS)) from None
 
 
 def _judge_rejected(message: dict[str, Any]) -> int:
@@ -126,6 +129,7 @@ def _judge_rejected(message: dict[str, Any]) -> int:
 JUDGES: dict[str, Callable[[dict[str, Any]], int]] = {
     "sensor-reading": _judge_sensor_reading,
     "lab-result": _judge_lab_result,
+    "kit-event": _judge_kit_event,
     "consent-event": _judge_consent_event,
     "identity-link": _judge_identity_link,
     "rejected": _judge_rejected,

@@ -22,6 +22,9 @@ from schemas.reasons import Rejected
 from schemas.yaml_faults import first_fault, place_in_yaml
 
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,39}$")]
+KIT = "kit"
+"""In place of a partner in the links of kits: a barcode is one person's, whichever laboratory reports on it."""
+
 M = TypeVar("M", bound=BaseModel)
 T = TypeVar("T")
 KeepBasis = Literal["none", "public_interest_research", "anonymised_only"]
@@ -39,14 +42,21 @@ def _zone(name: str) -> str:
     return name
 
 
+def _partner_name(name: str) -> str:
+    if name == KIT:
+        raise ValueError(f"expected another name: {KIT} stands for kits in identity links")
+    return name
+
+
 Zone = Annotated[str, AfterValidator(_zone)]
+PartnerName = Annotated[Name, AfterValidator(_partner_name)]
 
 
 class Partner(BaseModel):
     """Who may publish, and how their topics are made and read."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
-    name: Name
+    name: PartnerName
     contracts: tuple[Name, ...] = ("sensor-reading",)
     partitions: Annotated[int, Field(ge=1, le=512)] = 4
     live_devices: bool = True
@@ -66,7 +76,10 @@ def contract_of(topic: str) -> str:
 
 
 class Study(BaseModel):
-    """Who may receive: when it runs, and whether its legal basis lets it keep data after a withdrawal."""
+    """Who may receive: when it runs, and whether its legal basis lets it keep data after a withdrawal.
+
+    A specimen that was longer on its way to the laboratory than `transit_limit_days` is flagged.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     id: Name
@@ -74,10 +87,16 @@ class Study(BaseModel):
     active_from: AwareDatetime | None = None
     active_until: AwareDatetime | None = None
     basis_after_withdrawal: KeepBasis = "none"
+    transit_limit_days: Annotated[float, Field(gt=0, le=3650)] | None = None
 
     @property
     def keeps_after_withdrawal(self) -> bool:
         return self.basis_after_withdrawal != "none"
+
+    @property
+    def transit_limit_us(self) -> int | None:
+        """The limit in microseconds, None where there is none."""
+        return None if self.transit_limit_days is None else round(self.transit_limit_days * 86_400_000_000)
 
     @model_validator(mode="after")
     def _ends_after_it_starts(self) -> Self:

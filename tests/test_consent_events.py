@@ -176,6 +176,27 @@ def test_an_event_that_is_not_understood_keeps_the_name_of_its_chain(changes: di
     assert read_event(record) == Unreadable("planted-member", "sleep")
 
 
+KIT_LINK = LINK | {"partner": "kit", "subject": "9y87 5xrt-6m0n-fkbn"}
+
+
+def test_an_activation_has_its_barcode_in_the_one_spelling() -> None:
+    link = parse_line(line(KIT_LINK))
+    assert isinstance(link, IdentityLink) and link.subject == "9Y875XRT6M0NFKBN"
+    assert read_link(link.to_record() | {"subject": KIT_LINK["subject"]}) == link
+    assert parse_line(line(LINK | {"subject": "9y87 5xrt"})).to_record()["subject"] == "9y87 5xrt", (
+        "of a partner as sent"
+    )
+
+
+@pytest.mark.parametrize("subject", ["p-0017", "8Y87-5XRT-6M0N-FKBN", "OY87-5XRT-6M0N-FKBN"])
+def test_an_activation_of_what_is_no_barcode_is_refused_and_on_the_topic_not_understood(subject: str) -> None:
+    with pytest.raises(Rejected) as caught:
+        parse_line(line(KIT_LINK | {"subject": subject}))
+    assert (caught.value.path, subject in str(caught.value)) == ("subject", False)
+    record = parse_line(line(KIT_LINK)).to_record()
+    assert read_link(record | {"subject": subject}) == Unreadable()
+
+
 def test_a_link_that_is_not_one_is_unreadable() -> None:
     record = parse_line(line(LINK)).to_record()
     assert read_link(record) == parse_line(line(LINK))

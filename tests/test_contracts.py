@@ -116,6 +116,7 @@ def test_every_field_says_what_it_is_and_in_which_unit(file: Path) -> None:
 PUBLISHED = {
     "app-export 1.0": "edc4ba0ff445e357",
     "consent-event 1.0": "85a74d97ea401dfb",
+    "kit-event 1.0": "b2cc3afc60fe0497",
     "identity-link 1.0": "8b7f5cda84e4c80a",
     "lab-result 1.0": "07b135f35e096da9",
     "rejected 1.0": "b3836f21c68fa0ed",

@@ -57,7 +57,7 @@ def test_what_is_no_lock_stays_a_defect(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "reopen"),
     [
-        ("holds.sqlite", lambda vault: Holds(vault, 1)),
+        ("holds.sqlite", lambda vault: Holds(vault, 1, 1)),
         ("register.sqlite", lambda vault: Register(vault / "register.sqlite")),
     ],
 )
@@ -71,7 +71,7 @@ def test_whoever_comes_while_another_is_in_the_middle_is_told(
 
 
 def test_a_change_that_cannot_begin_can_be_made_later(tmp_path: Path) -> None:
-    with closing(Holds(tmp_path, 1)) as holds, closing(Register(tmp_path / "register.sqlite")) as register:
+    with closing(Holds(tmp_path, 1, 1)) as holds, closing(Register(tmp_path / "register.sqlite")) as register:
         with paused(tmp_path / "holds.sqlite"):
             with pytest.raises(VaultLocked):
                 holds.apply(1, Changes([], [], []))
@@ -87,7 +87,7 @@ def test_a_change_that_cannot_begin_can_be_made_later(tmp_path: Path) -> None:
 
 def test_the_command_ends_with_1_and_says_what_to_do(tmp_path: Path) -> None:
     world = lay_out(tmp_path / "world", "127.0.0.1:1")
-    Holds(world.settings.vault, 1).close()
+    Holds(world.settings.vault, 1, 1).close()
     with paused(world.settings.vault / "holds.sqlite"):
         done = world.execute("run", "--once")
     assert (done.returncode, done.stdout) == (1, "")

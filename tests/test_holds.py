@@ -12,13 +12,13 @@ import pytest
 from pipelines.holds import Changes, Holds, Totals
 from schemas.reasons import Code
 
-HOLD_US = 1_000
+HOLD_US, KIT_HOLD_US = 1_000, 5_000
 TOPIC = "acme.sensor-reading.v1"
 
 
 @pytest.fixture
 def holds(tmp_path: Path) -> Iterator[Holds]:
-    opened = Holds(tmp_path / "vault", HOLD_US)
+    opened = Holds(tmp_path / "vault", HOLD_US, KIT_HOLD_US)
     yield opened
     opened.close()
 
@@ -64,7 +64,7 @@ def test_an_entry_without_holds_moves_on(holds: Holds) -> None:
 
 def test_they_are_there_again_after_a_restart(holds: Holds, tmp_path: Path) -> None:
     holds.apply(1, opening(hold()))
-    again = Holds(tmp_path / "vault", HOLD_US)
+    again = Holds(tmp_path / "vault", HOLD_US, KIT_HOLD_US)
     assert again.totals() == holds.totals() and again.open_readings() == {"H_NO_CONSENT": 3}
     again.close()
 
@@ -100,6 +100,11 @@ def test_a_hold_expires_when_its_time_is_over_and_not_before(holds: Holds) -> No
     holds.apply(1, opening(hold(received=100), hold(1, received=200), hold(2, reason=Code.ATTRIBUTION, received=100)))
     assert holds.next_expiry() == 1_100
     assert [holds.expired(at) for at in (1_099, 1_100, 1_199, 1_200)] == [[], [1, 3], [1, 3], [1, 2, 3]]
+
+
+def test_a_result_whose_kit_is_not_activated_has_its_own_time(holds: Holds) -> None:
+    holds.apply(1, opening(hold(reason=Code.KIT_NOT_ACTIVATED), hold(1, reason=Code.ATTRIBUTION)))
+    assert [holds.expired(at) for at in (1_099, 1_100, 5_099, 5_100)] == [[], [2], [2], [1, 2]]
 
 
 def test_a_gap_in_consent_never_expires(holds: Holds) -> None:

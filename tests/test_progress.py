@@ -20,7 +20,7 @@ class Deployment:
 
     def __init__(self, root: Path) -> None:
         self.lake = Driver(root / "lake")
-        self.holds = Holds(root / "vault", 1)
+        self.holds = Holds(root / "vault", 1, 1)
         self.holds.apply(1, Changes([], [], []))
         self.vault = FolderStore(root / "vault")
         self.vault.put(FILE, b'{"pointers": [], "holds": [], "released": [], "expired": []}')

@@ -143,12 +143,12 @@ def test_only_what_changed_is_given_since_a_version(register: Register) -> None:
     tell(register, event("grant", 1, 1), event("grant", 1, 1, member="ann"))
     tell(register, link("a", "s1"), topic=LINKS)
     before = register.version
-    assert register.changed_since(before) == (0, 0)
+    assert register.changed_since(before) == (0, 0, 0)
     tell(register, event("grant", 1, 1))
-    assert register.changed_since(before) == (0, 0), "the same event again changes nothing"
+    assert register.changed_since(before) == (0, 0, 0), "the same event again changes nothing"
     tell(register, event("pause", 2, 2, member="ann"), event("grant", 1, 1, member="new", study="mood"))
     tell(register, link("a", "s2"), topic=LINKS)
-    assert register.changed_since(before) == (2, 2), "a link that moved touches both its subjects"
+    assert register.changed_since(before) == (2, 2, 0), "a link that moved touches both its subjects"
     assert list(register.members(before)) == [(1, "ann"), (2, "new")]
     assert [(row.member, row.study, len(row.events)) for row in register.chains(before)] == [(1, 0, 2), (2, 1, 1)]
     assert [subject for _, subject, _ in register.subjects(before)] == ["s1", "s2"]

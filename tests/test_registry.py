@@ -34,6 +34,10 @@ def test_an_empty_registry_is_one(tmp_path: Path) -> None:
         (f"partners: [{{name: '{VALUE.upper()}'}}]", "partners.0.name"),
         ("partners: [{name: ../up}]", "partners.0.name"),
         ("partners: [{name: a.b}]", "partners.0.name"),
+        (
+            "partners: [{name: acme}, {name: kit}]",
+            "partners.1.name: Value error, expected another name: kit stands for",
+        ),
         ("partners: [{name: acme}, {name: beat, partitions: 0}]", "partners.1.partitions"),
         ("partners: [{name: acme, retention_days: 3}]", "partners.0.retention_days"),
         (f"partners: [{{name: acme, received: {VALUE}}}]", "partners.0.received"),

@@ -11,6 +11,8 @@ from rich.table import Table
 
 from connectors.kafka import KafkaRefused, KafkaUnreachable
 from connectors.ranges import DataDamaged, DataMissing
+from connectors.source_file import StorageFailed
+from connectors.watch_place import PlaceRefused
 from infra.java import JavaMissing
 from infra.kafka_jars import JarsMissing
 from infra.local_kafka import BrokerFailed, PortTaken
@@ -39,6 +41,8 @@ _REFUSED = (
         KafkaUnreachable,
         KafkaRefused,
         DataDamaged,
+        PlaceRefused,
+        StorageFailed,
         KeyMissing,
         DamagedError,
         LawBroken,

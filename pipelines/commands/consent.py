@@ -8,6 +8,7 @@ import typer
 
 from connectors.publisher import Publisher
 from pipelines.commands.common import AsJson, Config, Refused, put, say, settings_of, show_rows
+from pipelines.commands.publishing import Lines, lines_of, parsed, refuse_unconfirmed
 from pipelines.consent.explain import explain as explain_readings
 from pipelines.consent.register import Register
 from pipelines.holds import Holds
@@ -15,8 +16,7 @@ from pipelines.settings import Settings
 from schemas.consent_events import ConsentEvent, IdentityLink, chain_key, parse_line
 from schemas.contracts import encode
 from schemas.metrics import catalogue
-from schemas.reasons import Rejected
-from schemas.registry import load_partners, load_studies
+from schemas.registry import KIT, load_partners, load_studies
 
 app = typer.Typer(help="What people decided, and what follows from it.", no_args_is_help=True)
 
@@ -29,52 +29,19 @@ def publish(
     as_json: AsJson = False,
 ) -> None:
     """Publish consent events and identity links; nothing is sent unless every line is valid."""
-    items = _parsed(file)
+    numbered = parsed(file, lambda line: parse_line(line, catalogue().metrics))
     if not dry_run:
         settings = settings_of(config)
-        _refuse_unknown_names(items, settings)
-        _send(items, settings)
-    kinds = Counter(item.kind for item in items)
-    if as_json:
-        put(
-            {
-                "file_lines": len(items),
-                "published": 0 if dry_run else len(items),
-                "by_kind": dict(sorted(kinds.items())),
-            }
-        )
-    else:
-        said = ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items())) or "nothing"
-        say(f"{'valid' if dry_run else 'published'}: {said}")
+        _refuse_unknown_names(numbered, settings)
+        _send([item for _, item in numbered], settings)
+    Lines(Counter(item.kind for _, item in numbered), dry_run).tell(as_json)
 
 
-def _lines(file: Path) -> list[str]:
-    try:
-        return file.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise Refused(f"{file} cannot be read: {getattr(error, 'strerror', None) or 'it is not UTF-8'}") from None
-
-
-def _parsed(file: Path) -> list[ConsentEvent | IdentityLink]:
-    items, faults = [], []
-    for number, line in enumerate(_lines(file), start=1):
-        if not line.strip():
-            continue
-        try:
-            items.append(parse_line(line, catalogue().metrics))
-        except Rejected as fault:
-            faults.append(f"line {number}: {fault.path or 'line'}: expected {fault.expected}")
-    if faults:
-        more = f"\nand {len(faults) - 10} more" if len(faults) > 10 else ""
-        raise Refused(f"{file}: nothing was sent, {len(faults)} lines are not valid:\n" + "\n".join(faults[:10]) + more)
-    return items
-
-
-def _refuse_unknown_names(items: list[ConsentEvent | IdentityLink], settings: Settings) -> None:
+def _refuse_unknown_names(numbered: list[tuple[int, ConsentEvent | IdentityLink]], settings: Settings) -> None:
     studies, partners = load_studies(settings.studies), load_partners(settings.partners)
-    for number, item in enumerate(items, start=1):
-        if isinstance(item, IdentityLink) and item.partner not in partners:
-            raise Refused(f"line {number}: partner: expected a partner registered in {settings.partners}")
+    for number, item in numbered:
+        if isinstance(item, IdentityLink) and item.partner not in {*partners, KIT}:
+            raise Refused(f"line {number}: partner: expected {KIT}, or a partner registered in {settings.partners}")
         if isinstance(item, ConsentEvent) and item.study not in studies:
             raise Refused(f"line {number}: study: expected a study registered in {settings.studies}")
 
@@ -89,11 +56,8 @@ def _send(items: list[ConsentEvent | IdentityLink], settings: Settings) -> None:
                 links.send(item.link_id.encode(), encode("identity-link", item.to_record()))
             else:
                 events.send(chain_key(item.member, item.study), encode("consent-event", item.to_record()))
-        failed = events.flush().failed + links.flush().failed
-    if failed:
-        raise Refused(
-            f"{failed} of {len(items)} were not acknowledged: publish the same file again, what has arrived stays as it is"
-        )
+        failed = events.flush().failed, links.flush().failed
+    refuse_unconfirmed(failed, len(items))
 
 
 @app.command(epilog="Example: wellspring consent explain --events E.ndjson --readings R.ndjson --json")
@@ -109,7 +73,7 @@ def explain(
 ) -> None:
     """The pipeline's own verdict on each reading, and because of what."""
     registry = load_studies(studies) if studies else None
-    rows = explain_readings(_lines(events), _lines(readings), registry)
+    rows = explain_readings(lines_of(events), lines_of(readings), registry)
     show_rows("verdicts", rows, as_json)
 
 
@@ -117,7 +81,8 @@ def explain(
 def status(config: Config = None, as_json: AsJson = False) -> None:
     """Open holds, chains with gaps, removals owed."""
     settings = settings_of(config)
-    register, holds = Register(settings.vault / "register.sqlite"), Holds(settings.vault, settings.hold_us)
+    register = Register(settings.vault / "register.sqlite")
+    holds = Holds(settings.vault, settings.hold_us, settings.kit_hold_us)
     try:
         found = {
             "held": holds.open_readings(),

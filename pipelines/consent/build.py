@@ -1,8 +1,9 @@
-"""Building snapshots: the register's chains and links as arrays that a worker maps.
+"""Building snapshots: the register's chains, links and kits as arrays that a worker maps.
 
-A base holds everybody, an overlay only the members and subjects that changed since its base. Subjects are found by a
-keyed hash, sorted; members by their ref. Links are laid out as each subject's timeline: in every stretch of reading
-time one member, or AMBIGUOUS_MEMBER where links to several members overlap or one is not understood.
+A base holds everybody, an overlay only the members, subjects and kits that changed since its base. Subjects and kits
+are found by a keyed hash, sorted; members by their ref. Links are laid out as each subject's timeline: in every stretch
+of reading time one member, or AMBIGUOUS_MEMBER where links to several members overlap or one is not understood. A kit
+has one member at all times, or is ambiguous at all times.
 """
 
 import hashlib
@@ -19,7 +20,10 @@ from pipelines.consent.arrays import ChainPacker, running, slices
 from pipelines.consent.chains import NEVER, NO_END, Chain, compile_chain
 from pipelines.consent.packed import Arrays, write_arrays
 from pipelines.consent.register import LinkRow, Register
-from schemas.registry import Study
+from schemas.registry import KIT, Study
+
+LAYOUT = 2
+"""The layout of a snapshot's arrays. One of another layout is not built upon."""
 
 AMBIGUOUS_MEMBER = -2
 """In place of a member: the subject is linked to more than one."""
@@ -32,6 +36,7 @@ def describe(register: Register, studies: Mapping[str, Study], metrics: Sequence
     """What a snapshot of the register as it is now is made from; `positions` are how far the topics were read."""
     names = register.studies()
     return {
+        "layout": LAYOUT,
         "register": register.id,
         "version": register.version,
         "positions": sorted([topic, partition, at] for (topic, partition), at in register.positions().items()),
@@ -47,7 +52,9 @@ def build_base(register: Register, folder: Path, about: Mapping[str, Any], salt:
     """Write a snapshot of everybody to the new `folder`."""
     arrays = _arrays(register, 0, about, salt)
     del arrays["refs"]  # all of them, in order
-    write_arrays(folder, arrays, dict(about) | {"base": None, "entries": len(arrays["name_at"]) - 1})
+    kits = arrays["kit_hash"].shape[1] if "kit_hash" in arrays else 0
+    entries = len(arrays["name_at"]) - 1 + kits
+    write_arrays(folder, arrays, dict(about) | {"base": None, "entries": entries})
 
 
 def build_overlay(
@@ -60,7 +67,7 @@ def build_overlay(
 def _arrays(register: Register, since: int, about: Mapping[str, Any], salt: bytes) -> Arrays:
     arrays = _members(register, since)
     arrays |= _chains(register, since, about, arrays["refs"])
-    return arrays | _subjects(register, since, salt)
+    return arrays | _subjects(register, since, salt) | _kits(register, since, salt)
 
 
 def _members(register: Register, since: int) -> Arrays:
@@ -100,7 +107,7 @@ def _subjects(register: Register, since: int, salt: bytes) -> Arrays:
     link_at, link_from, link_to, link_member = array("q", [0]), array("q"), array("q"), array("i")
     for partner, subject, links in register.subjects(since):
         digests += subject_digest(salt, partner, subject)
-        for from_us, to_us, member in timeline(links):
+        for from_us, to_us, member in kit_timeline(links) if partner == KIT else timeline(links):
             link_from.append(from_us)
             link_to.append(to_us)
             link_member.append(member)
@@ -116,6 +123,20 @@ def _subjects(register: Register, since: int, salt: bytes) -> Arrays:
         "link_to": _ints(link_to)[items],
         "link_member": _ints(link_member)[items],
     }
+
+
+def _kits(register: Register, since: int, salt: bytes) -> Arrays:
+    """The kits' hashes in order, high and low [2, n], and each kit's facts [4, n]; no arrays where there are no kits."""
+    digests, facts = bytearray(), array("q")
+    for barcode, *moments in register.kits(since):
+        digests += subject_digest(salt, KIT, barcode)
+        facts.extend(moments)
+    if not digests:
+        return {}
+    high, low = hash_columns(digests)
+    order = np.lexsort((low, high))
+    columns = _ints(facts).reshape(len(order), -1)[order].T
+    return {"kit_hash": np.stack([high[order], low[order]]), "kit_moments": columns}
 
 
 def timeline(links: Iterable[LinkRow]) -> list[Stretch]:
@@ -142,6 +163,14 @@ def timeline(links: Iterable[LinkRow]) -> list[Stretch]:
         else:
             stretches.append((start, end, member))
     return stretches
+
+
+def kit_timeline(links: Iterable[LinkRow]) -> list[Stretch]:
+    """A kit is one member's for ever: nobody's, one member's, or ambiguous, at all times and whatever its links say."""
+    members = {link.member if link.readable else AMBIGUOUS_MEMBER for link in links}
+    if not members:
+        return []
+    return [(NEVER, NO_END, members.pop() if len(members) == 1 else AMBIGUOUS_MEMBER)]
 
 
 def subject_digest(salt: bytes, partner: str, subject: str) -> bytes:

@@ -1,14 +1,21 @@
-"""Following the consent topics: what the authority has published, read to a given end into the register."""
+"""Following the topics that decide: what the authority and the senders of kits have published, read into the register."""
 
+from collections.abc import Iterable, Mapping
+from functools import partial
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
-from connectors.ranges import OffsetRange, RangeReader
+from connectors.ranges import DataMissing, OffsetRange, RangeReader
+from pipelines.consent.kits import KitNews, KitUnclear
 from pipelines.consent.register import Register, Tombstone
+from pipelines.zones import Clock, place
 from schemas.consent_events import read_event, read_link, unreadable_key
 from schemas.contracts import decode
+from schemas.kit_events import CONTRACT, KitMoment, kit_event
 from schemas.reasons import Rejected
+from schemas.registry import Partner
 
 
 def follow(reader: RangeReader, register: Register, consent_topic: str, link_topic: str) -> dict[tuple[str, int], int]:
@@ -22,6 +29,35 @@ def follow(reader: RangeReader, register: Register, consent_topic: str, link_top
             register.apply(topic, partition, _records(block, understand))
         register.reached(topic, partition, end)
     return ends
+
+
+def kit_topics(partners: Iterable[Partner]) -> dict[str, Partner]:
+    """The topics of kit events, by name, with who publishes to each."""
+    return {partner.topic(CONTRACT): partner for partner in partners if CONTRACT in partner.contracts}
+
+
+def follow_kits(reader: RangeReader, register: Register, topics: Mapping[str, Partner]) -> None:
+    """Read the topics of kit events to their present ends.
+
+    What cannot be read is counted and passed over, and so is what retention deleted before it was read. DataMissing
+    where a topic ends before what the register has read of it.
+    """
+    if not topics:
+        return
+    ends, begins = reader.end_offsets(list(topics)), reader.begin_offsets(list(topics))
+    positions = register.positions()
+    for (topic, partition), end in sorted(ends.items()):
+        start = positions.get((topic, partition), 0)
+        if end < start:
+            raise DataMissing(f"{topic} has lost kit events: it ends at {end}, before {start}; restore the topic")
+        if begins[topic, partition] > start:
+            start = begins[topic, partition]
+            register.passed_over(topic, partition, start)
+        understand = partial(_kit_event, topics[topic])
+        for block in reader.read(OffsetRange(topic, partition, start, end)):
+            register.apply(topic, partition, _records(block, understand))
+        if end > start:
+            register.reached(topic, partition, end)
 
 
 def _records(block: pa.RecordBatch, understand: Any) -> list[tuple[int, int, bytes | None, Any]]:
@@ -44,3 +80,18 @@ def _link(key: bytes | None, value: bytes | None) -> Any:
         return read_link(decode(value, "identity-link"))
     except Rejected:
         return unreadable_key(None)
+
+
+def _kit_event(partner: Partner, key: bytes | None, value: bytes | None) -> Any:
+    try:
+        event = kit_event(decode(value, CONTRACT), partner.assumed_zone)
+    except Rejected:
+        return KitUnclear()
+    return KitNews(partner.name, event, _in_utc(event.when, partner.assumed_zone))
+
+
+def _in_utc(when: KitMoment, assumed_zone: str | None) -> int:
+    """The moment in microseconds, UTC, by the rules that place the times of readings."""
+    clock = Clock(when.clock == "local", when.offset_min, when.zone, assumed_zone)
+    at = np.array([when.at])
+    return when.at + int(np.ravel(place("irregular", at, at, clock).shift_us)[0])

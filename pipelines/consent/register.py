@@ -2,8 +2,11 @@
 
 It follows the topics by offsets that are committed together with what was read, so that a record counts once however
 often it comes. Nothing here is a source: delete the file and it is built again from the topics. `version` rises with
-each change; a member or a subject remembers the version that last touched it, so that a snapshot can be brought up to
-date by what changed.
+each change; a member, a subject or a kit remembers the version that last touched it, so that a snapshot can be brought
+up to date by what changed.
+
+The events of kits come on their partners' topics, which do not keep them for ever: of kits a register that is built
+again knows what is still there.
 
 A member's number (`ref`) counts from 0 in the order in which members were first heard of, and so does a study's.
 """
@@ -16,11 +19,14 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
+from pipelines.consent import kits
 from pipelines.consent.chains import ChainEvent
+from pipelines.consent.kits import KitNews, KitRow, KitStatus, KitUnclear
 from pipelines.consent.status import RegisterStatus, read_status
 from pipelines.database import Database
+from schemas.barcodes import spelled
 from schemas.consent_events import ConsentEvent, IdentityLink, Unreadable
-from schemas.registry import Study
+from schemas.registry import KIT, Study
 
 _TABLES = """
 CREATE TABLE IF NOT EXISTS about (name TEXT PRIMARY KEY, value TEXT NOT NULL);
@@ -58,7 +64,7 @@ SELECT c.member, c.study, NOT c.closed AND c.events = c.top, {_FIELDS}
 FROM members m {{index}} CROSS JOIN chains c ON c.member = m.id LEFT JOIN events e ON e.chain = c.id
 WHERE m.changed > ? ORDER BY m.id, c.study, e.seq"""
 _SUBJECTS = """
-SELECT s.partner, s.subject, l.member, l.from_us, l.to_us, l.readable
+SELECT s.partner, s.subject, l.member, l.from_us, l.to_us, l.readable > 0
 FROM subjects s {index} LEFT JOIN links l ON l.partner = s.partner AND l.subject = s.subject
 WHERE s.changed > ? ORDER BY s.partner, s.subject"""
 
@@ -71,6 +77,8 @@ _MEMBERS = "SELECT id, member FROM members {index} WHERE changed > ? ORDER BY id
 NOT_UNDERSTOOD = "an event that is not understood has closed its chain"
 NO_CHAIN_NAMED = "a record that is not understood names no chain and no link"
 LINK_NOT_UNDERSTOOD = "a link's new version is not understood: its subject is ambiguous"
+_CONTESTED = -1
+"""In place of a link's `readable`: it has named two members for one kit."""
 CONTRADICTION = "two different events have one sequence number: their chain is closed"
 
 
@@ -78,7 +86,7 @@ class Tombstone(NamedTuple):
     """A record without a value on the link topic: the link of its key is gone."""
 
 
-Item = ConsentEvent | IdentityLink | Unreadable | Tombstone
+Item = ConsentEvent | IdentityLink | Unreadable | Tombstone | KitNews | KitUnclear
 Record = tuple[int, int, bytes | None, Item]
 """(offset, time of append in microseconds UTC, key, what the value says)"""
 
@@ -105,7 +113,7 @@ class Register:
     """The register at `path`, made with mode 600 where it is not there. One writer; `close` it."""
 
     def __init__(self, path: Path) -> None:
-        self._db = Database(path, _TABLES, "NORMAL")
+        self._db = Database(path, _TABLES + kits.TABLES, "NORMAL")
         (self.id,) = self._db.execute("SELECT value FROM about WHERE name = 'id'").fetchone()
         self._remember()
 
@@ -143,6 +151,9 @@ class Register:
         with self._transaction():
             version = self.version + 1
             for offset, appended_us, key, item in fresh:
+                if isinstance(item, KitNews | KitUnclear):
+                    self._kit(version, topic, partition, offset, appended_us, item)
+                    continue
                 alarm = self._take_in(version, appended_us, key, item)
                 if alarm:
                     self._db.execute("INSERT INTO alarms VALUES (?, ?, ?, ?)", (topic, partition, offset, alarm))
@@ -153,6 +164,14 @@ class Register:
         """Everything before `end` was read, although its last offsets may hold no record."""
         with self._transaction():
             self._move(topic, partition, end)
+
+    def passed_over(self, topic: str, partition: int, to: int) -> None:
+        """What comes before `to` was deleted before it was read."""
+        with self._transaction():
+            at = self.positions().get((topic, partition), 0)
+            if to > at:
+                kits.count_deleted(self._db, topic, partition, at, to)
+                self._move(topic, partition, to)
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
@@ -169,7 +188,19 @@ class Register:
             (topic, partition, to),
         )
 
-    def _take_in(self, version: int, appended_us: int, key: bytes | None, item: Item) -> str | None:
+    def _kit(
+        self, version: int, topic: str, partition: int, offset: int, appended_us: int, item: KitNews | KitUnclear
+    ) -> None:
+        if isinstance(item, KitUnclear) or not kits.take_in(self._db, version, appended_us, item):
+            kits.count_fault(self._db, topic, partition, offset)
+
+    def _take_in(
+        self,
+        version: int,
+        appended_us: int,
+        key: bytes | None,
+        item: ConsentEvent | IdentityLink | Unreadable | Tombstone,
+    ) -> str | None:
         """One record; what there is to be alarmed about, if anything."""
         if isinstance(item, ConsentEvent):
             return self._event(version, appended_us, item)
@@ -240,11 +271,23 @@ class Register:
 
     def _link(self, version: int, link: IdentityLink) -> None:
         self._touch_subject_of(version, link.link_id)
+        member = self._member(version, link.member)
+        if link.partner == KIT and self._is_anothers(link, member):
+            self._db.execute("UPDATE links SET readable = ? WHERE link_id = ?", (_CONTESTED, link.link_id))
+            return
         self._db.execute(
             "INSERT OR REPLACE INTO links VALUES (?, ?, ?, ?, ?, ?, 1)",
-            (link.link_id, link.partner, link.subject, self._member(version, link.member), link.from_us, link.to_us),
+            (link.link_id, link.partner, link.subject, member, link.from_us, link.to_us),
         )
         self._touch_subject_of(version, link.link_id)
+
+    def _is_anothers(self, link: IdentityLink, member: int) -> bool:
+        """Whether a kit's link says, or has said, somebody else: only its tombstone ends that."""
+        found = self._db.execute(
+            "SELECT member, readable FROM links WHERE link_id = ? AND partner = ? AND subject = ?",
+            (link.link_id, link.partner, link.subject),
+        ).fetchone()
+        return found is not None and (found[0] != member or found[1] == _CONTESTED)
 
     def _unlink(self, version: int, key: bytes | None) -> None:
         link_id = _text(key)
@@ -255,7 +298,7 @@ class Register:
         """Of a link whose newest version is not understood nothing is certain but its subject."""
         link_id = _text(key)
         self._touch_subject_of(version, link_id)
-        found = self._db.execute("UPDATE links SET readable = 0 WHERE link_id = ?", (link_id,)).rowcount
+        found = self._db.execute("UPDATE links SET readable = min(readable, 0) WHERE link_id = ?", (link_id,)).rowcount
         return LINK_NOT_UNDERSTOOD if found else NO_CHAIN_NAMED
 
     def _touch_subject_of(self, version: int, link_id: str | None) -> None:
@@ -270,20 +313,35 @@ class Register:
         """Chains that lag, alarms, and the removals owed, for the eyes of who may see the vault."""
         return read_status(self._db, studies)
 
+    def kit_status(self) -> KitStatus:
+        """What is known of all kits, in counts."""
+        return kits.kit_status(self._db)
+
+    def kit_events(self, barcode: str) -> list[dict[str, Any]]:
+        """One kit's events in their order, as JSON, for the eyes of who may see the vault."""
+        return kits.kit_events(self._db, barcode)
+
     # -- what a snapshot is made of
 
     def studies(self) -> list[str]:
         """The studies that have chains, by number."""
         return [name for (name,) in self._db.execute("SELECT study FROM studies ORDER BY id")]
 
-    def changed_since(self, version: int) -> tuple[int, int]:
-        """How many members and how many subjects were touched after `version`."""
-        (members,) = self._db.execute("SELECT count(*) FROM members WHERE changed > ?", (version,)).fetchone()
-        (subjects,) = self._db.execute("SELECT count(*) FROM subjects WHERE changed > ?", (version,)).fetchone()
-        return members, subjects
+    def changed_since(self, version: int) -> tuple[int, int, int]:
+        """How many members, how many subjects and how many kits were touched after `version`."""
+        counted = (
+            self._db.execute(f"SELECT count(*) FROM {table} WHERE changed > ?", (version,)).fetchone()[0]
+            for table in ("members", "subjects", "kits")
+        )
+        members, subjects, kits_ = counted
+        return members, subjects, kits_
 
     def news_of(self, partner: str, subject: str) -> int:
-        """The version at which something about a subject last changed: a link, or a chain of who is linked; 0 for never."""
+        """The version at which something about a subject last changed: a link, or a chain of who is linked; 0 for never.
+
+        With `kit` in place of a partner the subject is a barcode, however it is spelled.
+        """
+        subject = spelled(subject) if partner == KIT else subject
         return int(self._db.execute(_NEWS, (partner, subject)).fetchone()[0] or 0)
 
     def members(self, since: int = 0) -> Iterator[tuple[int, str]]:
@@ -302,6 +360,10 @@ class Register:
         rows = self._since(since, _SUBJECTS, "subjects_changed")
         for (partner, subject), group in groupby(rows, key=lambda row: row[:2]):
             yield partner, subject, [LinkRow(*row[2:]) for row in group if row[2] is not None]
+
+    def kits(self, since: int = 0) -> Iterator[KitRow]:
+        """The facts of the kits touched after version `since`, by barcode."""
+        return kits.kit_rows(self._db, since)
 
     def _since(self, version: int, query: str, index: str) -> sqlite3.Cursor:
         """The rows changed after a version, found by the index on that; after version 0, all in the order they lie."""

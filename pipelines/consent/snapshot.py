@@ -28,9 +28,11 @@ from pipelines.consent.arrays import (
     take,
 )
 from pipelines.consent.build import build_base, build_overlay, describe, hash_columns, subject_digest
+from pipelines.consent.kits import UNTOLD, KitFacts
 from pipelines.consent.packed import Arrays, open_arrays, read_about
 from pipelines.consent.register import Register
-from schemas.registry import Study
+from schemas.barcodes import spelled
+from schemas.registry import KIT, Study
 
 SALT_FILE = "salt"
 REBASE_SHARE, REBASE_LEAST, REBASE_MOST = 0.05, 2_000, 50_000
@@ -81,17 +83,16 @@ class _Part:
 
     def subjects(self, high: NDArray[np.uint64], low: NDArray[np.uint64]) -> Ints:
         """The place of each subject, -1 where the part does not hold them."""
-        highs, lows = self.arrays["subject_high"], self.arrays["subject_low"]
-        place = np.searchsorted(highs, high)
-        found = np.full(len(high), -1, dtype=np.int64)
-        candidates = np.flatnonzero(_at(highs, place, high))
-        while len(candidates):  # mostly once: again only where two hashes begin alike
-            found[candidates] = np.where(
-                _at(lows, place[candidates], low[candidates]), place[candidates], found[candidates]
-            )
-            place[candidates] += 1
-            candidates = candidates[_at(highs, place[candidates], high[candidates])]
-        return found
+        return _places(self.arrays["subject_high"], self.arrays["subject_low"], high, low)
+
+    def kits(self, high: NDArray[np.uint64], low: NDArray[np.uint64]) -> Ints:
+        """The place of each kit in a part that `has_kits`, -1 where it does not hold it."""
+        highs, lows = self.arrays["kit_hash"]
+        return _places(highs, lows, high, low)
+
+    @property
+    def has_kits(self) -> bool:
+        return "kit_hash" in self.arrays
 
 
 class Snapshot:
@@ -118,10 +119,30 @@ class Snapshot:
         return cls(open_arrays(path.parent / about["base"])[0], arrays, about, salt)
 
     def links(self, partner: str, subjects: Sequence[str]) -> Links:
-        """Whose each of a partner's subjects is; none for a subject that is not linked."""
+        """Whose each of a partner's subjects is; none for a subject that is not linked.
+
+        With `kit` in place of a partner the subjects are barcodes, however they are spelled, and each has at most one
+        stretch, without an end on either side.
+        """
+        if partner == KIT:
+            subjects = [spelled(barcode) for barcode in subjects]
         high, low = hash_columns(b"".join(subject_digest(self._salt, partner, subject) for subject in subjects))
         offsets, items = self._lists("link_at", [part.subjects(high, low) for part in self._parts])
         return Links(offsets, *(self._values(name, items) for name in ("link_member", "link_from", "link_to")))
+
+    def kits(self, barcodes: Sequence[str]) -> KitFacts:
+        """What is known of each kit, however its barcode is spelled: capitals, blanks and hyphens do not matter."""
+        known = np.zeros(len(barcodes), dtype=np.bool_)
+        moments = np.full((4, len(barcodes)), UNTOLD, dtype=np.int64)
+        parts = [part for part in self._parts if part.has_kits]
+        if parts:
+            high, low = hash_columns(b"".join(subject_digest(self._salt, KIT, spelled(code)) for code in barcodes))
+        for part in parts:  # the overlay after the base: it knows better
+            place = part.kits(high, low)
+            held = place >= 0
+            known |= held
+            moments[:, held] = part.arrays["kit_moments"][:, place[held]]
+        return KitFacts(known, *moments)
 
     def chains_of(self, member_refs: NDArray[Any]) -> MemberChains:
         """The chains of each member; none for a ref that is no member's."""
@@ -233,7 +254,7 @@ class Snapshots:
         """The newest base that an overlay may lie over, if there is one."""
         for path in sorted(self._folder.glob("base-*"), reverse=True):
             said = read_about(path)
-            same = all(said[name] == about[name] for name in ("register", "salt", "metrics"))
+            same = all(said.get(name) == about[name] for name in ("layout", "register", "salt", "metrics"))
             same = same and about["keeps"][: len(said["keeps"])] == said["keeps"]
             if same and said["version"] <= about["version"] and not self._too_much(said):
                 return path, said
@@ -257,6 +278,22 @@ class Snapshots:
         for path in gone - needed:
             shutil.rmtree(path)
             self._made.discard(path)
+
+
+def _places(
+    highs: NDArray[np.uint64], lows: NDArray[np.uint64], high: NDArray[np.uint64], low: NDArray[np.uint64]
+) -> Ints:
+    """The place of each hash among sorted ones, both in two halves; -1 where it is not among them."""
+    place = np.searchsorted(highs, high)
+    found = np.full(len(high), -1, dtype=np.int64)
+    candidates = np.flatnonzero(_at(highs, place, high))
+    while len(candidates):  # mostly once: again only where two hashes begin alike
+        found[candidates] = np.where(
+            _at(lows, place[candidates], low[candidates]), place[candidates], found[candidates]
+        )
+        place[candidates] += 1
+        candidates = candidates[_at(highs, place[candidates], high[candidates])]
+    return found
 
 
 def _at(column: NDArray[Any], place: Ints, wanted: NDArray[Any]) -> NDArray[np.bool_]:

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from pipelines.consent.kits import kit_alarms
 from schemas.consent_events import moment_of
 from schemas.registry import Study
 
@@ -33,7 +34,7 @@ class LaggingChain(NamedTuple):
 
 
 class Alarm(NamedTuple):
-    """Something on a consent topic that was not understood, and where."""
+    """Something on a topic that the register follows that was not understood, and where."""
 
     topic: str
     partition: int
@@ -92,6 +93,7 @@ def read_status(db: sqlite3.Connection, studies: Mapping[str, Study]) -> Registe
         for study, member, events, top, closed in db.execute(_LAGGING)
     ]
     alarms = [Alarm(*row) for row in db.execute("SELECT * FROM alarms ORDER BY topic, partition, offset")]
+    alarms += [Alarm(*row) for row in kit_alarms(db)]
     owed = [found for row in db.execute(_ENDING, (LATE_US,)) if (found := _owed(row, studies))]
     return RegisterStatus(members, chains, links, lagging, alarms, owed)
 

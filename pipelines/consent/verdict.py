@@ -97,13 +97,14 @@ def judge(
     end_us: Ints,
     received_us: Ints,
     attribution: NDArray[np.int8],
-    hold_us: int = HOLD_US,
+    hold_us: int | Ints = HOLD_US,
 ) -> Verdicts:
     """The verdict on n readings, each with the number of its chain in `chains`, or NO_CHAIN or NO_CHAIN_AT_ALL.
 
     `metric` counts the columns of the chains' sets; times are microseconds UTC, MISSING where there is none;
-    `attribution` is SURE, AMBIGUOUS or OTHER; `hold_us` is how long a reading waits for a first grant.
+    `attribution` is SURE, AMBIGUOUS or OTHER; `hold_us` is how long a reading, or each of them [n], waits for a first grant.
     """
+    holds = np.broadcast_to(np.asarray(hold_us, dtype=np.int64), len(chain))
     code = np.empty(len(chain), dtype=np.uint8)
     seq = np.zeros(len(chain), dtype=np.int32)
     for first in range(0, len(chain), _ROWS):
@@ -116,7 +117,7 @@ def judge(
             end_us[rows],
             received_us[rows],
             attribution[rows],
-            hold_us,
+            holds[rows],
         )
     return Verdicts(code, seq)
 
@@ -129,7 +130,7 @@ def _judge_rows(
     end: Ints,
     received: Ints,
     attribution: NDArray[np.int8],
-    hold_us: int,
+    hold_us: Ints,
 ) -> tuple[NDArray[np.uint8], Seqs]:
     code = np.zeros(len(chain), dtype=np.uint8)
     live, last = np.zeros((2, len(chain)), dtype=np.int32)
@@ -138,7 +139,7 @@ def _judge_rows(
     if len(rows):
         at = chain[rows].astype(np.int64)
         code[rows], live[rows], last[rows] = _of_chain(
-            chains.columns, at, metric[rows].astype(np.int64), start[rows], end[rows], received[rows], hold_us
+            chains.columns, at, metric[rows].astype(np.int64), start[rows], end[rows], received[rows], hold_us[rows]
         )
         absence[rows] = chains.absence[at]
         _raise(code, Code.CONSENT_LAG, chains.lagging[at], rows)
@@ -159,7 +160,7 @@ def _raise(code: NDArray[np.uint8], to: Code, where: Bools, rows: Ints | None = 
 
 
 def _of_chain(
-    columns: ChainColumns, chain: Ints, metric: Ints, start: Ints, end: Ints, received: Ints, hold_us: int
+    columns: ChainColumns, chain: Ints, metric: Ints, start: Ints, end: Ints, received: Ints, hold_us: Ints
 ) -> tuple[NDArray[np.uint8], Seqs, Seqs]:
     """What the chains' own events say, with the seqs of the live grant and of the last event in force."""
     if not len(columns.span_from):
@@ -177,13 +178,13 @@ def _of_chain(
     return code, columns.span_grant_seq[span], np.where(span >= 0, columns.span_last_seq[span], 0)
 
 
-def _span_in_force(columns: ChainColumns, chain: Ints, received: Ints, hold_us: int) -> Ints:
+def _span_in_force(columns: ChainColumns, chain: Ints, received: Ints, hold_us: Ints) -> Ints:
     """The span in force at r, or at a late grant's instant; -1 where no event is."""
     span = last_not_after(columns.span_at, columns.span_from, chain, received)
     before_all = np.flatnonzero(span < 0)
     if len(before_all):
         grant = columns.first_grant[chain[before_all]]
-        waits = (grant != NO_END) & (grant <= received[before_all] + hold_us)
+        waits = (grant != NO_END) & (grant <= received[before_all] + hold_us[before_all])
         late = before_all[waits]
         span[late] = last_not_after(columns.span_at, columns.span_from, chain[late], grant[waits])
     return span

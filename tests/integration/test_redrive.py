@@ -19,7 +19,7 @@ def world(tmp_path: Path, broker: Address) -> World:
 
 def held(world: World) -> dict[str, int]:
     """How many readings are held, by reason, as the vault says."""
-    holds = Holds(world.settings.vault, world.settings.hold_us)
+    holds = Holds(world.settings.vault, world.settings.hold_us, world.settings.kit_hold_us)
     try:
         return holds.open_readings()
     finally:
