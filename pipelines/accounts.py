@@ -66,6 +66,7 @@ class Accounts:
     holds: list[list[Any]] = field(default_factory=list)
     files: list[dict[str, Any]] = field(default_factory=list)
     checks: dict[str, Counter[tuple[Any, ...]]] = field(default_factory=dict)
+    takes_back: list[str] = field(default_factory=list)
 
     def add(self, text: str) -> None:
         """Take a stage's note into the sums."""
@@ -107,6 +108,10 @@ class Accounts:
         counts = self.checks.setdefault(said["study"], Counter())
         for *stratum, count in said["answers"]:
             counts[tuple(stratum)] += count
+
+    def _add_take_back(self, said: dict[str, Any]) -> None:
+        if said["study"] not in self.takes_back:
+            self.takes_back.append(said["study"])
 
     def count_footers(self, rows_in_footer: Any) -> None:
         """What landed and what is in quarantine, by what the files themselves say."""

@@ -13,13 +13,15 @@ from pipelines.accounts import LawBroken
 from pipelines.driver import Driver
 from pipelines.entries import Entry, RequestRefused
 from pipelines.progress import Answered, Progress
+from pipelines.recall import recall
 from pipelines.replay import replay
 from pipelines.requests import Asked, Change, everything, forget_refused, refuse, remove
 
-Kind = Callable[[Driver, Mapping[str, JsonValue]], Change]
+Kind = Callable[[Driver, Mapping[str, JsonValue]], Change | None]
 
-KINDS: dict[str, Kind] = {"replay": replay}
-"""What can be asked for. A kind raises RequestRefused for a selection that it cannot follow."""
+KINDS: dict[str, Kind] = {"recall": recall, "replay": replay}
+"""What can be asked for. A kind gives None where nothing is to be done, and raises RequestRefused for a selection that it
+cannot follow."""
 
 _REASONS = (RequestRefused, DataMissing, DataDamaged, LawBroken)  # the lake is as it was, and the stream goes on
 
@@ -57,13 +59,16 @@ def _answer(driver: Driver, asked: Asked) -> Entry | None:
 
 
 def _done(driver: Driver, asked: Asked) -> Entry | None:
-    """Do what comes next of the request, and remove it after the last of it; None where that had been done before."""
+    """Do what comes next of the request, and remove it after the last of it; None where that was nothing."""
     progress = Progress.of(driver.ledger.head())
     begun = progress.request if progress.request and progress.request.id == asked.id else None
     if begun and begun.rest is None:
         remove(driver.store, asked)
         return None
     change = _change(driver, asked, begun)
+    if change is None:
+        remove(driver.store, asked)
+        return None
     answered = Answered(n=asked.n, id=asked.id, rest=change.rest)
     entry = driver.commit(
         change.plan,
@@ -76,7 +81,7 @@ def _done(driver: Driver, asked: Asked) -> Entry | None:
     return entry
 
 
-def _change(driver: Driver, asked: Asked, begun: Answered | None) -> Change:
+def _change(driver: Driver, asked: Asked, begun: Answered | None) -> Change | None:
     if asked.request is None:
         raise RequestRefused("it cannot be read: ask again")
     kind = KINDS.get(asked.request.kind)

@@ -59,12 +59,13 @@ class TakenOut:
     """Rows that are taken out of a study's tables, by what their answers were counted by when they landed."""
 
     COLUMNS = ("entry", "partner", "metric", "device_model", "firmware", "start", "end", "offset_min", "flags")
+    OF_SPECIMENS = ("collected", "arrived", "lot_expires")
 
     def __init__(self) -> None:
         self._groups: dict[tuple[Any, ...], list[dict[str, Any]]] = defaultdict(list)
 
     def add(self, rows: pa.Table, family: pa.Array) -> None:
-        """Note rows with these columns, and the family that each is of."""
+        """Note rows with these columns, those of laboratory results also OF_SPECIMENS, and the family that each is of."""
         start, end = (rows.column(name).cast(pa.int64()).to_numpy() for name in ("start", "end"))
         columns = {
             **{name: rows.column(name) for name in ("entry", "partner", "metric", "device_model", "firmware", "flags")},
@@ -72,6 +73,7 @@ class TakenOut:
             "day": start // DAY_US,
             "lasting": end > start,
             "located": rows.column("offset_min").is_valid(),
+            **_of_specimens(rows),
         }
         groups = pa.table(columns).group_by(list(columns), use_threads=False).aggregate([([], "count_all")])
         for group in groups.to_pylist():
@@ -104,13 +106,25 @@ class TakenOut:
         yield from zip(places.tolist(), rows.to_pylist(), strict=True)
 
 
+def _of_specimens(rows: pa.Table) -> dict[str, Any]:
+    """What is known of the rows' specimens."""
+    if not set(TakenOut.OF_SPECIMENS) <= {*rows.column_names}:
+        return {"in_transit": pa.repeat(False, len(rows)), "of_lot": pa.repeat(False, len(rows))}
+    collected, arrived, expires = (rows.column(name).is_valid() for name in TakenOut.OF_SPECIMENS)
+    return {"in_transit": pc.and_(collected, arrived), "of_lot": pc.and_(collected, expires)}
+
+
+_PARTLY = {"TM-06": "located", "LK-03": "in_transit", "LK-05": "in_transit", "LK-06": "of_lot"}
+"""What a row must be for a check to apply to it, where it is not that it lasts."""
+
+
 def _answers(row: Mapping[str, Any], group: Mapping[str, Any]) -> dict[str, int]:
     """How a group of alike rows was counted in a row of counts.
 
-    Whether the check applied says the row, since ranges may have changed since: to all, to none, or to those that last.
+    Whether the check applied says the row, since ranges may have changed since: to all, to none, or to those of a kind.
     """
     size, check = group["count_all"], row["check"]
-    partly = group["located"] if check == "TM-06" else group["lasting"]
+    partly = group[_PARTLY.get(check, "lasting")]
     applied = partly if row["n_eval"] and row["n_na"] else bool(row["n_eval"])
     failed = bool(group["flags"] >> BITS[check] & 1)
     return {"n_eval": size * applied, "n_fail": size * failed, "n_na": size * (not applied)}

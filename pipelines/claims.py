@@ -11,12 +11,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 
 from pipelines.blocks import Block, column, group_bounds, texts
 from pipelines.consent.build import AMBIGUOUS_MEMBER
 from pipelines.consent.snapshot import Snapshot
 from pipelines.consent.verdict import CODES, judge
 from schemas.reasons import Code
+from schemas.registry import KIT
 
 Ints = npt.NDArray[Any]
 
@@ -78,10 +80,10 @@ class _Units:
         return _Units(*(getattr(self, name)[rows] for name in ("message", "low", "high", "start", "end", "member")))
 
 
-def claim(block: Block, partner: str, snapshot: Snapshot, hold_us: int) -> Claims:
-    """The verdict of consent on a normalised block."""
+def claim(block: Block, partner: str, snapshot: Snapshot, hold_us: int, kit_hold_us: int = 0) -> Claims:
+    """The verdict of consent on a normalised block; readings of kits wait for `kit_hold_us`, others for `hold_us`."""
     units = _by_member(block, partner, snapshot)
-    units, verdicts = _ask(block, units, snapshot, hold_us)
+    units, verdicts = _ask(block, units, snapshot, np.where(_of_kits(block), kit_hold_us, hold_us))
     order = np.argsort(units.low, kind="stable")
     units = units.pick(order)
     position = np.empty(len(order), dtype=np.int64)
@@ -98,7 +100,39 @@ def claim(block: Block, partner: str, snapshot: Snapshot, hold_us: int) -> Claim
 
 def _by_member(block: Block, partner: str, snapshot: Snapshot) -> _Units:
     """Units by member: a message each, or a reading each where the message's person changes or is not clear."""
-    whole = _whole_messages(block)
+    whole, kits = _whole_messages(block), _of_kits(block)
+    if not kits.any():
+        return _by_wearer(block, partner, snapshot, whole)
+    is_kit = kits[whole.message]
+    return _join(
+        _by_wearer(block, partner, snapshot, whole.pick(~is_kit)),
+        _by_barcode(block, partner, snapshot, whole.pick(is_kit)),
+    )
+
+
+def _of_kits(block: Block) -> npt.NDArray[np.bool_]:
+    """Which of the block's messages are about kits: their subjects are barcodes."""
+    if "kit" not in block.messages.schema.names:
+        return np.zeros(block.messages.num_rows, dtype=bool)
+    return np.asarray(block.messages.column("kit").to_numpy(zero_copy_only=False))
+
+
+def _by_barcode(block: Block, partner: str, snapshot: Snapshot, whole: _Units) -> _Units:
+    """A kit is one person's at all times; links to two people are a conflict, whichever laboratory knows of them."""
+    subjects = block.messages.column("subject").take(pa.array(whole.message)).dictionary_encode()
+    names = subjects.dictionary.to_pylist()
+    found: list[set[int]] = [set() for _ in names]
+    for linked_by in (KIT, partner):
+        links = snapshot.links(linked_by, names)
+        for place in range(len(names)):
+            found[place].update(links.member[links.offsets[place] : links.offsets[place + 1]].tolist())
+    whose = [UNLINKED if not members else members.pop() if len(members) == 1 else AMBIGUOUS for members in found]
+    whole.member = np.array(whose, dtype=np.int64)[subjects.indices.to_numpy()]
+    return whole
+
+
+def _by_wearer(block: Block, partner: str, snapshot: Snapshot, whole: _Units) -> _Units:
+    """Devices and accounts are handed on: whose a reading is depends on its time."""
     subjects = texts(block.messages, "subject")
     names = sorted(set(subjects))
     number = {name: place for place, name in enumerate(names)}
@@ -167,7 +201,7 @@ def _member_of_each(units: _Units, owner: Ints, links: Any) -> Ints:
     return member
 
 
-def _ask(block: Block, units: _Units, snapshot: Snapshot, hold_us: int) -> tuple[_Units, list[Any]]:
+def _ask(block: Block, units: _Units, snapshot: Snapshot, hold_us: Ints) -> tuple[_Units, list[Any]]:
     """The verdicts by study, on units that were split where the answer depends on the reading."""
     study, rows, codes, seqs = _judge_units(block, units, snapshot, hold_us)
     several = (units.high - units.low)[rows] > 1
@@ -180,7 +214,7 @@ def _ask(block: Block, units: _Units, snapshot: Snapshot, hold_us: int) -> tuple
     return units, [(names[s], rows[study == s], codes[study == s], seqs[study == s]) for s in np.unique(study).tolist()]
 
 
-def _judge_units(block: Block, units: _Units, snapshot: Snapshot, hold_us: int) -> tuple[Ints, Ints, Ints, Ints]:
+def _judge_units(block: Block, units: _Units, snapshot: Snapshot, hold_us: Ints) -> tuple[Ints, Ints, Ints, Ints]:
     """(study, unit, code, consent_seq) for each unit and each study with which its member has a chain."""
     asked = np.flatnonzero(units.member >= 0)
     members, inverse = np.unique(units.member[asked], return_inverse=True)
@@ -200,7 +234,7 @@ def _judge_units(block: Block, units: _Units, snapshot: Snapshot, hold_us: int) 
         units.end[rows],
         column(block.messages, "received")[message],
         np.zeros(len(rows), dtype=np.int8),
-        hold_us,
+        hold_us[message],
     )
     return chains.study[at], rows, verdict.code, verdict.consent_seq
 
@@ -210,7 +244,7 @@ def _holds(block: Block, partner: str, units: _Units, snapshot: Snapshot) -> lis
 
     The messages of a record of an export lie between each other: there the readings are put into the record's order.
     """
-    reason = _why_held(units, snapshot)
+    reason = _why_held(block, units, snapshot)
     held = units.pick(reason != "")
     names, number = np.unique(reason[reason != ""], return_inverse=True)
     sizes = held.high - held.low
@@ -235,9 +269,11 @@ def _holds(block: Block, partner: str, units: _Units, snapshot: Snapshot) -> lis
     ]
 
 
-def _why_held(units: _Units, snapshot: Snapshot) -> npt.NDArray[Any]:
+def _why_held(block: Block, units: _Units, snapshot: Snapshot) -> npt.NDArray[Any]:
     reason = np.full(len(units.low), "", dtype="U16")
-    reason[units.member == UNLINKED] = Code.NO_CONSENT
+    unlinked = units.member == UNLINKED
+    reason[unlinked] = Code.NO_CONSENT
+    reason[unlinked & _of_kits(block)[units.message]] = Code.KIT_NOT_ACTIVATED
     reason[units.member == AMBIGUOUS] = Code.ATTRIBUTION
     known = np.flatnonzero(units.member >= 0)
     members, inverse = np.unique(units.member[known], return_inverse=True)

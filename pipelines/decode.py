@@ -2,21 +2,20 @@
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import pyarrow as pa
 
-from connectors import app_export
+from connectors import app_export, lab_results
 from pipelines.blocks import Block
-from pipelines.exports import export_messages
-from pipelines.messages import Message, Messages
+from pipelines.exports import ExportMessages
+from pipelines.messages import SensorMessages
+from pipelines.reports import Reports
 from schemas.contracts import decode
-from schemas.headers import sensor_header
 from schemas.reasons import Reason, Rejected
 from schemas.registry import contract_of
-from schemas.series import series
 
 
 class Pointer(NamedTuple):
@@ -40,40 +39,47 @@ def pointers_from_json(text: str) -> list[Pointer]:
 
 
 def decode_block(
-    raw: pa.RecordBatch, topic: str, partition: int, received: np.ndarray[Any, Any]
+    raw: pa.RecordBatch,
+    topic: str,
+    partition: int,
+    received: np.ndarray[Any, Any],
+    assumed_zone: str | None = None,
 ) -> tuple[Block | None, list[Pointer]]:
     """The messages among the records of one partition, and a pointer for each record that is none of its contract.
 
-    `raw` has the columns offset, value, too_large, corrupt; `received` int64 [n], microseconds, the time each record came in.
+    `raw` has the columns offset, value, too_large, corrupt; `received` int64 [n], microseconds, the time each record
+    came in. `assumed_zone` is the zone of wall clocks of which nothing is known.
     """
-    contract = contract_of(topic)
-    read, found, rejected = _READERS[contract], Messages(), []
+    contract, rejected = contract_of(topic), []
+    found = _GATHER[contract](assumed_zone)
     offsets = raw.column("offset").to_pylist()
     faulty = {**_marked(raw, "corrupt", Reason.CORRUPT), **_marked(raw, "too_large", Reason.TOO_LARGE)}
     for row, (offset, value) in enumerate(zip(offsets, raw.column("value").to_pylist(), strict=True)):
         try:
             if row in faulty:
                 raise Rejected(faulty[row])
-            messages = read(decode(value, contract))
+            found.take(decode(value, contract), offset, int(received[row]))
         except Rejected as fault:
             rejected.append(Pointer(topic, partition, offset, None, 0, fault.reason, fault.path))
-            continue
-        for message in messages:
-            found.add(message, offset, int(received[row]))
     meta = {"topic": topic, "partition": partition, "live": contract == SENSOR_READING}
     return (found.block(meta) if found else None), rejected
 
 
-def _sensor_messages(content: dict[str, Any]) -> tuple[Message]:
-    return (Message(sensor_header(content), series(content)),)
+class _Gathered(Protocol):
+    """What the records of a contract are gathered in: those taken, without those that were rejected."""
+
+    def __len__(self) -> int: ...
+    def take(self, content: dict[str, Any], offset: int, received_us: int) -> None: ...
+    def block(self, meta: dict[str, Any]) -> Block: ...
 
 
 SENSOR_READING = "sensor-reading"
-_READERS: dict[str, Callable[[dict[str, Any]], Sequence[Message]]] = {
-    SENSOR_READING: _sensor_messages,
-    app_export.CONTRACT: export_messages,
+_GATHER: dict[str, Callable[[str | None], _Gathered]] = {
+    SENSOR_READING: lambda _: SensorMessages(),
+    app_export.CONTRACT: lambda _: ExportMessages(),
+    lab_results.CONTRACT: Reports,
 }
-READING_CONTRACTS = tuple(_READERS)
+READING_CONTRACTS = tuple(_GATHER)
 """The contracts whose messages hold readings."""
 
 

@@ -13,7 +13,7 @@ from connectors.ranges import Identity, RangeReader
 from pipelines import redrive
 from pipelines.accounts import Accounts, LawBroken
 from pipelines.compaction import DEFAULT, choose, compact
-from pipelines.consent.follow import follow
+from pipelines.consent.follow import follow, follow_kits, kit_topics
 from pipelines.consent.register import Register
 from pipelines.consent.snapshot import Snapshots
 from pipelines.decode import READING_CONTRACTS
@@ -27,6 +27,7 @@ from pipelines.ledger import Fenced, LakeError, Ledger, OnStep
 from pipelines.plan import Plan, PlannedRange, partition_key
 from pipelines.plan_size import PlanSize
 from pipelines.progress import Progress, Surroundings, check_consent, json_of, private_of
+from pipelines.requests import ask
 from pipelines.run import Result, run
 from pipelines.settings import Settings
 from pipelines.stages import close_readers
@@ -36,6 +37,7 @@ from pipelines.tables import Tables, quiet
 from pipelines.tell import Teller
 from pipelines.write import write_sorted
 from schemas.families import FAMILIES
+from schemas.laboratories import load_laboratories
 from schemas.metrics import catalogue
 from schemas.registry import load_partners, load_studies
 
@@ -67,12 +69,13 @@ class Driver:
         self.settings, self.clock, self.on_step, self.on_entry, self.say = settings, clock, on_step, on_entry, say
         self.partners = load_partners(settings.partners)
         self.studies = load_studies(settings.studies)
+        self.laboratories = load_laboratories(settings.laboratories)
         self.store = FolderStore(settings.lake)
         self.vault = FolderStore(settings.vault)
         self.ledger = Ledger(self.store)
         self.tables = Tables(self.store, self.ledger)
         self.keys = KeyRing(settings.vault)
-        self.holds = Holds(settings.vault, settings.hold_us)
+        self.holds = Holds(settings.vault, settings.hold_us, settings.kit_hold_us)
         self.register = Register(settings.vault / "register.sqlite")
         self.snapshots = Snapshots(self.register, settings.vault / "snapshots", self.studies, catalogue().codes)
         self._accept_loss = accept_loss
@@ -108,8 +111,9 @@ class Driver:
         """Reach Kafka to look, without becoming the driver."""
         self.reader = self._stack.enter_context(RangeReader(self.settings.kafka))
         asked = self._stack.enter_context(Identity(self.settings.kafka))
+        kits = kit_topics(self.partners.values())
         self._around = Surroundings(
-            self.settings, self._topics(), self.studies, self.keys, self.reader, asked, self._accept_loss
+            self.settings, self._topics(), self.studies, self.keys, self.reader, asked, self._accept_loss, kits
         )
 
     def begin_offsets(self) -> dict[tuple[str, int], int]:
@@ -205,6 +209,7 @@ class Driver:
     def _follow(self, progress: Progress) -> dict[tuple[str, int], int]:
         ends = follow(self.reader, self.register, self.settings.consent_topic, self.settings.link_topic)
         check_consent(progress, ends)
+        follow_kits(self.reader, self.register, kit_topics(self.partners.values()))
         self._snapshot = self.snapshots.refresh()
         return ends
 
@@ -234,12 +239,17 @@ class Driver:
             kind=kind,
             planned_at_us=self.clock(),
             hold_us=self.settings.hold_us,
+            kit_hold_us=self.settings.kit_hold_us,
             ranges=tuple(ranges),
             snapshot=str(self._snapshot.path),
             lake=str(self.settings.lake),
             vault=str(self.settings.vault),
             kafka=self.settings.kafka,
             partners=self.partners,
+            laboratories=self.laboratories,
+            transit_limits_us={
+                study.id: limit for study in self.studies.values() if (limit := study.transit_limit_us) is not None
+            },
             **more,
         )
         self.on_step("planned")
@@ -255,6 +265,7 @@ class Driver:
         result.accounts.check()
         changes = Changes(result.holds, changes.released, changes.expired)
         self._write_private(plan, result, changes)
+        self._ask_for_recalls(result.accounts)
         self.on_step("manifest")
         entry = self.ledger.draft(
             plan.kind,
@@ -269,6 +280,11 @@ class Driver:
         self._touched.update(entry.tables)
         self.store.delete(plan.manifest_key)
         return entry
+
+    def _ask_for_recalls(self, accounts: Accounts) -> None:
+        """Leave a request for each study in which rows are taken back, before they are: it does no harm if they are not."""
+        for study in accounts.takes_back:
+            ask(self.ledger, Kind.RECALL, {"study": study}, self.clock())
 
     def _append(self, entry: Entry) -> None:
         """Append the entry, apply it, tell of it, and settle what it means for partners and holds."""

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from pipelines.accounts import note
 from pipelines.blocks import Block, arrow, column
@@ -21,7 +22,7 @@ from pipelines.store import Store
 from pipelines.write import write_sorted
 from quality.gate import QUARANTINES
 from quality.strata import Counts, tally
-from schemas.families import CHECK_COUNT, FAMILIES, QUARANTINE
+from schemas.families import CHECK_COUNT, ENTERED_IN_ERROR, FAMILIES, QUARANTINE
 
 FILE_ROWS = 1_000_000
 FILE_BYTES = 192 * 1024 * 1024
@@ -70,14 +71,14 @@ class Landing:
             gathered.rows += part.readings.num_rows
             gathered.bytes += part.readings.nbytes
             if gathered.rows >= FILE_ROWS or gathered.bytes >= FILE_BYTES:
-                yield self._write(place)
+                yield from self._write(place)
         while sum(g.bytes for g in self._gathered.values()) > HELD_BYTES:
-            yield self._write(max(self._gathered, key=lambda p: self._gathered[p].bytes))
+            yield from self._write(max(self._gathered, key=lambda p: self._gathered[p].bytes))
 
     def finish(self) -> Iterator[str]:
         """Write what is left; its notes."""
         for place in sorted(self._gathered):
-            yield self._write(place)
+            yield from self._write(place)
 
     @property
     def files(self) -> int:
@@ -93,7 +94,7 @@ class Landing:
             self._expected.add((*place, self._turns[place]))
         self._expected.add((study, CHECK_COUNT.name, month))  # the counts of the checks are written beside them
 
-    def _write(self, place: Place) -> str:
+    def _write(self, place: Place) -> Iterator[str]:
         self._turns[place] += 1
         study, family, _ = place
         rows = join(self._gathered.pop(place).blocks)
@@ -101,7 +102,7 @@ class Landing:
         count = int(repeated.sum())
         if count:
             rows = rows.filter(~repeated)
-        files, answers = [], Counts()
+        files, answers, takes_back = [], Counts(), _takes_back(rows)
         if len(rows):
             answers = tally(rows.messages, rows.readings, family)
             rows = rows.with_column("revision", self._revisions(rows, place))
@@ -112,7 +113,9 @@ class Landing:
             if len(rows):
                 files.append(self._file(rows, place, family))
         said = [file.model_dump(mode="json") for file in files]
-        return note("write", study=study, duplicate=count, files=said, answers=answers.listed())
+        yield note("write", study=study, duplicate=count, files=said, answers=answers.listed())
+        if takes_back:
+            yield note("take_back", study=study)
 
     def _duplicates(self, rows: Rows, place: Place) -> Any:
         key64, start = rows.readings["key64"], rows.readings["start"]
@@ -145,6 +148,13 @@ class Landing:
         study, origin_family, month = place
         content = table(ordered(rows), FAMILIES[family], self._n, origin_family)
         return publish(self._store, content, table_key(study, family), month, self._n, self._epoch)
+
+
+def _takes_back(rows: Rows) -> bool:
+    """Whether a row says of another that it was entered in error."""
+    if "status" not in rows.readings:
+        return False
+    return bool(pc.any(pc.is_in(arrow(rows.readings["status"]), pa.array(ENTERED_IN_ERROR))).as_py())
 
 
 def _tables(place: Place) -> tuple[str, str]:

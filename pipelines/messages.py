@@ -9,9 +9,9 @@ import pyarrow as pa
 import pyarrow.compute
 
 from pipelines.blocks import Block, Int64s, batch
-from schemas.headers import SensorHeader
+from schemas.headers import SensorHeader, sensor_header
 from schemas.metrics import catalogue
-from schemas.series import Series
+from schemas.series import Series, series
 
 Int32s = npt.NDArray[np.int32]
 
@@ -116,6 +116,14 @@ class Messages:
             indexes = [m.index if m.index is not None else np.arange(len(m.series)) for m in self.messages]
             columns["index"] = np.concatenate(indexes).astype(np.int32)
         return batch(columns)
+
+
+class SensorMessages(Messages):
+    """Those of the contract sensor-reading: a record is a message."""
+
+    def take(self, content: dict[str, Any], offset: int, received_us: int) -> None:
+        """The message of a decoded record; Rejected where it is none."""
+        self.add(Message(sensor_header(content), series(content)), offset, received_us)
 
 
 def _is_block(header: SensorHeader) -> bool:

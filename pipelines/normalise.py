@@ -14,6 +14,7 @@ import numpy as np
 from pipelines.blocks import Block, column, texts
 from pipelines.decode import Pointer
 from pipelines.judged import Judged, bounds
+from pipelines.lab_results import NO_LABORATORIES, Laboratories, lab_results
 from pipelines.observations import observations
 from pipelines.waveforms import waveforms
 from pipelines.zones import Clock, Placed, place, place_alike
@@ -24,8 +25,12 @@ from schemas.registry import Partner
 _BUILD = {"observation": observations, "waveform": waveforms}
 
 
-def normalise(block: Block, partner: Partner) -> tuple[list[Block], list[Pointer]]:
-    """The observations and the waveforms of a decoded block, each with its own rows, and what was rejected."""
+def normalise(
+    block: Block, partner: Partner, laboratories: Laboratories = NO_LABORATORIES
+) -> tuple[list[Block], list[Pointer]]:
+    """The readings of a decoded block, a block for each family that they are of, and what was rejected."""
+    if "results" in block.parts:
+        return lab_results(block, partner, laboratories)
     found, rejected = _judge_headers(block, partner)
     blocks = []
     for family, build in _BUILD.items():

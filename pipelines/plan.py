@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from connectors.kafka import KafkaSettings
 from pipelines.entries import Kind
 from pipelines.files import DataFile
+from schemas.lab_mapping import LabMapping
 from schemas.registry import Partner
 
 
@@ -51,7 +52,8 @@ class Replacement(BaseModel):
 class Plan(BaseModel):
     """One run: entry `n` of the driver with `epoch` if it commits. Times are microseconds since the epoch, UTC.
 
-    A run that would write more than `most_files`, or has read more than `most_bytes`, stops.
+    `laboratories` are known by name, `transit_limits_us` by study. A run that would write more than `most_files`, or has
+    read more than `most_bytes`, stops.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -61,12 +63,15 @@ class Plan(BaseModel):
     kind: Kind = Kind.INGEST
     planned_at_us: int
     hold_us: int
+    kit_hold_us: int = 0
     ranges: tuple[PlannedRange, ...]
     snapshot: str
     lake: str
     vault: str
     kafka: KafkaSettings
     partners: dict[str, Partner]
+    laboratories: dict[str, LabMapping] = {}
+    transit_limits_us: dict[str, int] = {}
     replaced: dict[str, Replacement] = {}
     most_files: int | None = None
     most_bytes: int | None = None

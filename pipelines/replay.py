@@ -123,7 +123,8 @@ def _replacement(driver: Driver, table: str, key: StudyKey, item: PlannedRange, 
 def _note(parquet: pq.ParquetFile, mine: Flags, family: Family, taken: TakenOut) -> None:
     """Let the counts of the checks know of the rows that go."""
     of = ("family",) if family is QUARANTINE else ()
-    rows = parquet.read(columns=[*TakenOut.COLUMNS, *of]).filter(pa.array(mine))
+    specimens = [name for name in TakenOut.OF_SPECIMENS if name in family.schema.names]
+    rows = parquet.read(columns=[*TakenOut.COLUMNS, *specimens, *of]).filter(pa.array(mine))
     taken.add(rows, rows.column("family") if of else pa.repeat(family.name, len(rows)))
 
 

@@ -23,6 +23,7 @@ from pipelines.duplicates import FileKeys, KeyedFile
 from pipelines.fan_out import study_block
 from pipelines.halt import Halt
 from pipelines.keys import KeyRing
+from pipelines.kits import with_kit_facts
 from pipelines.landing import Landing
 from pipelines.normalise import normalise
 from pipelines.plan import Plan, PlannedRange
@@ -105,7 +106,8 @@ class Decode(Stage):
     def each(self, block: Block) -> Iterator[Block | str]:
         topic, partition = block.meta["topic"], block.meta["partition"]
         records = block.parts["records"]
-        decoded, pointers = decode_block(records, topic, partition, self._received(records, topic))
+        zone = self.plan.partner_of(topic).assumed_zone
+        decoded, pointers = decode_block(records, topic, partition, self._received(records, topic), zone)
         messages = len(np.unique(column(decoded.messages, "offset"))) if decoded else 0
         readings = int(column(decoded.messages, "readings").sum()) if decoded else 0
         yield rejection_note("decode", pointers, messages=messages, decoded=readings)
@@ -125,7 +127,7 @@ class Normalise(Stage):
     """Messages become readings in the catalogue's terms; what breaks a rule is rejected."""
 
     def each(self, block: Block) -> Iterator[Block | str]:
-        blocks, pointers = normalise(block, self.plan.partner_of(block.meta["topic"]))
+        blocks, pointers = normalise(block, self.plan.partner_of(block.meta["topic"]), self.plan.laboratories)
         selected, skipped = select(blocks, pointers, self.plan)
         yield rejection_note("normalise", [] if skipped is not None else pointers, skipped=skipped or 0)
         yield from selected
@@ -140,8 +142,9 @@ class Consent(Stage):
 
     def each(self, block: Block) -> Iterator[Block | str]:
         partner = self.plan.partner_of(block.meta["topic"]).name
-        claims = claim(block, partner, self._snapshot, self.plan.hold_us)
+        claims = claim(block, partner, self._snapshot, self.plan.hold_us, self.plan.kit_hold_us)
         yield claims_note(claims)
+        block = with_kit_facts(block, self._snapshot)
         for grant in claims.grants:
             yield study_block(block, partner, claims, grant, self._snapshot, self._keys)
 
@@ -151,7 +154,8 @@ class Check(Stage):
 
     def each(self, block: Block) -> Iterator[Block | str]:
         partner, family = block.meta["partner"], block.meta["family"]
-        flags = gate(block.messages, block.readings, family, self.plan.partners[partner].firmware)
+        limit_us = self.plan.transit_limits_us.get(block.meta["study"])
+        flags = gate(block.messages, block.readings, family, self.plan.partners[partner].firmware, limit_us)
         readings = with_columns(block.readings, [("flags", flags)])
         yield Block(block.meta, {**block.parts, "readings": readings})
 

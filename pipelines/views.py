@@ -1,8 +1,8 @@
 """The lake in SQL: one DuckDB view per study and family, read only.
 
 `<study>_<family>` (hyphens as underscores) shows what holds now: of a record that its source revised, the last
-revision. `<study>_<family>_all` shows every row. A query sees the files that were live when it began, and no
-other file.
+revision, unless that took it back. `<study>_<family>_all` shows every row. A query sees the files that were live when
+it began, and no other file.
 """
 
 import tempfile
@@ -16,7 +16,7 @@ from pipelines import delta
 from pipelines.entries import LakeError
 from pipelines.files import family_of, study_and_family, table_folders
 from pipelines.store import Store
-from schemas.families import FAMILIES, Family
+from schemas.families import ENTERED_IN_ERROR, FAMILIES, REVISED_FAMILIES, Family
 
 _ALLOWED = (duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN)
 
@@ -143,10 +143,13 @@ def _current(name: str, family: Family) -> str:
     if "record64" not in family.schema.names:
         return f"SELECT * FROM {name}_all"
     last = "max(revision) OVER (PARTITION BY pseudonym, record64)"
-    return (
+    current = (
         f"SELECT * FROM {name}_all WHERE record64 IS NULL UNION ALL "
         f"SELECT * FROM {name}_all WHERE record64 IS NOT NULL QUALIFY revision = {last}"
     )
+    if family.name in REVISED_FAMILIES:
+        return f"SELECT * FROM ({current}) WHERE status NOT IN ({', '.join(map(repr, ENTERED_IN_ERROR))})"
+    return current
 
 
 def _told(error: duckdb.Error) -> str:

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from schemas.families import LAB_RESULT
 from schemas.metrics import Metric, catalogue
 
 Array = npt.NDArray[Any]
@@ -33,10 +34,17 @@ BITS = {
     "TM-06": 16,
     "TM-10": 17,
     "CF-09": 24,
+    "LK-03": 32,
+    "LK-05": 33,
+    "LK-06": 34,
 }
+OF_SPECIMENS = ("LK-03", "LK-05", "LK-06")
+"""The checks of laboratory results, by what is known of the specimen; other families are not asked."""
 PLAUSIBILITY = tuple(name for name in BITS if name.startswith("PL-") and name != "PL-00")
-QUARANTINES = 1 << BITS["PL-00"]
+QUARANTINES = 1 << BITS["PL-00"] | 1 << BITS["LK-03"] | 1 << BITS["LK-06"]
 OUT_OF_ORDER_US = 1_000_000
+EVENTS_US = 5 * MINUTE_US
+"""By how much two clocks that note a kit's events may differ."""
 
 
 class Scope(Enum):
@@ -45,6 +53,8 @@ class Scope(Enum):
     ALL = "all"
     LASTING = "those that last"
     LOCATED = "those whose offset from UTC is known"
+    IN_TRANSIT = "those of which it is known when the specimen was taken and when it arrived"
+    OF_LOT = "those of which it is known when the specimen was taken and when the kit's lot expires"
     NONE = "none"
 
 
@@ -97,10 +107,17 @@ class _Metrics:
         return cls([_metric(code) for code in codes], place)
 
 
-def gate(messages: pa.RecordBatch, readings: pa.RecordBatch, family: str, firmware: tuple[str, ...]) -> Array:
+def gate(
+    messages: pa.RecordBatch,
+    readings: pa.RecordBatch,
+    family: str,
+    firmware: tuple[str, ...],
+    transit_limit_us: int | None = None,
+) -> Array:
     """Flags int64 [n] of the readings; readings of a message lie together.
 
-    `firmware` is the partner's list of known versions; where it is empty any version of the form a.b.c will do.
+    `firmware` is the partner's list of known versions; where it is empty any version of the form a.b.c will do. A study
+    may limit how long a specimen is on its way to the laboratory.
     """
     metrics, judged = _Metrics.of(messages), _Readings.of(readings, family)
     answers = [
@@ -111,6 +128,8 @@ def gate(messages: pa.RecordBatch, readings: pa.RecordBatch, family: str, firmwa
         _out_of_order(judged),
         _unknown_firmware(messages, judged, firmware),
     ]
+    if family == LAB_RESULT.name:
+        answers += _misused_kit(readings, transit_limit_us)
     flags = np.zeros(readings.num_rows, dtype=np.int64)
     for fails, check in answers:
         if fails is not None:
@@ -128,6 +147,10 @@ def scope(check: str, code: str, firmware: bool) -> Scope:
     if check == "CF-09":
         return Scope.ALL if firmware else Scope.NONE
     metric = _metric(code)
+    if check in ("LK-03", "LK-05"):
+        return Scope.IN_TRANSIT if metric.family == LAB_RESULT.name else Scope.NONE
+    if check == "LK-06":
+        return Scope.OF_LOT if metric.family == LAB_RESULT.name else Scope.NONE
     if check == "PL-00":
         limit, rate = metric.hard, metric.hard_per_second
     else:
@@ -156,6 +179,9 @@ def _extremes(readings: pa.RecordBatch, family: str) -> tuple[Array, Array]:
     """The lowest and highest value of each reading: its value, or those of its block's samples."""
     names = ("low", "high") if family == "waveform" else ("value", "value")
     low, high = (_numbers(readings, name) for name in names)
+    if family == LAB_RESULT.name:
+        is_limit = np.asarray(readings.column("comparator").is_valid())
+        low = high = np.where(is_limit, np.nan, low)  # what the true value is, is not known
     return low, high
 
 
@@ -255,6 +281,20 @@ def _unknown_firmware(messages: pa.RecordBatch, readings: _Readings, known: tupl
     place, versions = _distinct(messages, "firmware")
     wrong = np.array([version is not None and not _acceptable(version, known) for version in versions])[place]
     return _Answer(wrong[readings.message] if wrong.any() else None, "CF-09")
+
+
+def _misused_kit(readings: pa.RecordBatch, limit_us: int | None) -> list[_Answer]:
+    """Taken after it had arrived, too long on its way for the study, or with a kit whose lot had expired."""
+    columns = [readings.column(name) for name in ("collected", "arrived", "lot_expires")]
+    collected, arrived, expires = (np.asarray(values.cast(pa.int64()).fill_null(0)) for values in columns)
+    knows_collected, knows_arrived, knows_lot = (np.asarray(values.is_valid()) for values in columns)
+    travelled = knows_collected & knows_arrived
+    late = travelled & (arrived - collected > limit_us) if limit_us is not None else None
+    return [
+        _Answer(travelled & (collected > arrived + EVENTS_US), "LK-03"),
+        _Answer(late, "LK-05"),
+        _Answer(knows_collected & knows_lot & (collected >= expires), "LK-06"),
+    ]
 
 
 @lru_cache(maxsize=4096)

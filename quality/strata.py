@@ -9,7 +9,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from quality.gate import BITS, NO_OFFSET, Scope, scope
+from quality.gate import BITS, NO_OFFSET, OF_SPECIMENS, Scope, scope
+from schemas.families import LAB_RESULT
 
 Array = npt.NDArray[Any]
 
@@ -44,27 +45,45 @@ class Counts:
         return [[*stratum, kind, count] for kind in KINDS for stratum, count in getattr(self, kind).items()]
 
 
-def tally(messages: pa.Table, readings: Mapping[str, Array], family: str) -> Counts:
+def tally(messages: pa.Table, readings: Mapping[str, Any], family: str) -> Counts:
     """The answers for readings that have their `flags`; readings of a message lie together.
 
     Of the messages partner, metric, device_model and firmware are asked, of the readings [n] their message, start and
-    end (microseconds, UTC), offset_min and flags.
+    end (microseconds, UTC), offset_min and flags, and of laboratory results what is known of the specimen.
     """
     runs = _runs_of(messages, readings["message"], readings["start"], family)
     sizes = {
         Scope.ALL: runs.sums(np.ones(len(readings["start"]), dtype=bool)),
         Scope.LASTING: runs.sums(readings["end"] > readings["start"]),
         Scope.LOCATED: runs.sums(readings["offset_min"] != NO_OFFSET),
+        Scope.IN_TRANSIT: runs.sums(known(readings, family, "collected", "arrived")),
+        Scope.OF_LOT: runs.sums(known(readings, family, "collected", "lot_expires")),
         Scope.NONE: np.zeros(len(runs.names), dtype=np.int64),
     }
     seen, counts = int(np.bitwise_or.reduce(readings["flags"])), Counts()
     for check, bit in BITS.items():
+        if check in OF_SPECIMENS and family != LAB_RESULT.name:
+            continue
         failed = runs.sums((readings["flags"] >> bit & 1).astype(bool)) if seen >> bit & 1 else sizes[Scope.NONE]
         for number, name in enumerate(runs.names):
             applies = sizes[scope(check, name[2], name[4] is not None)][number]
             numbers = (applies, failed[number], sizes[Scope.ALL][number] - applies)
             _add(counts, Stratum(*name, check, VERSION), numbers)
     return counts
+
+
+def known(readings: Mapping[str, Any], family: str, *names: str) -> Array:
+    """Which of a laboratory's results [n] have all of these columns."""
+    if family != LAB_RESULT.name:
+        return np.zeros(len(readings["start"]), dtype=bool)
+    valid = [_is_valid(readings[name]) for name in names]
+    return np.asarray(np.logical_and.reduce(valid))
+
+
+def _is_valid(values: Any) -> Array:
+    if isinstance(values, np.ndarray):
+        return np.ones(len(values), dtype=bool)  # a column without nulls
+    return np.asarray(values.is_valid().to_numpy(zero_copy_only=False))
 
 
 def _add(counts: Counts, stratum: Stratum, numbers: tuple[int, ...]) -> None:

@@ -5,6 +5,11 @@ dictionaries that contain nothing but the values used. Times are microseconds, U
 end of an instant is its start.
 
 The numbers of a block lie in `values`, or, where integers were sent, in `counts`: a value is then `count * scale + zero`.
+
+Of a laboratory's result `value` is the number, the limit that `comparator` is about, or the first of two numbers whose
+`relation` says what `second` is; `code` is the catalogue's word for a coded value. What ends in `_sent` is as the source
+sent it, `arrived` when the specimen came to the laboratory, `recalled` the ledger entry that took back a row which had
+landed.
 """
 
 from dataclasses import dataclass
@@ -34,6 +39,32 @@ _BLOCK = [
     pa.field("scale", pa.float64()),
     pa.field("zero", pa.float64()),
     pa.field("times_us", pa.list_(pa.field("element", pa.int64(), nullable=False))),
+]
+_AS_SENT = [
+    pa.field("status", pa.string()),
+    pa.field("code_sent", pa.string()),
+    pa.field("system_sent", pa.string()),
+    pa.field("value_sent", pa.string()),
+    pa.field("value_system", pa.string()),
+    pa.field("laboratory", pa.string()),
+    pa.field("precision", pa.string()),
+    pa.field("time_from", pa.string()),
+    pa.field("reported", UTC_MICROS),
+]
+_MEASURED = [
+    pa.field("comparator", pa.string()),
+    pa.field("relation", pa.string()),
+    pa.field("second", pa.float64()),
+    pa.field("reference_range", pa.string()),
+    pa.field("range_applies_to", pa.list_(pa.field("element", pa.string(), nullable=False))),
+    pa.field("abnormal_flags", pa.list_(pa.field("element", pa.string(), nullable=False))),
+    pa.field("method", pa.string()),
+    pa.field("specimen_type", pa.string()),
+    pa.field("specimen_site", pa.string()),
+    pa.field("collected", UTC_MICROS),
+    pa.field("arrived", UTC_MICROS),
+    pa.field("analysed", UTC_MICROS),
+    pa.field("lot_expires", UTC_MICROS),
 ]
 _WHEN = [
     pa.field("start", UTC_MICROS, nullable=False),
@@ -75,10 +106,16 @@ class Family:
 
 OBSERVATION = Family("observation", pa.schema(_WHO + _WHAT + _VALUE + _WHEN + _SOURCE + _CONTROL))
 WAVEFORM = Family("waveform", pa.schema(_WHO + _WHAT + _BLOCK + _WHEN + _SOURCE + _CONTROL))
+LAB_RESULT = Family("lab_result", pa.schema(_WHO + _WHAT + _VALUE + _MEASURED + _AS_SENT + _WHEN + _SOURCE + _CONTROL))
+ANSWER = Family("answer", pa.schema(_WHO + _WHAT + _VALUE + _AS_SENT + _WHEN + _SOURCE + _CONTROL))
 QUARANTINE = Family(
     "quarantine",
     pa.schema(
-        [pa.field("family", pa.string(), nullable=False)] + _WHO + _WHAT + _VALUE + _BLOCK + _WHEN + _SOURCE + _CONTROL
+        [
+            pa.field("family", pa.string(), nullable=False),
+            *(_WHO + _WHAT + _VALUE + _BLOCK + _MEASURED + _AS_SENT + _WHEN + _SOURCE + _CONTROL),
+            pa.field("recalled", pa.int64()),
+        ]
     ),
 )
 CHECK_COUNT = Family(
@@ -103,7 +140,13 @@ CHECK_COUNT = Family(
 )
 """How often each check of the gate passed or failed, failed, and did not apply, by stratum and day (`start`, UTC)."""
 
-READING_FAMILIES = (OBSERVATION.name, WAVEFORM.name)
+READING_FAMILIES = (OBSERVATION.name, WAVEFORM.name, LAB_RESULT.name, ANSWER.name)
 """The families whose rows are what has landed."""
 
-FAMILIES = {family.name: family for family in (OBSERVATION, WAVEFORM, QUARANTINE, CHECK_COUNT)}
+REVISED_FAMILIES = (LAB_RESULT.name, ANSWER.name)
+"""The families whose rows have a status, by which a source corrects or takes back what it sent before."""
+
+ENTERED_IN_ERROR = ("D", "W")
+"""The statuses of a row that takes back the earlier rows of its record: deleted, and wrong."""
+
+FAMILIES = {family.name: family for family in (OBSERVATION, WAVEFORM, LAB_RESULT, ANSWER, QUARANTINE, CHECK_COUNT)}

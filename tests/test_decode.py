@@ -189,7 +189,7 @@ def test_anything_but_a_rejection_is_a_defect_and_stops_the_run(monkeypatch: pyt
     def broken(_: object) -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr("pipelines.decode.series", broken)
+    monkeypatch.setattr("pipelines.messages.series", broken)
     with pytest.raises(ZeroDivisionError):
         decoded(GOOD)
     assert not issubclass(ZeroDivisionError, Rejected)

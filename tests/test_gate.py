@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipelines.blocks import Block, column
-from quality.gate import BITS, PLAUSIBILITY, QUARANTINES, gate
+from quality.gate import BITS, OF_SPECIMENS, PLAUSIBILITY, QUARANTINES, gate
 from quality.strata import VERSION, Counts, Stratum, tally
 from schemas.metrics import catalogue
 from tests.messages import (
@@ -72,10 +72,11 @@ def steps(*counted: tuple[int, float]) -> dict[str, Any]:
 
 def test_no_bit_is_given_twice_and_the_known_ones_stay() -> None:
     assert len(set(BITS.values())) == len(BITS)
-    assert set(BITS) == {"PL-00", *PLAUSIBILITY, "TM-06", "TM-10", "CF-09"}
+    assert set(BITS) == {"PL-00", *PLAUSIBILITY, "TM-06", "TM-10", "CF-09", *OF_SPECIMENS}
     assert set(PLAUSIBILITY) == {"PL-01", "PL-02", "PL-03", "PL-04", "PL-05", "PL-09"}
     assert (BITS["PL-00"], BITS["PL-09"], BITS["TM-06"], BITS["TM-10"], BITS["CF-09"]) == (0, 6, 16, 17, 24)
-    assert QUARANTINES == 1
+    assert [BITS[check] for check in OF_SPECIMENS] == [32, 33, 34]
+    assert QUARANTINES == 1 << 0 | 1 << 32 | 1 << 34
 
 
 def test_every_plausible_limit_of_the_catalogue_is_a_check_of_the_gate() -> None:
@@ -224,7 +225,7 @@ def test_several_faults_are_several_bits() -> None:
 
 def answers(counts: Counts) -> dict[str, tuple[int, int, int]]:
     """By check: evaluated, failed, not applicable."""
-    totals: dict[str, list[int]] = {check: [0, 0, 0] for check in BITS}
+    totals: dict[str, list[int]] = {check: [0, 0, 0] for check in BITS if check not in OF_SPECIMENS}
     for place, counter in enumerate((counts.evaluated, counts.failed, counts.not_applicable)):
         for stratum, number in counter.items():
             totals[stratum.check][place] += number
@@ -304,7 +305,7 @@ def test_flags_do_not_depend_on_where_the_readings_lie() -> None:
     block = block_of(acceleration(999, 2, 3), acceleration(1, 2, 3), acceleration(1, -999, 3))
     readings = block.readings.slice(1)
     flags = gate(block.messages, readings, "waveform", ())
-    assert flags.tolist() == [0, QUARANTINES]
+    assert flags.tolist() == [0, 1]
     numbers = block_of(of("heart_rate", 301, 60), of("heart_rate", 61), of("heart_rate", 19))
     kept = numbers.readings.filter(column(numbers.readings, "message") != 1)
     flags = gate(numbers.messages, kept, "observation", ())

@@ -279,7 +279,7 @@ def test_a_kill_at_any_step_does_nothing_twice(
 @pytest.mark.parametrize(
     ("kind", "selected", "why"),
     [
-        ("nonsense", {}, "it is of a kind that this driver does not know; it knows count, replay"),
+        ("nonsense", {}, "it is of a kind that this driver does not know; it knows count, recall, replay"),
         ("count", {"much": 1}, "how many is not said"),
     ],
 )

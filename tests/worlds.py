@@ -31,6 +31,7 @@ from connectors.kafka_python import TopicPartition
 from connectors.publisher import Publisher, Receipt
 from connectors.ranges import OffsetRange, RangeReader
 from connectors.topics import create_topics, wanted_topics
+from pipelines.answer import answer_next
 from pipelines.cli import execute
 from pipelines.driver import Driver, now_us
 from pipelines.entries import Entry
@@ -91,13 +92,17 @@ class Command:
 
 @dataclass
 class World:
-    """One deployment. Times are microseconds since the epoch, UTC; `began` is when it was made."""
+    """One deployment. Times are microseconds since the epoch, UTC; `began` is when it was made.
+
+    Readings are taken from so much as `past` before that on.
+    """
 
     folder: Path
     config: Path
     settings: Settings
     partner: str
     began: int = field(default_factory=now_us)
+    past: int = DAY
     seqs: Counter[tuple[str, str]] = field(default_factory=Counter)
 
     # -- consent
@@ -164,8 +169,8 @@ class World:
         return f"{self.partner}.sensor-reading.v1"
 
     def start_of(self, number: int) -> int:
-        """When reading `number` was taken unless a test says otherwise: a second apart, from a day before the world."""
-        return self.began - DAY + number % OUTSIDE * SECOND
+        """When reading `number` was taken unless a test says otherwise: a second apart, from `past` before the world."""
+        return self.began - self.past + number % OUTSIDE * SECOND
 
     def reading(
         self,
@@ -289,6 +294,16 @@ class World:
         return lake_check(self.store, self.ledger).leavings
 
 
+def on_topic(world: World, contract: str) -> list[Message]:
+    """Keys and values of all records of the partner's topic of a contract, unpacked."""
+    name = f"{world.partner}.{contract}.v1"
+    with RangeReader(world.settings.kafka) as reader:
+        ends = reader.end_offsets([name])
+        blocks = [block for (_, part), end in ends.items() for block in reader.read(OffsetRange(name, part, 0, end))]
+    columns = [(block.column("key").to_pylist(), block.column("value").to_pylist()) for block in blocks]
+    return [pair for keys, values in columns for pair in zip(keys, values, strict=True)]
+
+
 _MADE: list[World] = []
 
 
@@ -348,7 +363,8 @@ def forget_made() -> list[World]:
 
 def make_topics(settings: Settings) -> None:
     """Create the topics that the registries want."""
-    create_topics(settings.kafka, wanted_topics(load_partners(settings.partners).values(), settings.authority))
+    partners = load_partners(settings.partners).values()
+    create_topics(settings.kafka, wanted_topics(partners, settings.authority, settings.longest_hold_us))
 
 
 def _write(path: Path, content: dict[str, Any]) -> None:
@@ -379,9 +395,9 @@ def once(numbers: Iterable[int]) -> Counter[int]:
 
 
 def work_off(driver: Driver) -> list[Entry]:
-    """Cycle until nothing is left to do; the entries."""
+    """Cycle and do what was asked for, until nothing is left of either; the entries."""
     entries: list[Entry] = []
-    while found := driver.cycle():
+    while found := driver.cycle() or [answered for answered in (answer_next(driver),) if answered]:
         entries += found
     return entries
 
