@@ -39,7 +39,7 @@ from schemas.metrics import catalogue
 from tests.canaries import leaks_in_folder
 from tests.naive import NaiveDriver, visible
 from tests.traffic import Acknowledged, Traffic
-from tests.worlds import HOUR, World, holds_law, lay_out, make_topics
+from tests.worlds import DAY, HOUR, World, holds_law, lay_out, make_topics
 
 STUDIES = ("sleep", "cycle")
 LIMITS = {"plan_records": 100, "compact_files": 3}
@@ -230,6 +230,7 @@ def torture(folder: Path, kills: int, seed: int, naive: bool = False, say: Calla
     kafka = LocalKafka(folder / "kafka")
     try:
         world = lay_out(folder / "world", kafka.up().bootstrap, studies=STUDIES, **LIMITS)
+        world.past = 9 * DAY  # a hundred readings a second of traffic take a hundred seconds of it
         in_child(lambda: make_topics(world.settings), log)
         with traffic(lambda: Traffic(world, noted, seed, late=not naive).run(), log):
             killed_at = kill_all(world, kills, seed, naive, log, say)
@@ -280,7 +281,7 @@ def settle(world: World, acknowledged: Acknowledged) -> dict[str, Any]:
     problems += [
         f"a planted secret was written: {where}" for where in leaks_in_folder(world.folder, world.settings.lake)
     ]
-    if Holds(world.settings.vault, world.settings.hold_us).open_readings():
+    if Holds(world.settings.vault, world.settings.hold_us, world.settings.kit_hold_us).open_readings():
         problems.append("readings are held although everybody is known")
     found = {study: world.landed(study) + world.landed(study, "quarantine") for study in STUDIES}
     lost, doubled = acknowledged.compare(found)
