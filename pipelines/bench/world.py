@@ -1,7 +1,7 @@
 """The world that is measured: a broker of its own, people with consents, and readings by the million."""
 
 import secrets
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,26 +28,34 @@ class BenchWorld:
     every tenth person's grants name another metric, so that a tenth is withheld."""
 
     def __init__(
-        self, folder: Path, bootstrap: str, *, studies: Iterable[str] = STUDIES, plan_records: int = 1_000_000
+        self,
+        folder: Path,
+        bootstrap: str,
+        *,
+        studies: Iterable[str] = STUDIES,
+        plan_records: int = 1_000_000,
+        contracts: Sequence[str] = ("sensor-reading",),
+        metrics: Sequence[str] = ("acceleration", "heart_rate"),
     ) -> None:
         folder.mkdir(parents=True)
         name = f"b{secrets.token_hex(4)}"
         self.partner, self.authority, self.studies = name, f"{name}-consent", tuple(studies)
+        self.metrics, self.config = tuple(sorted(metrics)), folder / "wellspring.yaml"
         (folder / "partners.yaml").write_text(
-            f"partners:\n- name: {name}\n  partitions: {PARTITIONS}\n", encoding="utf-8"
+            f"partners:\n- name: {name}\n  partitions: {PARTITIONS}\n  contracts: [{', '.join(contracts)}]\n",
+            encoding="utf-8",
         )
         save_studies(folder / "studies.yaml", {study: Study(id=study) for study in self.studies})
-        (folder / "wellspring.yaml").write_text(
+        self.config.write_text(
             f"authority: {self.authority}\nkafka:\n  bootstrap: {bootstrap}\nlimits:\n  plan_records: {plan_records}\n"
             "  plan_mb: 1000000\n  freshness_s: 1\n  compact_files: 1000\n",
             encoding="utf-8",
         )
-        self.settings: Settings = load_settings(folder / "wellspring.yaml")
+        self.settings: Settings = load_settings(self.config)
         for study in self.studies:
             KeyRing(self.settings.vault).create(study)
-        create_topics(
-            self.settings.kafka, wanted_topics(load_partners(self.settings.partners).values(), self.authority)
-        )
+        partners = load_partners(self.settings.partners).values()
+        create_topics(self.settings.kafka, wanted_topics(partners, self.authority, self.settings.longest_hold_us))
         self.begin_us = now_us() - 20 * DAY_US
         self.begin_us -= self.begin_us % DAY_US
         self._publisher: Publisher | None = None
@@ -55,7 +63,10 @@ class BenchWorld:
 
     @property
     def topic(self) -> str:
-        return f"{self.partner}.sensor-reading.v1"
+        return self.topic_of("sensor-reading")
+
+    def topic_of(self, contract: str) -> str:
+        return f"{self.partner}.{contract}.v1"
 
     def driver(self) -> Driver:
         driver = Driver(self.settings)
@@ -77,7 +88,7 @@ class BenchWorld:
     def grants(self, people: int) -> Iterator[ConsentEvent]:
         """A grant for each study of each person."""
         for person in range(people):
-            metrics = ("steps_interval",) if person % 10 == 0 else ("acceleration", "heart_rate")
+            metrics = ("skin_temperature",) if person % 10 == 0 else self.metrics
             for place in range(1 + person % 2):
                 study = self.studies[(person // 2 + place) % len(self.studies)]
                 yield ConsentEvent(

@@ -1,14 +1,18 @@
 """wellspring bench [GROUP]: the measurements, on real parts of their own."""
 
-from typing import Annotated
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.table import Table
 
 from pipelines.commands.common import AsJson, Refused, console, put, say
 
+if TYPE_CHECKING:
+    from pipelines.bench.figures import Figure
+
 EXAMPLE = "Example: wellspring bench spine --json"
-GROUPS = ("spine",)
+GROUPS = ("spine", "doors")
 
 
 def bench(
@@ -18,10 +22,8 @@ def bench(
     """Measure on a broker and in a folder of its own; each figure beside its bound in the same run (under 15 minutes)."""
     if group not in GROUPS:
         raise typer.BadParameter(f"there is no group of that name; the groups are: {', '.join(GROUPS)}")
-    from pipelines.bench.spine import spine
-
     figures = []
-    for figure in spine(say):
+    for figure in _group(group)(say):
         figures.append(figure.as_json())
         say(f"  {figure.figure}: {figures[-1]['ours']} {figure.unit} {'met' if figure.met else 'MISSED'}")
     if as_json:
@@ -35,3 +37,13 @@ def bench(
         console().print(table)
     if not all(row["met"] for row in figures):
         raise Refused("some targets are missed")
+
+
+def _group(name: str) -> Callable[[Callable[[str], None]], Iterator["Figure"]]:
+    if name == "doors":
+        from pipelines.bench.doors import doors
+
+        return doors
+    from pipelines.bench.spine import spine
+
+    return spine

@@ -1,0 +1,108 @@
+"""The group `doors`: how fast files come through their connectors, and from there into committed tables."""
+
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from connectors.hl7v2 import Reader
+from connectors.hl7v2_fields import by_the_library
+from connectors.lab_results import publish_results
+from connectors.publisher import Publisher
+from connectors.receipt import Receipt
+from infra.local_kafka import LocalKafka
+from pipelines.bench.door_files import METRICS, export_xml, results_hl7
+from pipelines.bench.door_process import in_process
+from pipelines.bench.figures import Figure, Stopwatch
+from pipelines.bench.world import DAY_US, BenchWorld
+from schemas.lab_mapping import LabMapping, SubjectField
+
+SMALL_MB, LARGE_MB = 200, 2_000
+RESULTS = 50_000
+SCALARS = 2_000
+PERSON = "s1"  # in two studies
+Say = Callable[[str], None]
+
+
+def doors(say: Say) -> Iterator[Figure]:
+    """Every figure of the group, as it is measured, on a broker and in a folder of its own."""
+    with tempfile.TemporaryDirectory(prefix="wellspring-bench-") as name:
+        folder = Path(name)
+        kafka = LocalKafka(folder / "kafka")
+        bootstrap = kafka.up().bootstrap
+        try:
+            world = BenchWorld(
+                folder / "world",
+                bootstrap,
+                contracts=("sensor-reading", "app-export", "lab-result"),
+                metrics=("acceleration", "heart_rate", *METRICS),
+            )
+            world.consent()
+            yield from _exports(world, folder, say)
+            yield from _results(world, folder, say)
+        finally:
+            kafka.down()
+
+
+def _exports(world: BenchWorld, folder: Path, say: Say) -> Iterator[Figure]:
+    """Two sizes of an export, each read in a process of its own; the smaller one then lands."""
+    peaks = []
+    large = BenchWorld(folder / "large", world.settings.kafka.bootstrap, contracts=("app-export",))
+    for megabytes, own in ((SMALL_MB, world), (LARGE_MB, large)):
+        say(f"writing an export of {megabytes:,} MB")
+        file = folder / "export.xml"
+        records = export_xml(file, megabytes, world.begin_us)
+        say("counting its elements with expat")
+        bound = in_process("count", file, own.config)
+        say("publishing it")
+        ours = in_process("publish", file, own.config, PERSON)
+        file.unlink()
+        peaks.append(ours.peak_mb)
+        name = f"Apple Health, {megabytes:,} MB of XML to published messages"
+        yield Figure(name, megabytes / ours.seconds, "MB/CPU s", megabytes / bound.seconds, "≥0.35")
+        if own is world:
+            yield _landed(world, records, say)
+    yield Figure("Apple Health, peak memory of the larger file", peaks[1], "MB", peaks[0], "≤1.1")
+    yield Figure("Apple Health, peak memory", max(peaks), "MB", None, "≤400")
+
+
+def _landed(world: BenchWorld, records: int, say: Say) -> Figure:
+    """Readings a CPU second of the export, beside those of sensor messages of 600."""
+    say("landing it")
+    export = _worked_off(world)
+    say("landing scalar readings beside it")
+    world.publish_scalars(SCALARS, 600, world.begin_us + DAY_US)
+    scalars = SCALARS * 600 / _worked_off(world)
+    return Figure("Apple Health, published to landed", records / export, "readings/CPU s", scalars, "≥0.5")
+
+
+def _results(world: BenchWorld, folder: Path, say: Say) -> Iterator[Figure]:
+    """A batch of results, from the file to the tables, beside the same library that only parses it."""
+    say(f"{RESULTS:,} results of HL7 v2")
+    file = folder / "results.hl7"
+    messages = results_hl7(file, RESULTS, world.begin_us)
+    parsing = Stopwatch()
+    with parsing.running():
+        for message in messages:
+            by_the_library(message)
+    mapping = LabMapping(subject=(SubjectField(kind="person", field="PID-3.1"),))
+    reading, receipt = Stopwatch(), Receipt("hl7v2")
+    with reading.running(), file.open("rb") as stream:
+        reader = Reader(mapping)
+        with Publisher(world.settings.kafka, world.topic_of("lab-result")) as sink:
+            publish_results(reader(stream, file.name), receipt, sink, reader.answers)
+    assert receipt.published == RESULTS, "a result was not published"
+    landing = _worked_off(world)
+    ours = RESULTS / (reading.seconds + landing)
+    yield Figure("HL7 v2, file to landed", ours, "results/CPU s", RESULTS / parsing.seconds, "≥0.6")
+
+
+def _worked_off(world: BenchWorld) -> float:
+    """CPU seconds in which a driver works off what there is."""
+    watch, driver = Stopwatch(), world.driver()
+    try:
+        with watch.running():
+            while driver.cycle():
+                pass
+    finally:
+        driver.close()
+    return watch.seconds
