@@ -18,12 +18,14 @@ from pipelines.commands import (
     contract,
     demo,
     kafka,
+    kits,
     lake,
     ledger,
     registries,
     requests,
     run,
     topics,
+    watch,
 )
 from pipelines.commands.common import failure_of
 
@@ -41,11 +43,13 @@ app.add_typer(registries.studies, name="studies")
 app.add_typer(registries.partners, name="partners")
 app.add_typer(connect.app, name="connect")
 app.add_typer(consent.app, name="consent")
+app.add_typer(kits.app, name="kits")
 app.add_typer(lake.app, name="lake")
 app.add_typer(ledger.app, name="ledger")
 app.add_typer(requests.app, name="requests")
 app.add_typer(contract.app, name="contract")
 app.command("run", epilog=run.EXAMPLE)(run.run)
+app.command("watch", epilog=watch.EXAMPLE)(watch.watch)
 app.command("demo", epilog=demo.EXAMPLE)(demo.demo)
 app.command("bench", epilog=bench.EXAMPLE)(bench.bench)
 

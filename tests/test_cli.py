@@ -33,6 +33,8 @@ from tests.sources import tree
 ROOT = Path(__file__).parent.parent
 READING = {"metric": "heart_rate", "unit": "/min", "source": "watch", "time": "2026-01-31T12:00:00Z", "value": 61}
 GRANT = {"kind": "grant", "member": "m1", "study": "sleep", "seq": 1, "effective_at": "2026-01-01T00:00:00Z"}
+BARCODE = "9Y87-5XRT-6M0N-FKBN"
+COLLECTED = {"barcode": BARCODE, "event": "collected", "when": "2026-01-31T12:00:00Z", "site": "nose"}
 ASKED = {"id": "r1", "member": "m1", "study": "sleep", "metric": "heart_rate"}
 
 
@@ -125,6 +127,11 @@ def test_the_commands_are_those_that_the_documents_promise() -> None:
             "ledger show",
             "requests list",
             "contract check",
+            "kits issue",
+            "kits check",
+            "kits publish",
+            "kits status",
+            "kits show",
             "demo",
             "bench",
         ),
@@ -161,7 +168,19 @@ def imported(name: str) -> list[str]:
 
 @pytest.mark.parametrize(
     "typed",
-    ["nonsense", "run --nonsense", "run", "run --once --follow", "lake sql", "ledger show x", "bench nonsense"],
+    [
+        "nonsense",
+        "kits issue 0",
+        "kits issue 100001",
+        "kits issue many",
+        "kits check",
+        "run --nonsense",
+        "run",
+        "run --once --follow",
+        "lake sql",
+        "ledger show x",
+        "bench nonsense",
+    ],
 )
 def test_wrong_usage_is_2_with_words(typed: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert execute(typed.split()) == 2
@@ -171,7 +190,7 @@ def test_wrong_usage_is_2_with_words(typed: str, capsys: pytest.CaptureFixture[s
 
 @pytest.mark.parametrize(
     "typed",
-    ["run --once", "lake check", "ledger list", "consent status", "studies list", "partners list", "topics list"],
+    ["run --once", "lake check", "ledger list", "consent status", "kits status", "studies list", "topics list"],
 )
 def test_without_settings_a_command_refuses_with_1_and_says_what_to_do(
     typed: str, capsys: pytest.CaptureFixture[str]
@@ -188,6 +207,7 @@ def test_without_settings_a_command_refuses_with_1_and_says_what_to_do(
         "contract check none.avro",
         "connect sensor-json none.ndjson --dry-run",
         "consent publish none.ndjson --dry-run",
+        "kits publish none.ndjson --partner lab --dry-run",
         "consent explain --events none --readings none",
     ],
 )
@@ -250,6 +270,8 @@ def test_what_cannot_be_done_is_said_without_a_traceback(deployment: Path, capsy
         ["run", "--replay", "acme.sensor-reading.v1", "--no-wait", "--dry-run"],
         ["run", "--replay", "acme.sensor-reading.v1", "--no-wait", "--take-over"],
         ["connect", "sensor-json", "-", "--partner", "nobody"],
+        ["kits", "show", "no barcode"],
+        ["kits", "show", BARCODE],
     ):
         assert execute(typed) in (1, 2), typed
         said = capsys.readouterr()
@@ -270,6 +292,7 @@ def test_json_is_one_object_a_line(deployment: Path, capsys: pytest.CaptureFixtu
         ("lake tables", {"rows", "files"}),
         ("lake check", {"sound", "problems"}),
         ("consent status", {"held", "holds"}),
+        ("kits status", {"kits", "by_last_event", "contradicted", "in_conflict", "not_understood"}),
         ("kafka status", {"running"}),
     ):
         assert execute([*typed.split(), "--json"]) == 0, typed
@@ -327,6 +350,50 @@ def test_events_are_validated_without_a_deployment(capsys: pytest.CaptureFixture
     assert execute(["consent", "publish", bad, "--dry-run"]) == 1
     said = capsys.readouterr()
     assert "line 1: seq" in said.err and "zq-somebody" not in said.err
+
+
+def test_an_activation_is_a_link_of_a_valid_barcode(capsys: pytest.CaptureFixture[str]) -> None:
+    activation = {"kind": "link", "link_id": "l1", "partner": "kit", "subject": BARCODE, "member": "m1"}
+    good = written("good.ndjson", activation, {**activation, "subject": BARCODE.replace("-", "").lower()})
+    assert execute(["consent", "publish", good, "--dry-run", "--json"]) == 0
+    assert lines(capsys) == [{"file_lines": 2, "published": 0, "by_kind": {"link": 2}}]
+    bad = written("bad.ndjson", activation, {**activation, "subject": BARCODE.replace("9", "8")})
+    assert execute(["consent", "publish", bad, "--dry-run"]) == 1
+    said = capsys.readouterr().err
+    assert "line 2: subject: expected a last character that fits the others" in said and BARCODE[1:] not in said
+
+
+def test_events_of_kits_are_validated_without_a_deployment(capsys: pytest.CaptureFixture[str]) -> None:
+    good = written("good.ndjson", COLLECTED, {**COLLECTED, "event": "posted", "site": None})
+    assert execute(["kits", "publish", good, "--partner", "lab", "--dry-run", "--json"]) == 0
+    assert lines(capsys) == [{"file_lines": 2, "published": 0, "by_kind": {"collected": 1, "posted": 1}}]
+    bad = written("bad.ndjson", COLLECTED, {**COLLECTED, "site": "zq-somebody"}, {**COLLECTED, "member": "zq-somebody"})
+    assert execute(["kits", "publish", bad, "--partner", "lab", "--dry-run"]) == 1
+    said = capsys.readouterr().err
+    assert "2 lines are not valid" in said and "line 2: site" in said and "line 3: (unknown field)" in said
+    assert "zq-somebody" not in said and BARCODE not in said
+
+
+def test_events_of_kits_need_a_partner_who_sends_them(deployment: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = written("good.ndjson", COLLECTED)
+    for partner, said in (("nobody", "no partner of that name"), ("acme", "the partner sends no kit-event")):
+        assert execute(["kits", "publish", path, "--partner", partner]) == 1
+        assert said in capsys.readouterr().err
+
+
+def test_barcodes_are_issued_and_checked_without_a_deployment(capsys: pytest.CaptureFixture[str]) -> None:
+    assert execute(["kits", "issue", "50"]) == 0
+    issued = capsys.readouterr().out.split()
+    assert len(set(issued)) == 50
+    assert execute(["kits", "issue", "1", "--json"]) == 0
+    (row,) = lines(capsys)
+    assert row["in_groups"].replace("-", "") == row["barcode"]
+    assert execute(["kits", "check", *issued, row["in_groups"].lower()]) == 0
+    capsys.readouterr()
+    assert execute(["kits", "check", issued[0], issued[0][::-1], "zq-somebody", "--json"]) == 1
+    said = capsys.readouterr()
+    assert [json.loads(line)["ok"] for line in said.out.splitlines()] == [True, False, False]
+    assert issued[0] not in said.out + said.err and "zq-somebody" not in said.out + said.err
 
 
 def test_a_message_is_checked_without_a_deployment(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

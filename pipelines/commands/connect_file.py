@@ -3,26 +3,28 @@
 import io
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from connectors.app_export import publish_export
-from connectors.formats import FileRefused, Format, Found, Partial, read_file
-from connectors.kafka import KafkaRefused, KafkaUnreachable
-from connectors.lab_results import publish_results
+from connectors.file_publishing import Outlet, Published, Tell, publish_file
+from connectors.formats import Format
+from connectors.hl7v2_answers import Answers
 from connectors.publisher import Publisher
 from connectors.receipt import Receipt
 from connectors.sending import MOST_BYTES
+from connectors.source_file import SourceFile
 from pipelines.commands.common import AsJson, Config, Refused, partner_named, put, say, settings_of
-from pipelines.decode import READING_CONTRACTS
+from pipelines.settings import Settings
+from schemas.lab_mapping import LabMapping
+from schemas.registry import Partner
 
 _TELL_EVERY_S = 0.25
-_BUFFER = 1024 * 1024
 _MB = 1_000_000
+_NAMED = 10
 
 File = Annotated[Path, typer.Argument(help="The file.", show_default=False)]
 PartnerName = Annotated[str, typer.Option(help="Partner in whose name it is published.")]
@@ -30,10 +32,6 @@ Subject = Annotated[str, typer.Option(help="The person whose file it is, as the 
 DryRun = Annotated[
     bool, typer.Option("--dry-run", help="Say what would be published; needs no broker and no settings.")
 ]
-
-Publish = Callable[[Iterable[Found], Receipt, Publisher | None, int], None]
-"""What is done with what a file holds: counted in the receipt, and sent where there is a publisher, in messages of so
-many bytes."""
 
 
 def command_of(source: Format) -> Callable[..., None]:
@@ -49,95 +47,85 @@ def command_of(source: Format) -> Callable[..., None]:
     ) -> None:
         if not dry_run and not subject and source.contract == "app-export":
             raise typer.BadParameter("whose file is it?", param_hint="--subject")
-        publish_file(source, path, partner, _publish(source, subject), dry_run, config, as_json)
+        connect_file(source, path, partner, subject, None, dry_run, config, as_json)
 
     connect.__doc__ = f"{source.title}: a file, published with a receipt."
     return connect
 
 
-def _publish(source: Format, subject: str) -> Publish:
-    if source.contract == "lab-result":
-        return lambda found, receipt, sink, most: publish_results(found, receipt, sink, most_bytes=most)
-    return lambda found, receipt, sink, most: publish_export(source, found, subject, receipt, sink, most)
-
-
-def publish_file(
-    source: Format, path: Path, partner: str, publish: Publish, dry_run: bool, config: Path | None, as_json: bool
+def connect_file(
+    source: Format,
+    path: Path,
+    partner: str,
+    subject: str,
+    mapping: LabMapping | None,
+    dry_run: bool,
+    config: Path | None,
+    as_json: bool,
 ) -> None:
     """Publish a file and say what became of each of its records; Refused where not all of it was read and confirmed."""
-    receipt = Receipt(source.name)
     with ExitStack() as stack:
-        sink, most_bytes = None, MOST_BYTES
         stream = stack.enter_context(_opened(path))
+        to = Outlet()
         if not dry_run:
             settings = settings_of(config)
             found = partner_named(settings, partner)
-            most_bytes = min(MOST_BYTES, found.max_message_bytes // 2)
-            sink = stack.enter_context(Publisher(settings.kafka, found.topic(source.contract)))
-            if source.contract not in READING_CONTRACTS:
-                say(f"`wellspring run` does not read {source.contract} yet: it waits for {found.retention_days} days")
-        try:
-            read = read_file(source, stream, path.name)
-            if sys.stderr.isatty() and not as_json:
-                read = _told(read, stream, receipt)
-            publish(read, receipt, sink, most_bytes)
-        except FileRefused as refusal:
-            receipt.note(Partial("its beginning", str(refusal)))
-        except (KafkaUnreachable, KafkaRefused) as failure:
-            receipt.note(Partial("the first message that was not confirmed", str(failure)))
-    _report(receipt, "would be published" if dry_run else "published", as_json)
+            to = stack.enter_context(outlet(settings, found, source.contract))
+        tell = progress(stream) if sys.stderr.isatty() and not as_json else None
+        done = publish_file(source, stream, path.name, to, subject, mapping, tell)
+        if tell:
+            print(file=sys.stderr)
+    _report(done, "would be published" if dry_run else "published", as_json)
 
 
-class _Counted(io.FileIO):
-    """A file that knows how much of it was read."""
-
-    read_bytes = 0
-
-    def readinto(self, buffer: Any) -> int | None:
-        size = super().readinto(buffer)
-        self.read_bytes += size or 0
-        return size
+@contextmanager
+def outlet(settings: Settings, partner: Partner, contract: str, patience_s: float = 120.0) -> Iterator[Outlet]:
+    """Where a partner's messages of the contract go; raises as the Publisher does."""
+    with Publisher(settings.kafka, partner.topic(contract), patience_s=patience_s) as publisher:
+        yield Outlet(publisher, min(MOST_BYTES, partner.max_message_bytes // 2))
 
 
-def _opened(path: Path) -> "_Source":
+def _opened(path: Path) -> SourceFile:
     try:
-        return _Source(path)
+        return SourceFile(io.FileIO(path), path.stat().st_size)
     except OSError as error:
         raise Refused(f"{path} cannot be read: {error.strerror}") from None
 
 
-class _Source(io.BufferedReader):
-    """A file that is read in pieces, its size, and how much of it was read."""
-
-    def __init__(self, path: Path) -> None:
-        self._file = _Counted(path)
-        super().__init__(self._file, _BUFFER)
-        self.size = path.stat().st_size
-
-    @property
-    def read_bytes(self) -> int:
-        return self._file.read_bytes
-
-
-def _told(found: Iterator[Found], source: _Source, receipt: Receipt) -> Iterator[Found]:
-    """The same, and now and then a word on how far it is."""
+def progress(source: SourceFile) -> Tell:
+    """Says now and then, on one line, how far it is."""
     told_at = 0.0
-    for one in found:
-        yield one
+
+    def tell(receipt: Receipt) -> None:
+        nonlocal told_at
         if time.monotonic() - told_at >= _TELL_EVERY_S:
             told_at = time.monotonic()
             read = f"{source.read_bytes / _MB:,.0f} of {source.size / _MB:,.0f} MB read"
             print(f"\r{read}, {receipt.records:,} records", end="", file=sys.stderr, flush=True)
-    print(file=sys.stderr)
+
+    return tell
 
 
-def _report(receipt: Receipt, done: str, as_json: bool) -> None:
+def _report(done: Published, word: str, as_json: bool) -> None:
+    receipt = done.receipt
     if as_json:
         put(receipt.as_json())
-    elif receipt.records or not receipt.partial:
-        for line in receipt.lines(done):
-            say(line)
+    else:
+        if receipt.records or not receipt.partial:
+            for line in receipt.lines(word):
+                say(line)
+        if done.answers:
+            _say_answers(done.answers)
     if receipt.partial:
         place, why = receipt.partial
         read = receipt.records or receipt.beside
         raise Refused(f"not all of it was read or confirmed, only as far as {place}: {why}" if read else why)
+
+
+def _say_answers(answers: Answers) -> None:
+    """What each message would be acknowledged with: nothing is sent to the laboratory."""
+    for code, count in sorted(answers.counts().items()):
+        numbers = answers.first(code, _NAMED) if code != "AA" else []
+        more = ", …" if count > len(numbers) else ""
+        which = f": messages {', '.join(map(str, numbers))}{more}" if numbers else ""
+        say(f"  {code} for {count:,} message{'s' if count > 1 else ''}{which}")

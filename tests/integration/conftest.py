@@ -1,5 +1,6 @@
 """Real brokers for tests: one shared by the whole session, and others for the tests that stop or kill theirs."""
 
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import NamedTuple, Protocol
 import pytest
 
 from infra.local_kafka import Address, LocalKafka
+from tests.s3_server import S3Server, s3_server, versitygw
 
 
 class OwnBroker(NamedTuple):
@@ -44,3 +46,23 @@ def own_broker(tmp_path: Path) -> Iterator[StartBroker]:
             return OwnBroker(kafka, kafka.up(port))
 
         yield start
+
+
+@pytest.fixture(scope="session")
+def s3_program() -> Path:
+    """A real S3 server's program; the test is skipped where there is none and none can be built."""
+    program = versitygw()
+    if program is None:
+        pytest.skip("no S3 server: install versitygw, or Go, by which it is built once")
+    return program
+
+
+@pytest.fixture
+def s3(s3_program: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[S3Server]:
+    """A server of the test's own, which the environment names."""
+    with s3_server(s3_program, tmp_path / "s3") as server:
+        for name in [name for name in os.environ if name.startswith("AWS_")]:
+            monkeypatch.delenv(name)
+        for name, value in server.environment.items():
+            monkeypatch.setenv(name, value)
+        yield server

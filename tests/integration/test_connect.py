@@ -29,7 +29,7 @@ def line(number: int) -> bytes:
 
 
 def topic_of(settings: KafkaSettings, partner: str) -> str:
-    create_topics(settings, wanted_topics([Partner(name=partner)], "authority"))
+    create_topics(settings, wanted_topics([Partner(name=partner)], "authority", 0))
     return f"{partner}.sensor-reading.v1"
 
 
