@@ -30,7 +30,7 @@ def demo(
     keep: Annotated[bool, typer.Option("--keep", help="Leave the broker running at the end.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Play the demo world: a real Kafka, some thirty people, two studies, and what lands of it. Needs nothing else."""
+    """Play the demo world: a real Kafka, some thirty people, a phone, a kit, and what lands of it. Needs nothing else."""
     from pipelines.demo.narrator import Narrator
 
     began = time.monotonic()
@@ -45,7 +45,7 @@ def demo(
     if as_json:
         put({**_as_json(ground, performance, keep), "seconds": round(time.monotonic() - began, 1)})
     else:
-        _farewell(ground, keep, narrator, time.monotonic() - began)
+        _farewell(ground, performance, keep, narrator, time.monotonic() - began)
     if performance.problems:
         raise Refused("the demo did not go as it should have:\n" + "\n".join(performance.problems))
 
@@ -106,29 +106,30 @@ def _played(directory: Path, keep: bool, narrator: "Narrator") -> tuple["Ground"
     return ground, performance
 
 
-def _farewell(ground: "Ground", keep: bool, narrator: "Narrator", seconds: float) -> None:
+def _farewell(ground: "Ground", performance: "Performance", keep: bool, narrator: "Narrator", seconds: float) -> None:
     from pipelines.demo.show import next_commands
 
     narrator.title(f"Done in {seconds:.0f} s. Everything lies in {ground.folder}")
     for name, what in _paths(ground).items():
         narrator.say(f"  {what.relative_to(ground.folder)!s:<20} {_MEANING[name]}")
     narrator.title("Try next" + (" (the broker runs until the last of these)" if keep else ""))
-    for line in next_commands(ground.config, keep):
+    for line in next_commands(ground.config, performance.world.doors.kit.barcode, keep):
         narrator.console.print(f"  {line}", soft_wrap=True, highlight=False, markup=False)
 
 
 _MEANING = {
-    "config": "the settings; partners.yaml and studies.yaml are the registries",
+    "config": "the settings; partners.yaml and studies.yaml are the registries, laboratories/ says what codes mean",
     "lake": "the studies' tables, and in _control/ the ledger",
     "vault": "keys, consent register and holds: not for studies",
     "kafka": "the broker's data and logs",
-    "consents": "what people agreed to; consents-2.ndjson is the second act's",
+    "consents": "what people agreed to; consents-2.ndjson is the second act's, and so on",
+    "exports": "what the phone and the laboratory gave, and what happened to the kit",
 }
 
 
 def _paths(ground: "Ground") -> dict[str, Path]:
     folders = {name: ground.folder / name for name in ("lake", "vault", "kafka")}
-    return {"config": ground.config, **folders, "consents": ground.consents(0)}
+    return {"config": ground.config, **folders, "consents": ground.consents(0), "exports": ground.folder / "exports"}
 
 
 def _as_json(ground: "Ground", performance: "Performance", keep: bool) -> dict[str, Any]:
@@ -138,12 +139,14 @@ def _as_json(ground: "Ground", performance: "Performance", keep: bool) -> dict[s
             "now_us": story.now_us,
             "begin_us": story.begin,
             "end_us": story.end,
-            "people": len(story.cast.people),
+            "people": len(story.people),
         },
         "entries": dict(performance.sums.entries),
         "counts": performance.sums.as_json(),
         "expected": performance.told,
         "laws": [law.as_json() for law in performance.laws],
+        "receipts": {name: receipt.as_json() for name, receipt in performance.receipts.items()},
+        "kit": performance.way,
         "figures": performance.answers,
         "lake": performance.report.as_json(),
         "problems": performance.problems,

@@ -3,79 +3,22 @@
 The sums over all ledger entries must equal these, study by study and reason by reason.
 """
 
-from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 
 from pipelines.demo.bad_messages import Bad
+from pipelines.demo.expected_doors import judge_doors
 from pipelines.demo.messages import Message
 from pipelines.demo.people import HEART, Choice, Wearer, Windows
 from pipelines.demo.signals import Flags, Signal
+from pipelines.demo.tally import Expected, StudySums
 from pipelines.demo.world import World
 from schemas.reasons import Code
 
 
-@dataclass
-class StudySums:
-    """What becomes of the readings that one study considers."""
-
-    considered: int = 0
-    withheld: Counter[str] = field(default_factory=Counter)
-    quarantined: int = 0
-    duplicate: int = 0
-    landed: int = 0
-    flagged: int = 0
-    revised: int = 0
-    heart: dict[str, tuple[int, float]] = field(default_factory=dict)
-    """By day, UTC: how many heart rates landed, and their sum."""
-
-    def as_json(self) -> dict[str, Any]:
-        return {
-            "considered": self.considered,
-            "withheld": dict(sorted(self.withheld.items())),
-            "quarantined": self.quarantined,
-            "duplicate": self.duplicate,
-            "landed": self.landed,
-        }
-
-
-@dataclass
-class Expected:
-    """The sums. Records and readings are those published, each once; holds are counted in readings."""
-
-    records: int = 0
-    records_rejected: int = 0
-    readings: int = 0
-    rejected: Counter[str] = field(default_factory=Counter)
-    readings_rejected: int = 0
-    held: int = 0
-    released: int = 0
-    studies: dict[str, StudySums] = field(default_factory=dict)
-
-    @property
-    def claimed(self) -> int:
-        """Readings judged for studies, those that waited among them."""
-        return self.readings - self.readings_rejected - self.held + self.released
-
-    def as_json(self) -> dict[str, Any]:
-        return {
-            "records": {
-                "read": self.records,
-                "decoded": self.records - self.records_rejected,
-                "rejected": self.records_rejected,
-            },
-            "readings": {"decoded": self.readings, "rejected": self.readings_rejected, "claimed": self.claimed},
-            "rejected": dict(sorted(self.rejected.items())),
-            "holds": {"opened": self.held, "released": self.released, "expired": 0, "open": self.held - self.released},
-            "studies": {name: sums.as_json() for name, sums in sorted(self.studies.items())},
-        }
-
-
 def expected(of: World) -> Expected:
-    """The sums of a world whose two acts were published and run to the end."""
+    """The sums of a world whose three acts were published and run to the end."""
     sums = Expected()
     let_in: dict[tuple[int, str], Flags] = {}
     for act in of.acts:
@@ -85,6 +28,7 @@ def expected(of: World) -> Expected:
                 _refuse(record, sums)
             else:
                 _judge(record, sums, let_in)
+    judge_doors(of.doors, sums)
     return sums
 
 

@@ -10,7 +10,10 @@ import yaml
 from infra.kafka_jars import Progress
 from infra.local_kafka import Address, LocalKafka
 from pipelines.commands.common import Refused
-from pipelines.demo.people import BANDS, WATCHES
+from pipelines.demo.kit import RESULT_FILES
+from pipelines.demo.laboratory import MAPPING
+from pipelines.demo.people import BANDS, NORTH_LAB, PHONES, WATCHES
+from pipelines.demo.phone import EXPORT, LATER_EXPORT
 from pipelines.demo.world import STUDIES
 from pipelines.heartbeat import live_heartbeat
 from pipelines.keys import KeyRing
@@ -21,7 +24,14 @@ from schemas.registry import Study, save_studies
 MARKER = ".wellspring-demo"
 AUTHORITY = "consents"
 _FOLDERS = ("kafka", "lake", "vault")
-_FILES = ("wellspring.yaml", "partners.yaml", "studies.yaml", "consents-1.ndjson", "consents-2.ndjson")
+_LABORATORY = f"laboratories/{NORTH_LAB}.yaml"
+_KIT_EVENTS = "exports/kit-events.ndjson"
+_FILES = (
+    *("wellspring.yaml", "partners.yaml", "studies.yaml", _LABORATORY),
+    *(f"consents-{act}.ndjson" for act in (1, 2, 3)),
+    *(f"exports/{name}" for name in (EXPORT, LATER_EXPORT, *RESULT_FILES)),
+    _KIT_EVENTS,
+)
 _MARK = "This folder belongs to `wellspring demo`, which deletes its files when it runs here again.\n"
 _HEAD = "# Written by `wellspring demo`. Every setting and its meaning: the settings reference in infra/README.md.\n"
 
@@ -43,6 +53,20 @@ class Ground:
     def consents(self, act: int) -> Path:
         """What people agreed to in an act, as the consent authority publishes it."""
         return self.folder / f"consents-{act + 1}.ndjson"
+
+    def export(self, name: str) -> Path:
+        """A file that a phone or a laboratory gives."""
+        return self.folder / "exports" / name
+
+    @property
+    def kit_events(self) -> Path:
+        """What happened to the kit, as `wellspring kits publish` takes it."""
+        return self.folder / _KIT_EVENTS
+
+    @property
+    def laboratory(self) -> Path:
+        """The laboratory's mapping file."""
+        return self.folder / _LABORATORY
 
 
 def break_ground(folder: Path, now_us: int, on_progress: Progress) -> Ground:
@@ -88,6 +112,13 @@ def _clear(ground: Ground) -> None:
         raise Refused(f"what an earlier demo left in {ground.folder} cannot be deleted: {error.strerror}") from None
 
 
+_PARTNERS = [
+    *({"name": name, "contracts": ["sensor-reading"], "partitions": 4} for name in (WATCHES, BANDS)),
+    {"name": PHONES, "contracts": ["app-export"], "partitions": 1},
+    {"name": NORTH_LAB, "contracts": ["lab-result", "kit-event"], "partitions": 1, "retention_days": 8},
+]
+
+
 def settle(ground: Ground, address: Address) -> Settings:
     """Write settings and registries for the broker at `address`, and make the studies' keys; the settings."""
     _write_yaml(
@@ -103,8 +134,9 @@ def settle(ground: Ground, address: Address) -> Settings:
             "limits": {"freshness_s": 1.0},
         },
     )
-    partners = [{"name": name, "contracts": ["sensor-reading"], "partitions": 4} for name in (WATCHES, BANDS)]
-    _write_yaml(ground.folder / "partners.yaml", {"partners": partners})
+    _write_yaml(ground.folder / "partners.yaml", {"partners": _PARTNERS})
+    ground.laboratory.parent.mkdir(exist_ok=True)
+    _write_yaml(ground.laboratory, MAPPING.model_dump(mode="json", exclude_unset=True))
     settings = load_settings(ground.config)
     studies = {
         name: Study(id=name, title=title, basis_after_withdrawal=basis) for name, (title, basis) in STUDIES.items()

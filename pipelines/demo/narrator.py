@@ -48,3 +48,8 @@ class Narrator:
         with self.working(doing) as tell:
             yield tell
         self.tick(f"{done()} [dim]({time.monotonic() - began:.1f} s)[/]")
+
+
+def counted(number: int, word: str) -> str:
+    """So many of a word's things: `1 record`, `2,000 records`."""
+    return f"{number:,} {word}{'s' * (number != 1)}"

@@ -1,16 +1,23 @@
-"""Publishing an act of the demo to Kafka, as partners and a consent authority would."""
+"""Publishing an act of the demo to Kafka, as partners, a consent authority and the command line would."""
 
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from pathlib import Path
 
+from connectors.file_publishing import Published, publish_file
+from connectors.formats import Format
 from connectors.kafka import producer
 from connectors.publisher import Publisher
-from pipelines.commands.common import Refused
+from pipelines.commands.common import Refused, partner_named
+from pipelines.commands.connect_file import outlet
 from pipelines.demo.bad_messages import BOMB_BYTES, Bad
 from pipelines.demo.world import Record
 from pipelines.settings import Settings
 from schemas.consent_events import IdentityLink, chain_key, parse_line
 from schemas.contracts import encode
+from schemas.kit_events import CONTRACT as KIT_EVENT
+from schemas.kit_events import parse_line as parse_kit_event
+from schemas.lab_mapping import LabMapping
 from schemas.metrics import catalogue
 from schemas.registry import load_partners
 
@@ -34,7 +41,8 @@ def publish_consents(settings: Settings, lines: Sequence[str]) -> None:
 
 def publish_records(settings: Settings, records: Sequence[Record], on_progress: Told) -> None:
     """Publish the partners' records in their order."""
-    topics = [partner.topic("sensor-reading") for partner in load_partners(settings.partners).values()]
+    partners = load_partners(settings.partners).values()
+    topics = [one.topic("sensor-reading") for one in partners if "sensor-reading" in one.contracts]
     with ExitStack() as stack:
         publishers = {topic: stack.enter_context(Publisher(settings.kafka, topic)) for topic in topics}
         for number, record in enumerate(records):
@@ -46,6 +54,25 @@ def publish_records(settings: Settings, records: Sequence[Record], on_progress: 
                 on_progress(number, len(records))
         _all_there(*publishers.values())
     on_progress(len(records), len(records))
+
+
+def publish_kit_events(settings: Settings, partner: str, lines: Sequence[str]) -> None:
+    """Publish events of kits, each validated as `wellspring kits publish` does it."""
+    with Publisher(settings.kafka, partner_named(settings, partner).topic(KIT_EVENT)) as publisher:
+        for event in map(parse_kit_event, lines):
+            publisher.send(event.barcode.encode(), encode(KIT_EVENT, event.to_record()))
+        _all_there(publisher)
+
+
+def publish_source(
+    settings: Settings, source: Format, path: Path, partner: str, subject: str = "", mapping: LabMapping | None = None
+) -> Published:
+    """Publish a file as `wellspring connect` does it; what became of each of its records."""
+    with outlet(settings, partner_named(settings, partner), source.contract) as to, path.open("rb") as stream:
+        done = publish_file(source, stream, path.name, to, subject, mapping)
+    if done.receipt.partial:
+        raise Refused(f"the broker did not acknowledge all of {path.name}: run the demo again")
+    return done
 
 
 def _all_there(*publishers: Publisher) -> None:

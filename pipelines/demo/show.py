@@ -7,11 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from rich import box
+from rich.markup import escape
 from rich.table import Table
 
 from pipelines.demo.narrator import Narrator
-from pipelines.demo.stage import QUESTIONS, Performance
+from pipelines.demo.questions import QUESTIONS
+from pipelines.demo.stage import Performance
 from pipelines.demo.sums import Law
+from schemas.barcodes import in_groups
 from schemas.reasons import REASON_MEANING, Code, Reason
 
 _WITHHELD = {
@@ -45,6 +48,13 @@ def show(performance: Performance, narrator: Narrator) -> None:
         narrator.title(question)
         narrator.say(f"[dim]{QUESTIONS[question]}[/]")
         narrator.console.print(_table(rows))
+    narrator.title("The kit's way, by UTC")
+    narrator.console.print(_table([{event["event"]: _minute(event["at"]) for event in performance.way}]))
+
+
+def _minute(moment: str) -> str:
+    """A moment without its year and seconds."""
+    return moment[5:16].replace("T", " ")
 
 
 def _came_in(counts: dict[str, Any], narrator: Narrator) -> None:
@@ -53,8 +63,8 @@ def _came_in(counts: dict[str, Any], narrator: Narrator) -> None:
     narrator.say(f"{records['read']:,} records: {records['decoded']:,} messages, {records['rejected']} rejected whole")
     narrator.say(f"{readings['decoded']:,} readings in them: {readings['rejected']} rejected")
     narrator.say(
-        f"{holds['opened']:,} readings held for people not yet known; {holds['released']:,} released when a link and a "
-        f"grant came, {holds['open']:,} still wait"
+        f"{holds['opened']:,} readings held for people not yet known; {holds['released']:,} released when links, a grant "
+        f"and a kit's activation came, {holds['open']:,} still wait"
     )
     rows = [
         {"rejected": reason, "count": count, "because": REASON_MEANING[Reason(reason)]}
@@ -88,7 +98,7 @@ def _table(rows: list[dict[str, Any]]) -> Table:
 def _cell(value: Any) -> str:
     if value is None:
         return ""
-    return f"{value:,}" if isinstance(value, int) else str(value)
+    return f"{value:,}" if isinstance(value, int) else escape(str(value))
 
 
 def _sum(law: Law) -> str:
@@ -96,13 +106,16 @@ def _sum(law: Law) -> str:
     return f"{law.name}: {law.total:,} = {parts}"
 
 
-def next_commands(config: Path, running: bool) -> list[str]:
-    """What to try now, ready to be typed."""
+def next_commands(config: Path, barcode: str, running: bool) -> list[str]:
+    """What to try now, ready to be typed; `barcode` is the kit's."""
     command, option = _command(), f"--config {shlex.quote(str(config))}"
     query = "select metric, count(*), avg(value) from shiftwork_observation group by all"
+    results = "select metric, value, comparator, status, revision, start from cyclelab_lab_result_all order by all"
     shown = [
         f"{command} ledger list {option}",
         f'{command} lake sql "{query}" {option}',
+        f'{command} lake sql "{results}" {option}',
+        f"{command} kits show {in_groups(barcode)} {option}",
         f"{command} lake check {option}",
         f"{command} consent status {option}",
     ]

@@ -1,18 +1,23 @@
-"""The performance: the two acts are published and run through the pipeline, and what came of them is added up."""
+"""The performance: the acts are published and run through the pipeline, and what came of them is added up."""
 
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 
 from connectors.topics import create_topics, wanted_topics
 from infra.local_kafka import Address
+from pipelines.consent.register import Register
 from pipelines.demo.expected import expected
 from pipelines.demo.ground import Ground, settle
 from pipelines.demo.narrator import Narrator
 from pipelines.demo.publish import publish_consents, publish_records
+from pipelines.demo.questions import QUESTIONS
+from pipelines.demo.running import entry_line, run_out
+from pipelines.demo.scenes import Receipts, play_doors
 from pipelines.demo.sums import Law, LedgerSums, differences, laws, ledger_sums
 from pipelines.demo.world import Act, World, world
 from pipelines.driver import Driver
-from pipelines.entries import Entry, now_us
+from pipelines.entries import now_us
 from pipelines.lake_check import Report, lake_check
 from pipelines.law import entry_law
 from pipelines.ledger import Ledger
@@ -21,33 +26,20 @@ from pipelines.store import FolderStore
 from pipelines.views import sql
 from schemas.registry import load_partners
 
-QUESTIONS = {
-    "How fast did the hearts of each study beat, day by day?": """\
-select study, day, people, readings, round(mean, 1) as mean from (
-  select 'shiftwork' as study, strftime(start, '%Y-%m-%d') as day, count(distinct pseudonym) as people,
-         count(*) as readings, avg(value) as mean
-  from shiftwork_observation where metric = 'heart_rate' group by all
-  union all
-  select 'heatwave', strftime(start, '%Y-%m-%d'), count(distinct pseudonym), count(*), avg(value)
-  from heatwave_observation where metric = 'heart_rate' group by all
-) order by study, day""",
-    "Which readings of shiftwork are in doubt?": """\
-select metric, 'landed with a flag' as fate, count(*) as readings, min(value) as lowest, max(value) as highest
-from shiftwork_observation where flags <> 0 group by all
-union all
-select metric, 'in quarantine', count(*), min(value), max(value) from shiftwork_quarantine group by all
-order by metric, fate""",
-}
-
 
 @dataclass(frozen=True)
 class Performance:
-    """What was told, and what came of it. `answers` are rows by question."""
+    """What was told, and what came of it.
+
+    `receipts` say what was published of each file, `way` what happened to the kit; `answers` are rows by question.
+    """
 
     world: World
     settings: Settings
     sums: LedgerSums
     told: dict[str, Any]
+    receipts: Receipts
+    way: list[dict[str, Any]]
     answers: dict[str, list[dict[str, Any]]]
     report: Report
 
@@ -69,28 +61,30 @@ class Performance:
 
 
 def perform(ground: Ground, address: Address, narrator: Narrator) -> Performance:
-    """Both acts, on the broker at `address`."""
+    """All acts, on the broker at `address`."""
     settings = settle(ground, address)
-    topics = create_topics(settings.kafka, wanted_topics(load_partners(settings.partners).values(), settings.authority))
+    partners = load_partners(settings.partners).values()
+    topics = create_topics(settings.kafka, wanted_topics(partners, settings.authority, settings.longest_hold_us))
     narrator.tick(f"{len(topics)} topics, 2 registries, a random key for each study")
     with narrator.step("imagining the world", lambda: _described(story)):
         story = world(now_us())
         told = expected(story).as_json()
-    driver = Driver(settings, on_entry=lambda entry: narrator.tick(_line(entry)))
+    driver = Driver(settings, on_entry=lambda entry: narrator.tick(entry_line(entry)))
     try:
         driver.start()
         for act in story.acts:
             _play(act, story, ground, driver, narrator)
+        receipts = play_doors(story.doors, ground, driver, narrator)
     finally:
         driver.close()
     with narrator.step("adding up the ledger and asking the lake", lambda: "ledger added up, lake checked and asked"):
-        return _look(story, settings, told)
+        return _look(story, settings, told, receipts)
 
 
 def _described(story: World) -> str:
-    people, watches = len(story.cast.people), len(story.cast.devices)
+    people, watches = len(story.people), len(story.cast.devices)
     messages = sum(len(act.records) for act in story.acts)
-    return f"a world of {people} people, {watches} devices and {messages:,} messages"
+    return f"a world of {people} people, {watches} devices, {messages:,} messages, a phone and a kit"
 
 
 _TITLES = (
@@ -109,30 +103,15 @@ def _play(act: Act, story: World, ground: Ground, driver: Driver, narrator: Narr
     sending = "publishing messages"
     with narrator.step(sending, lambda: f"published {len(act.records):,} messages") as tell:
         publish_records(driver.settings, act.records, lambda done, of: tell(sending, done, of))
-    _run(driver, narrator)
+    run_out(driver, narrator)
 
 
-def _run(driver: Driver, narrator: Narrator) -> None:
-    """Cycle until nothing is new; each entry is told as soon as it is applied."""
-    with narrator.working("running the pipeline") as tell:
-        driver.on_step = lambda step: tell(f"running the pipeline: {step}", 0, 0)
-        while driver.cycle():
-            pass
-
-
-def _line(entry: Entry) -> str:
-    counts: Any = entry.counts
-    if not counts:
-        return f"ledger entry {entry.n}: {entry.kind}"
-    readings = counts["readings"]
-    landed = sum(study["landed"] for study in counts["studies"].values())
-    came_of_it = f"{readings['rejected']:,} rejected, {readings['held']:,} held, {landed:,} rows landed"
-    return f"ledger entry {entry.n}: {entry.kind} of {readings['decoded']:,} readings, {came_of_it}"
-
-
-def _look(story: World, settings: Settings, told: dict[str, Any]) -> Performance:
+def _look(story: World, settings: Settings, told: dict[str, Any], receipts: Receipts) -> Performance:
     store = FolderStore(settings.lake)
     ledger = Ledger(store)
     sums = ledger_sums(ledger.entries(1))
     answers = {question: sql(store, query).to_pylist() for question, query in QUESTIONS.items()}
-    return Performance(story, settings, sums, told, answers, lake_check(store, ledger, law=entry_law))
+    with closing(Register(settings.vault / "register.sqlite")) as register:
+        way = register.kit_events(story.doors.kit.barcode)
+    report = lake_check(store, ledger, law=entry_law)
+    return Performance(story, settings, sums, told, receipts, way, answers, report)

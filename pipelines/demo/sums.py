@@ -12,7 +12,7 @@ _SETTLED = ("quarantined", "duplicate", "landed")
 
 @dataclass
 class LedgerSums:
-    """Counts by name. `first`: what was read for the first time, redrives left out."""
+    """Counts by name. `first`: what was read for the first time, redrives left out. `recalled`: rows taken back."""
 
     entries: Counter[str] = field(default_factory=Counter)
     records: Counter[str] = field(default_factory=Counter)
@@ -20,6 +20,7 @@ class LedgerSums:
     first: Counter[str] = field(default_factory=Counter)
     rejected: Counter[str] = field(default_factory=Counter)
     holds: Counter[str] = field(default_factory=Counter)
+    recalled: int = 0
     studies: dict[str, Counter[str]] = field(default_factory=dict)
     withheld: dict[str, Counter[str]] = field(default_factory=dict)
 
@@ -34,6 +35,7 @@ class LedgerSums:
             },
             "rejected": dict(sorted(self.rejected.items())),
             "holds": {name: self.holds[name] for name in ("opened", "released", "expired", "open")},
+            "recalled": self.recalled,
             "studies": {
                 study: {
                     "considered": sums["considered"],
@@ -50,6 +52,8 @@ def ledger_sums(entries: Iterable[Entry]) -> LedgerSums:
     sums = LedgerSums()
     for entry in entries:
         sums.entries[entry.kind] += 1
+        if entry.kind == Kind.RECALL:
+            sums.recalled += int(str(entry.cause["rows"]))
         if entry.holds is not None:
             _add_holds(entry.holds, sums)
         if entry.counts:

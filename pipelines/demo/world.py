@@ -1,8 +1,8 @@
-"""The world of the demo: a few days of some thirty people, as consent lines and records of Kafka, in two acts.
+"""The world of the demo: a few days of some thirty people, as consent lines and records of Kafka, in three acts.
 
 A pure function of a seed and the moment at which it ends. Act 1 (number 0) brings what people had agreed to, the first
 days and everything that can be wrong with a message; act 2 a late grant, a late link, a narrowing, a withdrawal, the
-last day, and messages that were sent before.
+last day, and messages that were sent before; act 3 what comes through other doors: files of a phone and a laboratory.
 """
 
 from collections.abc import Iterator, Sequence
@@ -12,8 +12,9 @@ import numpy as np
 
 from pipelines.demo.bad_messages import Bad, bad_messages
 from pipelines.demo.cast import DAY, HOUR, MINUTE, Cast, cast
+from pipelines.demo.doors import Doors, doors
 from pipelines.demo.messages import Message, block
-from pipelines.demo.people import HEART, HEATWAVE, MOTION, SHIFTWORK, SKIN, STEPS, Device
+from pipelines.demo.people import CYCLELAB, HEART, HEATWAVE, MOTION, SHIFTWORK, SKIN, STEPS, Device, Person
 from pipelines.demo.signals import (
     DAY_MINUTES,
     Floats,
@@ -32,6 +33,7 @@ DAYS = 4
 STUDIES: dict[str, tuple[str, KeepBasis]] = {
     SHIFTWORK: ("Shift work, sleep and the heart", "public_interest_research"),
     HEATWAVE: ("Heat waves in the city", "none"),
+    CYCLELAB: ("Cycle, microbiome and what phones know", "none"),
 }
 _SPAN_US = {HEART: 2 * HOUR, STEPS: 4 * HOUR, SKIN: 6 * HOUR}
 _BLOCK_HOURS = (2, 9, 13, 20)
@@ -50,13 +52,19 @@ class Act:
 
 @dataclass(frozen=True)
 class World:
-    """Everything that happens in [begin, end), microseconds UTC, as told at `now_us`."""
+    """Everything that happens until `end`, microseconds UTC, as told at `now_us`; devices speak from `begin` on."""
 
     now_us: int
     begin: int
     end: int
     cast: Cast
     acts: tuple[Act, Act]
+    doors: Doors
+
+    @property
+    def people(self) -> tuple[Person, ...]:
+        """Everybody."""
+        return *self.cast.people, self.doors.person
 
     def consent_lines(self, act: int, moment_us: int) -> list[str]:
         """What the consent authority publishes in an act, one JSON object a line; `moment_us` is its beginning."""
@@ -83,7 +91,7 @@ def world(now_us: int, seed: int = SEED) -> World:
     first += [*_sent_again(first, 0, every=40), *_partly_broken(first), *bad_messages(people.devices[0], begin)]
     second = _in_order_of_time(second)
     second += [*_sent_again(first, 1, every=25), *_counted_anew(first)]
-    return World(now_us, begin, end, people, (Act(0, first), Act(1, second)))
+    return World(now_us, begin, end, people, (Act(0, first), Act(1, second)), doors(seed, end))
 
 
 def _messages_of(device: Device, rng: np.random.Generator, begin: int, number: int) -> Iterator[Message]:

@@ -13,12 +13,19 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from connectors.kafka import KafkaSettings
+from connectors.ranges import OffsetRange, RangeReader
 from infra.local_kafka import LocalKafka
-from pipelines.demo.expected import Expected, expected
-from pipelines.demo.world import world
+from pipelines.demo.expected import expected
+from pipelines.demo.laboratory import PATIENT_NAME, PATIENT_STREET
+from pipelines.demo.people import CYCLELAB
+from pipelines.demo.phone_xml import PHONE_NAME, WATCH_NAME
+from pipelines.demo.tally import Expected, Standing
+from pipelines.demo.world import World, world
 from pipelines.ledger import Ledger
 from pipelines.store import FolderStore
 from pipelines.views import sql
+from tests.parquet_pages import found_in
 from tests.worlds import wait_for
 
 DEMO = [sys.executable, "-m", "pipelines.cli", "demo"]
@@ -30,6 +37,8 @@ class Played(NamedTuple):
 
     folder: Path
     said: dict[str, Any]
+    errors: str
+    story: World
     told: Expected
 
 
@@ -40,7 +49,8 @@ def played(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Played]:
         done = _demo("--dir", str(folder), "--json", "--keep")
         assert done.returncode == 0, done.stderr
         said = json.loads(done.stdout)
-        yield Played(folder, said, expected(world(said["world"]["now_us"])))
+        story = world(said["world"]["now_us"])
+        yield Played(folder, said, done.stderr, story, expected(story))
     finally:
         LocalKafka(folder / "kafka").kill()
 
@@ -89,7 +99,7 @@ def test_records_readings_rejections_and_holds_are_those_of_the_story(played: Pl
     assert sum(entry["holds"]["opened"] for entry in entries) == played.told.held
     assert sum(entry["holds"]["released"] for entry in entries) == played.told.released
     assert entries[-1]["holds"]["open"] == played.told.held - played.told.released
-    assert {entry["kind"] for entry in entries} >= {"ingest", "redrive"}
+    assert {entry["kind"] for entry in entries} >= {"ingest", "redrive", "recall"}
 
 
 def test_the_lake_answers_what_the_story_knows(played: Played) -> None:
@@ -113,11 +123,66 @@ def test_it_says_so_as_json(played: Played) -> None:
     said = played.said
     assert said["problems"] == []
     assert said["counts"] == said["expected"] == played.told.as_json()
-    assert [law["holds"] for law in said["laws"]] == [True] * 5
+    assert [law["holds"] for law in said["laws"]] == [True] * 6
     assert said["lake"]["sound"]
     assert all(Path(path).exists() for path in said["paths"].values())
     assert said["kafka"]["running"]
     assert LocalKafka(played.folder / "kafka").status().bootstrap == said["kafka"]["bootstrap"]
+
+
+def test_the_laboratory_s_results_stand_as_the_story_tells(played: Played) -> None:
+    """Corrected, revised, taken back; and each time by an entry of its own."""
+    store, columns = FolderStore(played.folder / "lake"), ", ".join(Standing._fields)
+    rows = sql(store, f"select {columns} from {CYCLELAB}_lab_result").to_pylist()
+    assert sorted((Standing(**row) for row in rows), key=str) == sorted(played.told.studies[CYCLELAB].results, key=str)
+    query = f"select metric, status, recalled from {CYCLELAB}_quarantine where recalled is not null"
+    recalled = [entry["n"] for entry in _entries(played) if entry["kind"] == "recall"]
+    assert sql(store, query).to_pylist() == [{"metric": "hba1c", "status": "F", "recalled": recalled[0]}]
+    answers = sql(store, f"select metric, code, modality from {CYCLELAB}_answer").to_pylist()
+    assert answers == [{"metric": "has_symptoms", "code": "yes", "modality": "self_reported"}]
+    held = [entry["counts"]["held"] for entry in _entries(played) if "H_KIT" in entry["counts"]["held"]]
+    assert held == [{"H_KIT": 1}]
+
+
+def test_what_the_doors_took_in_is_told_with_receipts(played: Played) -> None:
+    receipts, doors = played.said["receipts"], played.story.doors
+    for export in doors.exports:
+        said = receipts[export.file]
+        assert said["records"] == said["published"] + export.faults == len(export.entries)
+        assert [one["what"] for one in said["not_read"][:2]] == ["__MACOSX/._*", "export_cda.xml"]
+    assert [receipts[file.file]["published"] for file in doors.kit.files] == [1, 6, 1]
+    way = [event["event"] for event in played.said["kit"]]
+    assert way == ["packed", "sent", "collected", "posted", "received", "activated", "resulted"]
+
+
+PLANTED = [name.encode() for name in (PHONE_NAME, WATCH_NAME, PATIENT_NAME, PATIENT_STREET)]
+
+
+def test_what_people_call_their_phones_and_what_a_laboratory_calls_them_reaches_nobody(played: Played) -> None:
+    lake = played.folder / "lake"
+    said = json.dumps(played.said, ensure_ascii=False).encode() + played.errors.encode()
+    assert not [name for name in PLANTED if name in said]
+    others = [path for path in lake.rglob("*") if path.is_file() and path.suffix != ".parquet"]
+    assert len(others) > 10
+    assert not [path for path in others for name in PLANTED if name in path.read_bytes()]
+    files = sorted(lake.glob(f"study={CYCLELAB}/*/month=*/*.parquet"))
+    planted = {name.decode(): name for name in PLANTED}
+    assert len(files) > 5
+    assert [found for file in files for found in found_in(file, planted)] == []
+    assert any(found_in(file, {"model": b"Watch6,2"}) for file in files), "what may land is found in this way"
+
+
+def test_the_patient_s_name_never_left_the_connector(played: Played) -> None:
+    topics = ["north-lab.lab-result.v1", "north-lab.kit-event.v1", "north-lab.rejected.v1"]
+    with RangeReader(KafkaSettings(bootstrap=played.said["kafka"]["bootstrap"])) as reader:
+        ends = reader.end_offsets(topics)
+        blocks = [
+            block for (topic, part), end in ends.items() for block in reader.read(OffsetRange(topic, part, 0, end))
+        ]
+    values = [value for block in blocks for value in block.column("value").to_pylist()]
+    assert len(values) == 5 + 7, "five reports, seven events"
+    assert not [value for value in values for name in PLANTED if name in value]
+    assert all(played.story.doors.kit.barcode.encode() in value for value in values), "they are readable"
 
 
 def test_a_second_demo_replaces_the_first_and_leaves_what_is_not_its_own(played: Played) -> None:
