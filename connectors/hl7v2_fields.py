@@ -102,14 +102,19 @@ def parsed(segments: Sequence[str], marks: Marks) -> list[Segment]:
 
     A field without a mark in it needs no taking apart, and codes, units and methods come again and again.
     """
-    inner = (marks.component, marks.repetition, marks.subcomponent)
-    return [[_field(one, marks, inner) for one in text.split(marks.field)] for text in segments]
-
-
-def _field(text: str, marks: Marks, inner: tuple[str, str, str]) -> Field:
-    if not any(mark in text for mark in inner):
-        return [text]
-    return _remembered(text, marks.header) if len(text) <= _MOST_REMEMBERED else _taken_apart(text, marks.header)
+    _, component, repetition, _, subcomponent, _ = marks
+    header, found = marks.header, []
+    for segment in segments:
+        fields = []
+        for text in segment.split(marks.field):
+            if component not in text and repetition not in text and subcomponent not in text:
+                fields.append([text])
+            elif len(text) <= _MOST_REMEMBERED:
+                fields.append(_remembered(text, header))
+            else:
+                fields.append(_taken_apart(text, header))
+        found.append(fields)
+    return found
 
 
 def _taken_apart(text: str, header: str) -> Field:

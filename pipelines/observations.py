@@ -102,20 +102,28 @@ def _bits(value: Array, code: list[str | None] | None, record: Array | None) -> 
     """What tells readings of one message and interval apart: value, code and record id."""
     bits = value_bits(value)
     if code is not None:
-        bits ^= np.array([0 if text is None else hash64(text) for text in code], dtype=np.uint64)
+        coded = [row for row in np.flatnonzero(np.isnan(value)).tolist() if code[row] is not None]
+        bits[coded] ^= np.array([hash64(code[row]) for row in coded], dtype=np.uint64)
     if record is not None:
         bits ^= record
     return bits
 
 
 def _faults_of_content(judged: Judged, value: Array, code: list[str | None] | None, message: Array) -> list[Fault]:
-    finite = np.isfinite(value)
-    if finite.all():
+    rows = np.flatnonzero(~np.isfinite(value))
+    if not len(rows):
         return []
-    infinite = ~finite
-    if code is None:
-        return [Fault(infinite, Reason.NOT_FINITE, "values")]
-    is_number = np.array([text is None for text in code])
+    texts = [None] * len(rows) if code is None else [code[row] for row in rows.tolist()]
     allowed = [mapping.codes for mapping in judged.mappings]
-    known = np.array([text in allowed[row] for text, row in zip(code, message.tolist(), strict=True)])
-    return [Fault(~known & ~is_number, Reason.CODE, "values"), Fault(infinite & is_number, Reason.NOT_FINITE, "values")]
+    unknown = [
+        text is not None and text not in allowed[of] for text, of in zip(texts, message[rows].tolist(), strict=True)
+    ]
+    faults = ((unknown, Reason.CODE), ([text is None for text in texts], Reason.NOT_FINITE))
+    return [Fault(_at(rows[np.array(wrong)], len(value)), reason, "values") for wrong, reason in faults]
+
+
+def _at(rows: Array, count: int) -> Array:
+    """True at these of so many places."""
+    flags = np.zeros(count, dtype=bool)
+    flags[rows] = True
+    return flags
