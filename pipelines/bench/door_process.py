@@ -1,7 +1,6 @@
 """One reading of an export in a process of its own, so that its memory is its own."""
 
 import multiprocessing
-import resource
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 from xml.parsers import expat
@@ -10,7 +9,7 @@ from connectors.app_export import publish_export
 from connectors.apple_health import FORMAT
 from connectors.publisher import Publisher
 from connectors.receipt import Receipt
-from pipelines.bench.figures import cpu_seconds
+from pipelines.bench.figures import cpu_seconds, peak_bytes
 from pipelines.settings import load_settings
 from schemas.registry import load_partners
 
@@ -44,8 +43,7 @@ def _work(
             _count(stream)
         else:
             _publish(stream, settings, subject)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6
-    answers.put((cpu_seconds() - before, peak))
+    answers.put((cpu_seconds() - before, peak_bytes() / 1e6))
 
 
 def _count(stream: BinaryIO) -> int:

@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 Report = Callable[["Figure"], None]
@@ -77,3 +78,16 @@ def cpu_seconds() -> float:
     """User and system time of this process, all its threads, and its ended children."""
     children = resource.getrusage(resource.RUSAGE_CHILDREN)
     return time.process_time() + children.ru_utime + children.ru_stime
+
+
+def peak_bytes() -> int:
+    """The most memory that this process has held, since it began to run its own program.
+
+    The kernel's account of a process's children, and of the process as `getrusage` tells it, begins with the memory of
+    whoever started it.
+    """
+    status = Path("/proc/self/status")
+    if status.exists():
+        line = next(line for line in status.read_text(encoding="ascii").splitlines() if line.startswith("VmHWM:"))
+        return int(line.split()[1]) * 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

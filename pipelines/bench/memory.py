@@ -1,11 +1,10 @@
 """Peak memory of a driver over a plan of ten million readings, and over ten times that backlog."""
 
 import multiprocessing
-import resource
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from pipelines.bench.figures import Figure
+from pipelines.bench.figures import Figure, peak_bytes
 from pipelines.bench.world import BenchWorld
 from pipelines.driver import Driver
 from pipelines.settings import load_settings
@@ -43,4 +42,4 @@ def _drive(settings: str, answers: "multiprocessing.Queue[float]") -> None:
     while driver.cycle():
         pass
     driver.close()
-    answers.put(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / GB)
+    answers.put(peak_bytes() / GB)

@@ -12,6 +12,7 @@ from pipelines.views import sql
 from schemas.barcodes import issue_many
 from tests.canaries import subject
 from tests.lab_messages import PID, message, obr, obx, spm
+from tests.lakes import Crash
 from tests.recount import counted, standing
 from tests.worlds import DAY, World, make_world, outcomes
 
@@ -98,6 +99,25 @@ def test_what_was_entered_in_error_goes_to_quarantine(world: World, status: str)
     assert counted(world, "sleep") == standing(world, "sleep")
     connect(world, results(hba1c()))
     assert outcomes(world.work(), "sleep") == {"considered": 1, "duplicate": 1}, "what was taken back comes again"
+    world.assert_sound()
+
+
+@pytest.mark.parametrize("step", ["manifest", "append.checked", "append.done", "apply.table", "told"])
+def test_what_is_taken_back_is_taken_back_once_wherever_the_driver_dies(world: World, step: str) -> None:
+    connect(world, results(hba1c()))
+    world.work()
+    connect(world, results(hba1c("5.4", "W")))
+
+    def die(at: str) -> None:
+        if at == step:
+            raise Crash
+
+    with pytest.raises(Crash):
+        world.work(on_step=die)
+    world.work()
+    assert len(world.entries("recall")) == 1 and current(world) == []
+    assert [row["value"] for row in world.rows("sleep", "value", "quarantine")] == [5.4]
+    assert list(world.store.list("_control/requests/")) == []
     world.assert_sound()
 
 
