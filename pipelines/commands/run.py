@@ -55,6 +55,7 @@ def run(
     if no_wait:
         say_asked(ask(Ledger(FolderStore(settings.lake)), "replay", selection(wanted), now_us()), as_json)
         return
+    from pipelines.answer import answer_next
     from pipelines.driver import Driver, DriverAlive
     from pipelines.follow import follow_until, work_off
     from pipelines.replay import dry, replay_ranges
@@ -68,6 +69,8 @@ def run(
             driver.start(take_over)
             if wanted:
                 replay_ranges(driver, wanted)
+                while answer_next(driver):  # what is taken back is, again
+                    pass
             elif follow:
                 follow_until(driver, _stopped(), say)
             else:

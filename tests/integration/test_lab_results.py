@@ -121,6 +121,35 @@ def test_what_is_taken_back_is_taken_back_once_wherever_the_driver_dies(world: W
     world.assert_sound()
 
 
+def test_a_replay_with_another_mapping_replaces_and_takes_back_again(world: World) -> None:
+    coded = {"f3": "A1C^HbA1c^L", "f4": "2"}
+    connect(world, results(hba1c(), hba1c("6.1", number=2, **coded)), results(hba1c("7.7"), order=2))
+    connect(world, results(hba1c("", "D")))
+    assert world.work()[0].counts["rejected"] == {"R_METRIC": 1}
+    (world.folder / "laboratories").mkdir()
+    mapping = "laboratory: North Lab\ncodes: [{code: A1C, metric: hba1c}]\n"
+    (world.folder / "laboratories" / "north.yaml").write_text(mapping, encoding="utf-8")
+    done = world.execute("run", "--replay", f"{world.partner}.lab-result.v1", "--json")
+    assert done.returncode == 0, done.stderr
+    assert sorted(row["value"] for row in current(world)) == [6.1, 7.7]
+    assert [row["value"] for row in world.rows("sleep", "value", "quarantine")] == [5.4]
+    assert counted(world, "sleep") == standing(world, "sleep")
+    world.assert_sound()
+
+
+def test_results_are_compacted_like_everything_else(broker: Address, tmp_path: Path) -> None:
+    world = make_world(tmp_path, broker.bootstrap, partner={"contracts": ["lab-result"]}, compact_files=2)
+    world.consent(world.link("ann"), world.grant("ann", "sleep", metrics=METRICS, effective_at=LONG_AGO))
+    for order, value in enumerate(("5.1", "<4.5", "5.3")):
+        connect(world, results(hba1c(value, f2="ST"), order=order))
+        world.work()
+    assert world.entries("compact") != []
+    found = world.rows("sleep", "value, comparator, abnormal_flags", "lab_result")
+    assert sorted((row["value"], row["comparator"]) for row in found) == [(4.5, "less_than"), (5.1, None), (5.3, None)]
+    assert all(row["abnormal_flags"] == ["N"] for row in found)
+    world.assert_sound()
+
+
 def test_what_nobody_understands_is_refused_by_name_and_its_neighbours_land(world: World) -> None:
     connect(
         world,
