@@ -91,6 +91,7 @@ def recent() -> list[str]:
     return list(_events.texts)
 
 
+_NO_TLS = "TLS is not expected there"
 _CERTIFICATE = "the broker asks for a client certificate that it knows (cert_file, key_file)"
 _CAUSES: tuple[tuple[tuple[str, ...], str], ...] = (
     (("DNS lookup failed", "DNS Resolution failure"), "the name does not resolve"),
@@ -101,7 +102,7 @@ _CAUSES: tuple[tuple[tuple[str, ...], str], ...] = (
     (("SaslAuthenticationFailed",), "wrong user name or password"),
     (("UnsupportedSaslMechanism",), "the broker does not offer this mechanism of login"),
     (("IllegalSaslState",), "the broker expects no login on this port"),
-    (("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "UNEXPECTED_EOF", "EOF occurred"), "TLS is not expected there"),
+    (("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "UNEXPECTED_EOF", "EOF occurred"), _NO_TLS),
     (("Invalid frame length", "InvalidReceive"), "TLS is expected there, or it is not a Kafka broker"),
     (("ECONNREFUSED", "Connection refused"), "nothing listens there"),
     (("IncompatibleBrokerVersion",), "it is a controller, or a broker older than this client can speak to"),
@@ -115,6 +116,8 @@ def cause(server: Server, events: Iterable[str]) -> str:
     why = next((words for marks, words in _CAUSES if any(mark in log for mark in marks)), None)
     if why is None and not server.tls and _answers_tls(server):
         why = "TLS is expected there"
+    if why is None and server.tls and any(mark in log for mark in ("ECONNRESET", "Connection reset")):
+        why = _NO_TLS  # a broker that takes the greeting for a message and hangs up: whether as an end is a matter of luck
     if why is None and "socket disconnected" in log:
         why = "it closes the connection: a login is expected there (SASL), or it is not a Kafka broker"
     if why is None:

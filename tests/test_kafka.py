@@ -150,6 +150,7 @@ def test_files_that_cannot_be_used(tmp_path: Path) -> None:
         ("Handshake failed: … Hostname mismatch, certificate is not valid for 'b'", "another host name"),
         ("Handshake failed: … certificate has expired", "has expired"),
         ("IncompatibleBrokerVersion [Error 35] …", "a controller"),
+        ("KafkaConnectionError [Errno 104] Connection reset by peer", "TLS is not expected"),
     ],
 )
 def test_causes_that_only_a_real_broker_tells(event: str, words: str) -> None:

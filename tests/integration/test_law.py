@@ -72,16 +72,16 @@ def before_decode(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(stages, "decode_block", lambda raw, *rest: cut(real, lose(raw), *rest))
 
 
-def cut(real: Any, raw: Any, topic: str, partition: int, received: Any) -> Any:
-    return real(raw, topic, partition, received[-raw.num_rows :])
+def cut(real: Any, raw: Any, topic: str, partition: int, received: Any, *rest: Any) -> Any:
+    return real(raw, topic, partition, received[-raw.num_rows :], *rest)
 
 
 def before_fan_out(patch: pytest.MonkeyPatch, change: Callable[[Block], Block] = shorter) -> None:
     """A reading is lost between the verdicts on messages and the one on readings."""
     real, lose = stages.normalise, once_only(change)
 
-    def losing(block: Block, partner: Any) -> Any:
-        blocks, pointers = real(block, partner)
+    def losing(block: Block, *rest: Any) -> Any:
+        blocks, pointers = real(block, *rest)
         return [lose(one) for one in blocks], pointers
 
     patch.setattr(stages, "normalise", losing)
