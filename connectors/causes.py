@@ -102,7 +102,7 @@ _CAUSES: tuple[tuple[tuple[str, ...], str], ...] = (
     (("SaslAuthenticationFailed",), "wrong user name or password"),
     (("UnsupportedSaslMechanism",), "the broker does not offer this mechanism of login"),
     (("IllegalSaslState",), "the broker expects no login on this port"),
-    (("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "UNEXPECTED_EOF", "EOF occurred"), _NO_TLS),
+    (("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "UNEXPECTED_EOF", "EOF occurred", "closed (EOF)"), _NO_TLS),
     (("Invalid frame length", "InvalidReceive"), "TLS is expected there, or it is not a Kafka broker"),
     (("ECONNREFUSED", "Connection refused"), "nothing listens there"),
     (("IncompatibleBrokerVersion",), "it is a controller, or a broker older than this client can speak to"),

@@ -3,7 +3,7 @@
 import ssl
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
 
@@ -157,7 +157,7 @@ def _connected(settings: KafkaSettings, make: Callable[..., Client], options: di
 
     def network(**config: Any) -> KafkaNetClient:
         made.append(KafkaNetClient(net=Loop(**config), **config))
-        unfinished.callback(made[-1].close)
+        unfinished.callback(_given_up, made[-1])
         return made[-1]
 
     def stop() -> None:
@@ -174,6 +174,12 @@ def _connected(settings: KafkaSettings, make: Callable[..., Client], options: di
             unfinished.pop_all()
             return connected
     raise KafkaUnreachable(cause(settings, list(events)))
+
+
+def _given_up(client: KafkaNetClient) -> None:
+    """Close a client that came to nothing; one that was interrupted in the middle of its loop lets nobody in again."""
+    with suppress(RuntimeError):
+        client.close()
 
 
 @contextmanager

@@ -150,6 +150,7 @@ def test_files_that_cannot_be_used(tmp_path: Path) -> None:
         ("Handshake failed: … Hostname mismatch, certificate is not valid for 'b'", "another host name"),
         ("Handshake failed: … certificate has expired", "has expired"),
         ("IncompatibleBrokerVersion [Error 35] …", "a controller"),
+        ("Handshake failed: TLS/SSL connection has been closed (EOF) (_ssl.c:992)", "TLS is not expected"),
         ("KafkaConnectionError [Errno 104] Connection reset by peer", "TLS is not expected"),
     ],
 )
