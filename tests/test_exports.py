@@ -184,6 +184,15 @@ def test_what_is_no_number_no_unit_and_no_time_costs_that_reading_only() -> None
     assert [(p.first_reading, p.readings) for p in rejected if p.reason == Reason.NOT_FINITE] == [(0, 3)]
 
 
+@pytest.mark.parametrize("text", ["1e0001", "1E-9999", "inf", "nan", "+", "0x10"])
+@pytest.mark.parametrize("beside", ["71", "7.1e1", "lots"])
+def test_whether_a_text_is_a_number_does_not_depend_on_its_neighbours(text: str, beside: str) -> None:
+    kind = "HKQuantityTypeIdentifierHeartRate"
+    found, pointers = readings(source(kind, text), source(kind, beside))
+    assert [row["value"] for row in found] == ([] if beside == "lots" else [71.0])
+    assert {pointer.reason for pointer in pointers} == {Reason.NOT_FINITE}
+
+
 def test_an_export_may_be_old_where_a_live_device_may_not() -> None:
     old = 1_200_000_000_000_000
     found, rejected = readings(source("HKQuantityTypeIdentifierHeartRate", start=old, end=old))
