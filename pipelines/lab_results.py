@@ -19,8 +19,8 @@ from pipelines.decode import Pointer
 from pipelines.faults import Fault, faults_of_time, without
 from pipelines.identity import hash64, record_hash64, sent64
 from pipelines.reports import NO_MOMENT
-from pipelines.zones import NO_OFFSET, Clock, place
-from schemas.families import ANSWER, LAB_RESULT
+from pipelines.zones import NO_OFFSET, Clock, place_moment
+from schemas.families import ANSWER, REVISED_FAMILIES
 from schemas.lab_mapping import LabMapping
 from schemas.lab_terms import coded_value, metric_of, unit_of, worded_value
 from schemas.metrics import Metric, catalogue, is_loinc
@@ -35,7 +35,6 @@ OTHER_CODE = "other"
 """In a pointer's path in place of a code that is not LOINC's: it could be somebody's text."""
 
 _DECIMAL = re.compile(r"[+-]?[0-9]{1,15}(\.[0-9]{1,15})?", re.ASCII)
-_FAMILIES = (LAB_RESULT.name, ANSWER.name)
 
 
 def lab_results(block: Block, partner: Partner, laboratories: Laboratories) -> tuple[list[Block], list[Pointer]]:
@@ -43,7 +42,7 @@ def lab_results(block: Block, partner: Partner, laboratories: Laboratories) -> t
     moments = _placed(block, partner)
     found, rejected = _read(block, laboratories)
     blocks = []
-    for family in _FAMILIES:
+    for family in REVISED_FAMILIES:
         if found[family].rows:
             kept, faults = _family(block, partner, family, found[family], moments)
             rejected += faults
@@ -73,7 +72,7 @@ class _Found:
 
 
 def _read(block: Block, laboratories: Laboratories) -> tuple[dict[str, _Found], list[Pointer]]:
-    results, found = block.parts["results"], {family: _Found() for family in _FAMILIES}
+    results, found = block.parts["results"], {family: _Found() for family in REVISED_FAMILIES}
     rejected: list[Pointer] = []
     of_message = [laboratories.get(name) for name in texts(block.messages, "laboratory")]
     columns = zip(*(texts(results, name) for name in _READ), strict=True)
@@ -168,26 +167,22 @@ def _placed(block: Block, partner: Partner) -> _Moments:
     """All moments in UTC. Unknown is only when a report was sent or a specimen analysed: others were asked of at decode."""
     moments = block.parts["moments"]
     placed = [_place(partner, *said) for said in zip(*(texts(moments, name) for name in _CLOCK), strict=True)]
-    shift, offset_min, quality, unknown = (np.array(values) for values in zip(*placed, strict=True))
-    utc = column(moments, "at") + shift
+    utc, offset_min, quality, unknown = (np.array(values) for values in zip(*placed, strict=True))
     return _Moments(utc, offset_min.astype(np.int16), quality.astype(np.int8), unknown)
 
 
 def _place(
     partner: Partner, at: int, clock: str, offset_min: int | None, zone: str | None, borrowed_from: str | None
 ) -> tuple[int, int, int, bool]:
-    """What is added to a moment, its offset, how sure that is, and whether it is unknown.
+    """A moment in UTC, its offset, how sure that is, and whether it is unknown.
 
     A zone that the moment borrowed is the laboratory's own: it is assumed of it.
     """
     own, assumed = (None, zone) if zone and borrowed_from else (zone, partner.assumed_zone)
-    times = np.array([at], dtype=np.int64)
     try:
-        found = place("irregular", times, times, Clock(clock == "local", offset_min, own, assumed))
+        return *place_moment(at, Clock(clock == "local", offset_min, own, assumed)), False
     except Rejected:
-        return 0, NO_OFFSET, 0, True
-    shift, offset, quality = (int(np.ravel(part)[0]) for part in (found.shift_us, found.offset_min, found.quality))
-    return shift, offset, quality, False
+        return at, NO_OFFSET, 0, True
 
 
 _CLOCK = ("at", "clock", "offset_min", "zone", "offset_from")
@@ -199,11 +194,10 @@ def _family(
     """One family's block, without the results that break a rule of time."""
     rows = np.array(found.rows)
     results = block.parts["results"].take(pa.array(rows))
-    report = column(results, "message")
-    messages = _messages(block, partner, results, found.meanings)
+    reports = block.messages.take(results.column("message"))
+    messages = _messages(reports, partner, results, found.meanings)
     observed = column(results, "observed")
     start, value = moments.utc[observed], np.array([meaning.value for meaning in found.meanings])
-    reports = block.messages.take(pa.array(report))
     records, bits = _hashes(partner, reports, results)
     readings = {
         "message": np.arange(len(rows), dtype=np.int32),
@@ -224,9 +218,10 @@ def _family(
     return without(faults, Block(meta, {"messages": messages, "readings": batch(readings)}))
 
 
-def _messages(block: Block, partner: Partner, results: pa.RecordBatch, meanings: list[_Meaning]) -> pa.RecordBatch:
+def _messages(
+    reports: pa.RecordBatch, partner: Partner, results: pa.RecordBatch, meanings: list[_Meaning]
+) -> pa.RecordBatch:
     """A row a result: whose it is, and its metric."""
-    reports = block.messages.take(results.column("message"))
     laboratory = texts(reports, "laboratory")
     said = zip(laboratory, *(texts(results, name) for name in ("code", "system", "unit")), strict=True)
     count, answered = len(meanings), texts(results, "kind")
@@ -283,4 +278,4 @@ def _as_sent(
     }
 
 
-_CARRIED = (*("status", "comparator", "relation", "method", "reference_range", "range_applies_to", "abnormal_flags"),)
+_CARRIED = ("status", "comparator", "relation", "method", "reference_range", "range_applies_to", "abnormal_flags")

@@ -76,6 +76,14 @@ def place(form: str, start: Int64s, end: Int64s, clock: Clock) -> Placed:
     return placed
 
 
+def place_moment(at: int, clock: Clock) -> tuple[int, int, int]:
+    """A single moment: in UTC, its offset, and the number of its quality; Rejected where a local one has no zone."""
+    times = np.array([at], dtype=np.int64)
+    found = place("irregular", times, times, clock)
+    shift, offset, quality = (int(np.ravel(part)[0]) for part in (found.shift_us, found.offset_min, found.quality))
+    return at + shift, offset, quality
+
+
 def place_alike(clock: Clock) -> Placed | None:
     """Where a clock stands at any time; None where its zone's rules say. Rejected where local times have no zone."""
     rules = clock_zone(clock.local, clock.offset_min, clock.zone, clock.assumed)

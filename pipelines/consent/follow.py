@@ -4,13 +4,12 @@ from collections.abc import Iterable, Mapping
 from functools import partial
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 
 from connectors.ranges import DataMissing, OffsetRange, RangeReader
 from pipelines.consent.kits import KitNews, KitUnclear
 from pipelines.consent.register import Register, Tombstone
-from pipelines.zones import Clock, place
+from pipelines.zones import Clock, place_moment
 from schemas.consent_events import read_event, read_link, unreadable_key
 from schemas.contracts import decode
 from schemas.kit_events import CONTRACT, KitMoment, kit_event
@@ -93,5 +92,4 @@ def _kit_event(partner: Partner, key: bytes | None, value: bytes | None) -> Any:
 def _in_utc(when: KitMoment, assumed_zone: str | None) -> int:
     """The moment in microseconds, UTC, by the rules that place the times of readings."""
     clock = Clock(when.clock == "local", when.offset_min, when.zone, assumed_zone)
-    at = np.array([when.at])
-    return when.at + int(np.ravel(place("irregular", at, at, clock).shift_us)[0])
+    return place_moment(when.at, clock)[0]
