@@ -62,10 +62,7 @@ def _done(driver: Driver, asked: Asked) -> Entry | None:
     """Do what comes next of the request, and remove it after the last of it; None where that was nothing."""
     progress = Progress.of(driver.ledger.head())
     begun = progress.request if progress.request and progress.request.id == asked.id else None
-    if begun and begun.rest is None:
-        remove(driver.store, asked)
-        return None
-    change = _change(driver, asked, begun)
+    change = None if begun and begun.rest is None else _change(driver, asked, begun)
     if change is None:
         remove(driver.store, asked)
         return None

@@ -21,6 +21,7 @@ from schemas.reasons import Code
 from schemas.registry import KIT
 
 Ints = npt.NDArray[Any]
+Flags = npt.NDArray[np.bool_]
 
 UNLINKED, AMBIGUOUS = -1, AMBIGUOUS_MEMBER
 _DEPENDS_ON_INTERVAL = [CODES.index(Code.OUTSIDE_WINDOW), CODES.index(Code.ERASED)]
@@ -82,8 +83,9 @@ class _Units:
 
 def claim(block: Block, partner: str, snapshot: Snapshot, hold_us: int, kit_hold_us: int = 0) -> Claims:
     """The verdict of consent on a normalised block; readings of kits wait for `kit_hold_us`, others for `hold_us`."""
-    units = _by_member(block, partner, snapshot)
-    units, verdicts = _ask(block, units, snapshot, np.where(_of_kits(block), kit_hold_us, hold_us))
+    kits = _of_kits(block)
+    units = _by_member(block, partner, snapshot, kits)
+    units, verdicts = _ask(block, units, snapshot, np.where(kits, kit_hold_us, hold_us))
     order = np.argsort(units.low, kind="stable")
     units = units.pick(order)
     position = np.empty(len(order), dtype=np.int64)
@@ -91,16 +93,16 @@ def claim(block: Block, partner: str, snapshot: Snapshot, hold_us: int, kit_hold
     verdicts = [(study, position[rows], codes, seqs) for study, rows, codes, seqs in verdicts]
     sizes = units.high - units.low
     claims = Claims(np.repeat(np.arange(len(sizes)), sizes), units.message, units.member)
-    claims.holds = _holds(block, partner, units, snapshot)
+    claims.holds = _holds(block, partner, units, snapshot, kits)
     claims.claimed = int(sizes.sum()) - sum(hold.readings for hold in claims.holds)
     for study, rows, codes, seqs in verdicts:
         _count(claims, study, rows, codes, seqs, sizes)
     return claims
 
 
-def _by_member(block: Block, partner: str, snapshot: Snapshot) -> _Units:
+def _by_member(block: Block, partner: str, snapshot: Snapshot, kits: Flags) -> _Units:
     """Units by member: a message each, or a reading each where the message's person changes or is not clear."""
-    whole, kits = _whole_messages(block), _of_kits(block)
+    whole = _whole_messages(block)
     if not kits.any():
         return _by_wearer(block, partner, snapshot, whole)
     is_kit = kits[whole.message]
@@ -110,7 +112,7 @@ def _by_member(block: Block, partner: str, snapshot: Snapshot) -> _Units:
     )
 
 
-def _of_kits(block: Block) -> npt.NDArray[np.bool_]:
+def _of_kits(block: Block) -> Flags:
     """Which of the block's messages are about kits: their subjects are barcodes."""
     if "kit" not in block.messages.schema.names:
         return np.zeros(block.messages.num_rows, dtype=bool)
@@ -239,12 +241,12 @@ def _judge_units(block: Block, units: _Units, snapshot: Snapshot, hold_us: Ints)
     return chains.study[at], rows, verdict.code, verdict.consent_seq
 
 
-def _holds(block: Block, partner: str, units: _Units, snapshot: Snapshot) -> list[Hold]:
+def _holds(block: Block, partner: str, units: _Units, snapshot: Snapshot, kits: Flags) -> list[Hold]:
     """One for each run of positions of a record that wait for the same reason.
 
     The messages of a record of an export lie between each other: there the readings are put into the record's order.
     """
-    reason = _why_held(block, units, snapshot)
+    reason = _why_held(units, snapshot, kits)
     held = units.pick(reason != "")
     names, number = np.unique(reason[reason != ""], return_inverse=True)
     sizes = held.high - held.low
@@ -269,11 +271,11 @@ def _holds(block: Block, partner: str, units: _Units, snapshot: Snapshot) -> lis
     ]
 
 
-def _why_held(block: Block, units: _Units, snapshot: Snapshot) -> npt.NDArray[Any]:
+def _why_held(units: _Units, snapshot: Snapshot, kits: Flags) -> npt.NDArray[Any]:
     reason = np.full(len(units.low), "", dtype="U16")
     unlinked = units.member == UNLINKED
     reason[unlinked] = Code.NO_CONSENT
-    reason[unlinked & _of_kits(block)[units.message]] = Code.KIT_NOT_ACTIVATED
+    reason[unlinked & kits[units.message]] = Code.KIT_NOT_ACTIVATED
     reason[units.member == AMBIGUOUS] = Code.ATTRIBUTION
     known = np.flatnonzero(units.member >= 0)
     members, inverse = np.unique(units.member[known], return_inverse=True)

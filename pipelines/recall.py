@@ -4,8 +4,7 @@ A laboratory says so with a later row of the same record, of status D or W. That
 last revision; what was before it is no longer among the study's data, and a steward still sees it.
 """
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping
 
 import numpy as np
 import numpy.typing as npt
@@ -20,10 +19,11 @@ from pipelines.files import DataFile, family_of, table_key
 from pipelines.holds import Changes
 from pipelines.landing import publish
 from pipelines.plan import Replacement
+from pipelines.replay import rewritten
 from pipelines.requests import Change
 from schemas.families import ENTERED_IN_ERROR, FAMILIES, QUARANTINE, REVISED_FAMILIES
 
-Int64s = npt.NDArray[np.int64]
+Flags = npt.NDArray[np.bool_]
 
 
 class _Selection(BaseModel):
@@ -40,65 +40,54 @@ def recall(driver: Driver, selected: Mapping[str, JsonValue]) -> Change | None:
     if study not in driver.studies:
         raise RequestRefused("it names a study that is not registered")
     tables = [table_key(study, family) for family in REVISED_FAMILIES]
-    taken_back = _taken_back(driver, tables)
-    found = [_Found.of(driver, file, taken_back) for table in tables for file in driver.tables.live_files(table)]
-    found = [one for one in found if one.rows]
+    heads = [(file, _read(driver, file, _HEAD)) for table in tables for file in driver.tables.live_files(table)]
+    taken_back = _taken_back(rows for _, rows in heads)
+    found = [(file, mine) for file, rows in heads if (mine := _earlier(rows, taken_back)).any()]
     if not found:
         return None
     driver.consent_now()
     return Change(
         plan=driver.plan(Kind.RECALL, [], replaced=_replacements(driver, study, found)),
         holds=Changes([], [], []),
-        cause={"study": study, "rows": sum(one.rows for one in found)},
+        cause={"study": study, "rows": sum(int(mine.sum()) for _, mine in found)},
         rest=None,
     )
 
 
-def _taken_back(driver: Driver, tables: list[str]) -> dict[int, int]:
+_HEAD = ["record64", "revision", "status"]
+
+
+def _taken_back(heads: Iterable[pa.Table]) -> dict[int, int]:
     """The records that were entered in error, each with the last revision that says so."""
     found: dict[int, int] = {}
-    for table in tables:
-        for file in driver.tables.live_files(table):
-            rows = _read(driver, file, ["record64", "revision", "status"])
-            says_so = pc.is_in(rows.column("status"), pa.array(ENTERED_IN_ERROR))
-            rows = rows.filter(pc.and_(says_so, pc.is_valid(rows.column("record64"))))
-            pairs = zip(rows.column("record64").to_pylist(), rows.column("revision").to_pylist(), strict=True)
-            for record, revision in pairs:
-                found[record] = max(revision, found.get(record, -1))
+    for rows in heads:
+        says_so = pc.is_in(rows.column("status"), pa.array(ENTERED_IN_ERROR))
+        for record, revision in _revisions(rows.filter(pc.and_(says_so, pc.is_valid(rows.column("record64"))))):
+            found[record] = max(revision, found.get(record, -1))
     return found
 
 
-class _Found:
-    """A file and which of its rows are taken back."""
-
-    def __init__(self, file: DataFile, mine: npt.NDArray[np.bool_]) -> None:
-        self.file, self.mine, self.rows = file, mine, int(mine.sum())
-
-    @classmethod
-    def of(cls, driver: Driver, file: DataFile, taken_back: Mapping[int, int]) -> "_Found":
-        rows = _read(driver, file, ["record64", "revision"])
-        pairs = zip(rows.column("record64").to_pylist(), rows.column("revision").to_pylist(), strict=True)
-        mine = [record in taken_back and revision < taken_back[record] for record, revision in pairs]
-        return cls(file, np.array(mine, dtype=bool))
+def _earlier(rows: pa.Table, taken_back: Mapping[int, int]) -> Flags:
+    """Which rows came before the one that takes their record back."""
+    return np.array([revision < taken_back.get(record, -1) for record, revision in _revisions(rows)], dtype=bool)
 
 
-def _replacements(driver: Driver, study: str, found: list[_Found]) -> dict[str, Replacement]:
+def _revisions(rows: pa.Table) -> Iterator[tuple[int, int]]:
+    return zip(rows.column("record64").to_pylist(), rows.column("revision").to_pylist(), strict=True)
+
+
+def _replacements(driver: Driver, study: str, found: list[tuple[DataFile, Flags]]) -> dict[str, Replacement]:
     """What leaves the study's tables, and what comes to its quarantine, by table."""
     n, epoch = driver.ledger.next_n, driver.ledger.epoch
-    gone: dict[str, list[str]] = {}
-    stays: dict[str, list[DataFile]] = {}
+    changes: dict[str, Replacement] = {}
     moved: dict[str, list[pa.Table]] = {}
-    for one in found:
-        table, month = one.file.table, one.file.month
-        rows = _read(driver, one.file, FAMILIES[family_of(table)].schema.names)
-        gone.setdefault(table, []).append(one.file.path)
-        if one.rows < rows.num_rows:
-            rest = rows.filter(pa.array(~one.mine))
-            stays.setdefault(table, []).append(publish(driver.store, rest, table, month, n, epoch))
-        moved.setdefault(month, []).append(_quarantined(rows.filter(pa.array(one.mine)), family_of(table), n))
-    changes = {
-        table: Replacement(remove=tuple(paths), add=tuple(stays.get(table, ()))) for table, paths in gone.items()
-    }
+    for file, mine in found:
+        rows = _read(driver, file, FAMILIES[family_of(file.table)].schema.names)
+        rest = rows.filter(pa.array(~mine))
+        stays = (rewritten(driver, file, rest),) if rest.num_rows else ()
+        before = changes.get(file.table, Replacement())
+        changes[file.table] = Replacement(remove=(*before.remove, file.path), add=(*before.add, *stays))
+        moved.setdefault(file.month, []).append(_quarantined(rows.filter(pa.array(mine)), family_of(file.table), n))
     quarantine = table_key(study, QUARANTINE.name)
     order = [(name, "ascending") for name in QUARANTINE.sort_key]
     come = [
@@ -110,23 +99,14 @@ def _replacements(driver: Driver, study: str, found: list[_Found]) -> dict[str, 
 
 def _quarantined(rows: pa.Table, family: str, n: int) -> pa.Table:
     """Rows of a family as quarantine keeps them, with the entry that took them back."""
-    own: dict[str, Any] = {
-        "family": pa.repeat(family, rows.num_rows),
-        "recalled": pa.repeat(pa.scalar(n, pa.int64()), rows.num_rows),
-    }
-    columns = [
-        own[f.name]
-        if f.name in own
-        else rows.column(f.name)
-        if f.name in rows.column_names
-        else pa.nulls(rows.num_rows, f.type)
-        for f in QUARANTINE.schema
-    ]
+    own = {name: rows.column(name) for name in rows.column_names}
+    own["family"] = pa.repeat(family, rows.num_rows)
+    own["recalled"] = pa.repeat(pa.scalar(n, pa.int64()), rows.num_rows)
+    columns = [own.get(field.name, pa.nulls(rows.num_rows, field.type)) for field in QUARANTINE.schema]
     return pa.Table.from_arrays(columns, schema=QUARANTINE.schema)
 
 
 def _read(driver: Driver, file: DataFile, columns: list[str]) -> pa.Table:
+    """Texts as they are: dictionaries would bring along what goes."""
     with driver.store.open_file(file.path) as source:
-        return pq.ParquetFile(source).read(
-            columns=columns
-        )  # texts as they are: a dictionary would bring along what goes
+        return pq.ParquetFile(source).read(columns=columns)

@@ -116,7 +116,7 @@ def _replacement(driver: Driver, table: str, key: StudyKey, item: PlannedRange, 
             _note(parquet, mine, family, taken)
             rows = parquet.read(columns=family.schema.names).filter(pa.array(~mine))
         if rows.num_rows:
-            add.append(_rewritten(driver, file, rows))
+            add.append(rewritten(driver, file, rows))
     return Replacement(remove=tuple(remove), add=tuple(add))
 
 
@@ -142,7 +142,7 @@ def _lessened(driver: Driver, table: str, taken: TakenOut) -> Replacement:
             continue
         remove.append(file.path)
         if rows.num_rows:
-            add.append(_rewritten(driver, file, rows))
+            add.append(rewritten(driver, file, rows))
     return Replacement(remove=tuple(remove), add=tuple(add))
 
 
@@ -161,5 +161,6 @@ def _is_in(coordinates: tuple[bytes, int, int], topic: bytes, item: PlannedRange
     return found == topic and partition == item.partition and item.start <= offset < item.end
 
 
-def _rewritten(driver: Driver, file: DataFile, rows: pa.Table) -> DataFile:
+def rewritten(driver: Driver, file: DataFile, rows: pa.Table) -> DataFile:
+    """A file with what stays of another one's rows, for the driver's next entry."""
     return publish(driver.store, rows, file.table, file.month, driver.ledger.next_n, driver.ledger.epoch)
