@@ -100,25 +100,24 @@ class Objects:
     @_told
     def head(self, key: str) -> StoredObject | None:
         """What is known of an object, None where there is none."""
-        try:
-            answer = self._client.head_object(Bucket=self._bucket, Key=self._prefix + key)
-        except ClientError as error:
-            if _code(error) in _GONE:
-                return None
-            raise
-        return self._stored(self._prefix + key, answer["ContentLength"], answer)
+        answer = self._unless_gone(self._client.head_object, key)
+        return None if answer is None else self._stored(self._prefix + key, answer["ContentLength"], answer)
 
     @_told
     def get(self, key: str) -> bytes | None:
         """The object, None where there is none."""
+        answer = self._unless_gone(self._client.get_object, key)
+        content: bytes | None = None if answer is None else answer["Body"].read()
+        return content
+
+    def _unless_gone(self, ask: Callable[..., Any], key: str) -> Any:
+        """What the server answers about an object, None where there is none."""
         try:
-            answer = self._client.get_object(Bucket=self._bucket, Key=self._prefix + key)
+            return ask(Bucket=self._bucket, Key=self._prefix + key)
         except ClientError as error:
             if _code(error) in _GONE:
                 return None
             raise
-        content: bytes = answer["Body"].read()
-        return content
 
     def open(self, one: StoredObject) -> io.RawIOBase:
         """The object for reading in any order, a few megabytes a request; StorageFailed where it is another by now."""

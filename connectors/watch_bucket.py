@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 from connectors.objects import Objects, StoredObject
 from connectors.source_file import SourceFile, StorageFailed
@@ -21,15 +21,12 @@ class Bucket:
 
     @contextmanager
     def hold(self) -> Iterator[None]:
-        held = self._lease.hold()
-        try:
-            held.__enter__()
-        except StorageFailed as failure:
-            raise PlaceRefused(str(failure)) from None
-        try:
+        with ExitStack() as held:
+            try:
+                held.enter_context(self._lease.hold())
+            except StorageFailed as failure:
+                raise PlaceRefused(str(failure)) from None
             yield
-        finally:
-            held.__exit__(None, None, None)
 
     def assert_held(self) -> None:
         self._lease.assert_held()

@@ -146,11 +146,9 @@ def scope(check: str, code: str, firmware: bool) -> Scope:
         return Scope.ALL
     if check == "CF-09":
         return Scope.ALL if firmware else Scope.NONE
+    if check in OF_SPECIMENS:
+        return Scope.OF_LOT if check == "LK-06" else Scope.IN_TRANSIT
     metric = _metric(code)
-    if check in ("LK-03", "LK-05"):
-        return Scope.IN_TRANSIT if metric.family == LAB_RESULT.name else Scope.NONE
-    if check == "LK-06":
-        return Scope.OF_LOT if metric.family == LAB_RESULT.name else Scope.NONE
     if check == "PL-00":
         limit, rate = metric.hard, metric.hard_per_second
     else:

@@ -56,13 +56,15 @@ def tally(messages: pa.Table, readings: Mapping[str, Any], family: str) -> Count
         Scope.ALL: runs.sums(np.ones(len(readings["start"]), dtype=bool)),
         Scope.LASTING: runs.sums(readings["end"] > readings["start"]),
         Scope.LOCATED: runs.sums(readings["offset_min"] != NO_OFFSET),
-        Scope.IN_TRANSIT: runs.sums(known(readings, family, "collected", "arrived")),
-        Scope.OF_LOT: runs.sums(known(readings, family, "collected", "lot_expires")),
         Scope.NONE: np.zeros(len(runs.names), dtype=np.int64),
     }
+    of_specimens = family == LAB_RESULT.name
+    if of_specimens:
+        sizes[Scope.IN_TRANSIT] = runs.sums(_known(readings, "collected", "arrived"))
+        sizes[Scope.OF_LOT] = runs.sums(_known(readings, "collected", "lot_expires"))
     seen, counts = int(np.bitwise_or.reduce(readings["flags"])), Counts()
     for check, bit in BITS.items():
-        if check in OF_SPECIMENS and family != LAB_RESULT.name:
+        if check in OF_SPECIMENS and not of_specimens:
             continue
         failed = runs.sums((readings["flags"] >> bit & 1).astype(bool)) if seen >> bit & 1 else sizes[Scope.NONE]
         for number, name in enumerate(runs.names):
@@ -72,12 +74,9 @@ def tally(messages: pa.Table, readings: Mapping[str, Any], family: str) -> Count
     return counts
 
 
-def known(readings: Mapping[str, Any], family: str, *names: str) -> Array:
-    """Which of a laboratory's results [n] have all of these columns."""
-    if family != LAB_RESULT.name:
-        return np.zeros(len(readings["start"]), dtype=bool)
-    valid = [_is_valid(readings[name]) for name in names]
-    return np.asarray(np.logical_and.reduce(valid))
+def _known(readings: Mapping[str, Any], *names: str) -> Array:
+    """Which readings [n] have all of these columns."""
+    return np.asarray(np.logical_and.reduce([_is_valid(readings[name]) for name in names]))
 
 
 def _is_valid(values: Any) -> Array:
