@@ -1,7 +1,8 @@
 """The group `doors`: how fast files come through their connectors, and from there into committed tables."""
 
-import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import closing
+from functools import partial
 from pathlib import Path
 
 from connectors.hl7v2 import Reader
@@ -9,38 +10,34 @@ from connectors.hl7v2_fields import by_the_library
 from connectors.lab_results import publish_results
 from connectors.publisher import Publisher
 from connectors.receipt import Receipt
-from infra.local_kafka import LocalKafka
 from pipelines.bench.door_files import METRICS, export_xml, results_hl7
-from pipelines.bench.door_process import in_process
+from pipelines.bench.door_reading import count_elements, publish_records
 from pipelines.bench.figures import Figure, Stopwatch
-from pipelines.bench.world import DAY_US, BenchWorld
+from pipelines.bench.own_process import in_own_process
+from pipelines.bench.world import DAY_US, BenchWorld, own_broker
+from pipelines.follow import work_off
 from schemas.lab_mapping import LabMapping, SubjectField
 
 SMALL_MB, LARGE_MB = 200, 2_000
 RESULTS = 50_000
 SCALARS = 2_000
 PERSON = "s1"  # in two studies
+MB = 1e6
 Say = Callable[[str], None]
 
 
 def doors(say: Say) -> Iterator[Figure]:
     """Every figure of the group, as it is measured, on a broker and in a folder of its own."""
-    with tempfile.TemporaryDirectory(prefix="wellspring-bench-") as name:
-        folder = Path(name)
-        kafka = LocalKafka(folder / "kafka")
-        bootstrap = kafka.up().bootstrap
-        try:
-            world = BenchWorld(
-                folder / "world",
-                bootstrap,
-                contracts=("sensor-reading", "app-export", "lab-result"),
-                metrics=("acceleration", "heart_rate", *METRICS),
-            )
-            world.consent()
-            yield from _exports(world, folder, say)
-            yield from _results(world, folder, say)
-        finally:
-            kafka.down()
+    with own_broker() as (folder, bootstrap):
+        world = BenchWorld(
+            folder / "world",
+            bootstrap,
+            contracts=("sensor-reading", "app-export", "lab-result"),
+            metrics=("acceleration", "heart_rate", *METRICS),
+        )
+        world.consent()
+        yield from _exports(world, folder, say)
+        yield from _results(world, folder, say)
 
 
 def _exports(world: BenchWorld, folder: Path, say: Say) -> Iterator[Figure]:
@@ -52,11 +49,11 @@ def _exports(world: BenchWorld, folder: Path, say: Say) -> Iterator[Figure]:
         file = folder / "export.xml"
         records = export_xml(file, megabytes, world.begin_us)
         say("counting its elements with expat")
-        bound = in_process("count", file, own.config)
+        bound = in_own_process(partial(count_elements, file))
         say("publishing it")
-        ours = in_process("publish", file, own.config, PERSON)
+        ours = in_own_process(partial(publish_records, file, own.config, PERSON))
         file.unlink()
-        peaks.append(ours.peak_mb)
+        peaks.append(ours.peak_bytes / MB)
         name = f"Apple Health, {megabytes:,} MB of XML to published messages"
         yield Figure(name, megabytes / ours.seconds, "MB/CPU s", megabytes / bound.seconds, "≥0.35")
         if own is world:
@@ -98,11 +95,7 @@ def _results(world: BenchWorld, folder: Path, say: Say) -> Iterator[Figure]:
 
 def _worked_off(world: BenchWorld) -> float:
     """CPU seconds in which a driver works off what there is."""
-    watch, driver = Stopwatch(), world.driver()
-    try:
-        with watch.running():
-            while driver.cycle():
-                pass
-    finally:
-        driver.close()
+    watch = Stopwatch()
+    with closing(world.driver()) as driver, watch.running():
+        work_off(driver)
     return watch.seconds

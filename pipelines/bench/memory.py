@@ -1,12 +1,15 @@
 """Peak memory of a driver over a plan of ten million readings, and over ten times that backlog."""
 
-import multiprocessing
 from collections.abc import Callable, Iterator
+from contextlib import closing
+from functools import partial
 from pathlib import Path
 
-from pipelines.bench.figures import Figure, peak_bytes
+from pipelines.bench.figures import Figure
+from pipelines.bench.own_process import in_own_process
 from pipelines.bench.world import BenchWorld
 from pipelines.driver import Driver
+from pipelines.follow import work_off
 from pipelines.settings import load_settings
 
 PLAN_READINGS = 10_000_000
@@ -27,19 +30,10 @@ def peak_memory(folder: Path, bootstrap: str, say: Callable[[str], None]) -> Ite
 def _measured(world: BenchWorld, messages: int) -> float:
     world.consent()
     world.publish_scalars(messages, READINGS, world.begin_us)
-    context = multiprocessing.get_context("spawn")
-    answers = context.Queue()
-    process = context.Process(target=_drive, args=(str(world.settings.lake.parent / "wellspring.yaml"), answers))
-    process.start()
-    peak = answers.get(timeout=1_200)
-    process.join()
-    return float(peak)
+    return in_own_process(partial(_drive, world.config)).peak_bytes / GB
 
 
-def _drive(settings: str, answers: "multiprocessing.Queue[float]") -> None:
-    driver = Driver(load_settings(Path(settings)))
-    driver.start()
-    while driver.cycle():
-        pass
-    driver.close()
-    answers.put(peak_bytes() / GB)
+def _drive(config: Path) -> None:
+    with closing(Driver(load_settings(config))) as driver:
+        driver.start()
+        work_off(driver)

@@ -1,20 +1,18 @@
 """The group `spine`: how fast readings come from a topic into committed tables, and what that takes."""
 
 import statistics
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from infra.local_kafka import LocalKafka
 from pipelines import landing
 from pipelines.bench.bound import in_arrival_order, write_bound
 from pipelines.bench.consent_scale import consent_shares
 from pipelines.bench.figures import Figure, Stopwatch
 from pipelines.bench.memory import peak_memory
-from pipelines.bench.world import DAY_US, BenchWorld
+from pipelines.bench.world import DAY_US, BenchWorld, own_broker
 from pipelines.driver import Driver
 from pipelines.entries import Entry
 from pipelines.follow import follow_until
@@ -28,26 +26,20 @@ Say = Callable[[str], None]
 
 def spine(say: Say) -> Iterator[Figure]:
     """Every figure of the group, as it is measured, on a broker and in a folder of its own."""
-    with tempfile.TemporaryDirectory(prefix="wellspring-bench-") as name:
-        folder = Path(name)
-        kafka = LocalKafka(folder / "kafka")
-        bootstrap = kafka.up().bootstrap
-        try:
-            world = _preloaded(folder / "scalars", bootstrap, say)
-            yield from _scalars(world, 600, 5_000, 0.4, 400_000, say)
-            yield from _scalars(world, 60, 10_000, None, 200_000, say)
-            say("waveforms")
-            yield _waveforms(world)
-            say("consent with a million members")
-            yield from consent_shares(folder / "million", bootstrap, say)
-            say("latency")
-            yield _latency(BenchWorld(folder / "latency", bootstrap))
-            say("cycles in 3 and in 500 studies")
-            yield _many_studies(folder, bootstrap)
-            say("memory")
-            yield from peak_memory(folder, bootstrap, say)
-        finally:
-            kafka.down()
+    with own_broker() as (folder, bootstrap):
+        world = _preloaded(folder / "scalars", bootstrap, say)
+        yield from _scalars(world, 600, 5_000, 0.4, 400_000, say)
+        yield from _scalars(world, 60, 10_000, None, 200_000, say)
+        say("waveforms")
+        yield _waveforms(world)
+        say("consent with a million members")
+        yield from consent_shares(folder / "million", bootstrap, say)
+        say("latency")
+        yield _latency(BenchWorld(folder / "latency", bootstrap))
+        say("cycles in 3 and in 500 studies")
+        yield _many_studies(folder, bootstrap)
+        say("memory")
+        yield from peak_memory(folder, bootstrap, say)
 
 
 def _preloaded(folder: Path, bootstrap: str, say: Say) -> BenchWorld:

@@ -1,7 +1,9 @@
 """The world that is measured: a broker of its own, people with consents, and readings by the million."""
 
 import secrets
+import tempfile
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +11,7 @@ import numpy as np
 
 from connectors.publisher import Publisher
 from connectors.topics import create_topics, wanted_topics
+from infra.local_kafka import LocalKafka
 from pipelines.driver import Driver
 from pipelines.entries import now_us
 from pipelines.keys import KeyRing
@@ -21,6 +24,18 @@ PEOPLE = 2_000
 STUDIES = ("alpha", "beta", "gamma")
 DAY_US = 86_400_000_000
 PARTITIONS = 8
+
+
+@contextmanager
+def own_broker() -> Iterator[tuple[Path, str]]:
+    """A folder, and in it a broker that runs for the time of the block: its address."""
+    with tempfile.TemporaryDirectory(prefix="wellspring-bench-") as name:
+        kafka = LocalKafka(Path(name) / "kafka")
+        bootstrap = kafka.up().bootstrap
+        try:
+            yield Path(name), bootstrap
+        finally:
+            kafka.down()
 
 
 class BenchWorld:
