@@ -5,38 +5,20 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from connectors.ranges import OffsetRange, RangeReader
 from infra.local_kafka import Address
 from tests.apple_exports import plain, xml
 from tests.canaries import MARK, subject
 from tests.integration.conftest import StartBroker
 from tests.watch_kills import BROKEN, EXPORTS, MESSAGES, PEOPLE, RECORDS, RESULTS, SETTLE_S
 from tests.watched import Inbox
-from tests.worlds import ROOT, World, make_world
+from tests.worlds import ROOT, make_world, on_topic, wait_for
 
 LONG_AGO = 1_262_304_000_000_000  # 2010-01-01T00:00:00Z
 APPLE = {"format": "apple-health", "subject": subject("ann")}
-
-
-def wait_until(true: Callable[[], bool], seconds: float = 60.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-
-
-def on_topic(world: World, contract: str) -> Counter[bytes]:
-    """The values of the partner's topic, and how often each is there."""
-    topic = f"{world.partner}.{contract}.v1"
-    with RangeReader(world.settings.kafka) as reader:
-        ends = reader.end_offsets([topic])
-        blocks = [b for (name, part), end in ends.items() for b in reader.read(OffsetRange(name, part, 0, end))]
-    return Counter(value for block in blocks for value in block.column("value").to_pylist())
 
 
 @pytest.mark.timeout(300)
@@ -68,7 +50,7 @@ def test_fifty_kills_lose_nothing_and_double_nothing(broker: Address, tmp_path: 
     world.work()
     values = Counter((row["start"], row["value"]) for row in world.rows("sleep", "start, value"))
     assert len(values) == EXPORTS * RECORDS and set(values.values()) == {1}
-    results, exports = on_topic(world, "lab-result"), on_topic(world, "app-export")
+    results, exports = ({value for _, value in on_topic(world, name)} for name in ("lab-result", "app-export"))
     assert (len(results), len(exports)) == (RESULTS * MESSAGES, EXPORTS)
     world.assert_sound()
 
@@ -80,10 +62,10 @@ def test_while_the_broker_is_away_files_wait_and_nothing_fails(own_broker: Start
     kafka.kill()
     inbox.drop("export.xml", xml(*plain(30)), **APPLE, partner=world.partner)
     with world.following("watch", str(inbox.root), "--settle", "0", "--json") as watcher:
-        wait_until(lambda: "nothing listens there; what is left is tried again" in watcher.errors)
+        wait_for(lambda: "nothing listens there; what is left is tried again" in watcher.errors)
         assert watcher.output == "" and "export.xml" in inbox.names() and inbox.names("failed") == []
         kafka.up()
-        wait_until(lambda: watcher.output.endswith("\n"), 120)
+        wait_for(lambda: watcher.output.endswith("\n"), 120)
         assert json.loads(watcher.output)["published"] == 30
         assert watcher.end() == 0
     assert inbox.names("done") == ["export.xml", "export.xml.manifest.json"]
@@ -93,7 +75,7 @@ def test_two_watchers_do_not_work_at_one_folder(broker: Address, tmp_path: Path)
     world = make_world(tmp_path / "world", broker.bootstrap, partner={"contracts": ["app-export"]})
     inbox = Inbox(tmp_path / "inbox")
     with world.following("watch", str(inbox.root)) as first:
-        wait_until(lambda: (inbox.root / ".wellspring" / "lock").exists())
+        wait_for(lambda: (inbox.root / ".wellspring" / "lock").exists())
         second = world.execute("watch", str(inbox.root), "--once")
         assert (second.returncode, second.stderr) == (1, "wellspring: another watcher is at work on this folder\n")
         first.process.kill()

@@ -3,7 +3,6 @@
 import json
 import threading
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -18,7 +17,7 @@ from tests.canaries import subject
 from tests.lab_messages import PID, message, obr, obx, spm
 from tests.s3_server import S3Server
 from tests.watched import NOW, Inbox, Killed, Memory, killer
-from tests.worlds import make_world
+from tests.worlds import make_world, wait_for
 
 URL = "s3://uploads/acme"
 APPLE = {"format": "apple-health", "subject": subject("ann")}
@@ -185,13 +184,6 @@ def test_two_at_the_same_file_bring_it_to_one_end(at: str, inbox: Inbox, paused:
 # -- as a command
 
 
-def wait_until(true: Callable[[], bool], seconds: float = 60.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-
-
 def test_the_command_watches_a_bucket_until_it_is_told_to_end(
     inbox: Inbox, broker: Address, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -202,7 +194,7 @@ def test_the_command_watches_a_bucket_until_it_is_told_to_end(
     assert json.loads(capsys.readouterr().out)["published"] == 30
     assert len(inbox.names()) == 2 and inbox.names("done") == []
     with world.following(*words) as command:
-        wait_until(lambda: command.output.endswith("\n"))
+        wait_for(lambda: command.output.endswith("\n"))
         (said,) = map(json.loads, command.output.splitlines())
         assert (said["outcome"], said["published"], command.end()) == ("done", 30, 0)
     assert inbox.names("done") == ["export.zip", "export.zip.manifest.json"]
