@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -62,7 +63,7 @@ def with_columns(part: pa.RecordBatch, columns: Iterable[tuple[str, Any]]) -> pa
 
 
 def taken(values: Any, places: Int64s) -> Any:
-    """The items of a NumPy or Arrow column, in one chunk or several, at these places, in memory of their own."""
+    """The items of a NumPy or Arrow column at these places, in memory of their own; in chunks if the column has chunks."""
     if isinstance(values, np.ndarray):
         return values.take(places)
     if is_lists_of_numbers(values.type):
@@ -75,20 +76,38 @@ def is_lists_of_numbers(kind: pa.DataType) -> bool:
     return bool(pa.types.is_list(kind) and pa.types.is_primitive(kind.value_type))
 
 
-def _taken_lists(lists: Any, places: Int64s) -> pa.ListArray:
+# Numbers of lists that are copied into one piece: what is then done with a piece finds it in the processor's cache.
+_PIECE = 131_072
+
+
+def _taken_lists(lists: Any, places: Int64s) -> Any:
     """Lists of numbers, none of them null, at these places.
 
     A list is long here (a block of samples) and is copied as a slice; Arrow would copy it number by number.
     """
+    if not isinstance(lists, pa.ChunkedArray):
+        return _piece(_slices([lists], places), _nulls(lists, places), lists.type)
+    slices, nulls = _slices(lists.chunks, places), _nulls(lists, places)
+    piece = np.cumsum([len(part) for part in slices]) // _PIECE
+    bounds = [0, *(np.flatnonzero(np.diff(piece)) + 1).tolist(), len(slices)]
+    owns = [slice(begin, end) for begin, end in pairwise(bounds)]
+    return pa.chunked_array([_piece(slices[own], nulls[own], lists.type) for own in owns], type=lists.type)
+
+
+def _piece(slices: list[Array], nulls: Array, kind: pa.DataType) -> pa.ListArray:
+    """The numbers of each slice as one list, or none where it is null."""
+    offsets = np.cumsum([0, *(len(part) for part in slices)], dtype=np.int32)
+    numbers = np.concatenate([np.asarray(pa.array([], kind.value_type)), *slices])
+    mask = pa.array(nulls) if nulls.any() else None
+    return pa.ListArray.from_arrays(pa.array(offsets), pa.array(numbers), type=kind, mask=mask)
+
+
+def _nulls(lists: Any, places: Int64s) -> Array:
+    """Which of the lists at these places are null."""
+    if not lists.null_count:
+        return np.zeros(len(places), dtype=bool)
     chunks = lists.chunks if isinstance(lists, pa.ChunkedArray) else [lists]
-    slices = _slices(chunks, places)
-    sizes = np.array([len(part) for part in slices], dtype=np.int64)
-    offsets = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int32)
-    numbers = np.concatenate([np.asarray(chunks[0].values)[:0], *slices])
-    mask = lists.is_null().take(pa.array(places)) if lists.null_count else None
-    if isinstance(mask, pa.ChunkedArray):
-        mask = mask.combine_chunks()
-    return pa.ListArray.from_arrays(pa.array(offsets), pa.array(numbers), type=lists.type, mask=mask)
+    return np.concatenate([chunk.is_null().to_numpy(zero_copy_only=False) for chunk in chunks])[places]
 
 
 def _slices(chunks: list[pa.ListArray], places: Int64s) -> list[Array]:

@@ -9,13 +9,14 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pipelines.blocks import is_lists_of_numbers, taken
 from pipelines.delta import LiveFile
 from pipelines.entries import LakeError, TableChange
 from pipelines.files import DataFile, describe, new_key, rows_in_footer
@@ -128,8 +129,8 @@ def _gathered(store: Store, job: Job, family: Family) -> pa.Table:
     with ExitStack() as stack:
         sources = [stack.enter_context(store.open_file(file.path)) for file in job.files]
         files = [pq.ParquetFile(source, read_dictionary=_texts(family)) for source in sources]
-        order = pa.array(_order([_column(files, name) for name in family.sort_key]))
-        columns = [_column(files, field.name).take(order) for field in family.schema]
+        order = _order([_column(files, name) for name in family.sort_key])
+        columns = [taken(_column(files, field.name), order) for field in family.schema]
     kinds = zip(family.schema, columns, strict=True)
     fields = [pa.field(field.name, column.type, field.nullable) for field, column in kinds]
     return pa.Table.from_arrays(columns, schema=pa.schema(fields))
@@ -139,9 +140,11 @@ def _texts(family: Family) -> list[str]:
     return [f.name for f in family.schema if pa.types.is_string(f.type) or pa.types.is_binary(f.type)]
 
 
-def _column(files: list[pq.ParquetFile], name: str) -> pa.Array:
+def _column(files: list[pq.ParquetFile], name: str) -> Any:
+    """The column over all files, in one piece unless it holds blocks of samples."""
     parts = pa.concat_tables([file.read(columns=[name]).replace_schema_metadata(None) for file in files])
-    return parts.unify_dictionaries()[name].combine_chunks()
+    column = parts.unify_dictionaries()[name]
+    return column if is_lists_of_numbers(column.type) else column.combine_chunks()
 
 
 def _order(keys: list[pa.Array]) -> npt.NDArray[np.int64]:

@@ -62,7 +62,7 @@ def _stack(parts: list[pa.RecordBatch], name: str) -> Any:
     kind = next(part.schema.field(name).type for part in parts if name in part.schema.names)
     columns = [part.column(name) if name in part.schema.names else pa.nulls(part.num_rows, kind) for part in parts]
     if is_lists_of_numbers(kind):
-        return pa.chunked_array(_of_one_width(columns))  # in one piece once it is in order
+        return pa.chunked_array(_of_one_width(columns))
     if pa.types.is_primitive(kind) and not any(values.null_count for values in columns):
         return np.concatenate([values.to_numpy(zero_copy_only=True) for values in columns])
     return pa.concat_arrays(columns)

@@ -111,3 +111,22 @@ def test_lists_are_taken_as_arrow_takes_them(
     found = taken(values, places.astype(np.int64))
     found.validate(full=True)
     assert found.equals(values.take(pa.array(places, pa.int64())))
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    chunks=st.lists(st.lists(st.none() | st.lists(st.integers(0, 9), max_size=5), max_size=4), min_size=1, max_size=4),
+    data=st.data(),
+)
+def test_lists_in_chunks_are_taken_in_pieces(chunks: list[list[list[int] | None]], data: st.DataObject) -> None:
+    values = pa.chunked_array([pa.array(chunk, pa.list_(pa.int16())) for chunk in chunks])
+    places = np.array(data.draw(st.lists(st.integers(0, len(values) - 1), max_size=9) if len(values) else st.just([])))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("pipelines.blocks._PIECE", 8)
+        found = taken(values, places.astype(np.int64))
+    found.validate(full=True)
+    assert found.to_pylist() == values.take(pa.array(places, pa.int64())).to_pylist()
+    assert all(len(chunk.values) <= 8 + 5 for chunk in found.chunks), (
+        "a piece is not larger than said, but for one list"
+    )
+    assert found.num_chunks <= 1 + sum(len(chunk.values) for chunk in found.chunks) // 8, "nor are there many"
