@@ -62,15 +62,23 @@ def record_hash64(*parts: Any) -> int:
 def block_hash64(channels: list[str], numbers: npt.NDArray[Any], times: npt.NDArray[Any], scale: float = 1.0) -> int:
     """64 bits of SHA-256 (which processors are quick at) over a block: its channels' names, its numbers and its samples' times.
 
-    Integers, of either width, count as int32 with their `scale`; of float64 values, which have it in them, both zeros
-    are the same.
+    Integers, of either width, count as int16 where all of them fit, else as int32, with their `scale`; of float64 values,
+    which have it in them, both zeros are the same.
     """
     is_counts = numbers.dtype.kind == "i"
     head = (channels, len(numbers), len(times), *([scale] if is_counts else []))
     hashed = hashlib.sha256(repr(head).encode())
-    hashed.update((numbers.astype(np.int32, copy=False) if is_counts else numbers + 0.0).data)
+    hashed.update((_narrow(numbers) if is_counts else numbers + 0.0).data)
     hashed.update(times.data)
     return int.from_bytes(hashed.digest()[:8], "little")
+
+
+def _narrow(integers: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """int16 where all fit, else int32."""
+    if integers.dtype == np.int16:
+        return integers
+    narrow = integers.astype(np.int16)
+    return narrow if np.array_equal(narrow, integers) else integers.astype(np.int32, copy=False)
 
 
 def value_bits(values: npt.NDArray[np.float64]) -> Uint64s:

@@ -106,6 +106,8 @@ def test_integers_are_the_same_in_either_width() -> None:
     same = block_hash64(["x"], narrow, np.empty(0), 0.5)
     assert same == block_hash64(["x"], narrow.astype(np.int32), np.empty(0), 0.5)
     assert same != block_hash64(["x"], narrow, np.empty(0), 0.25)
+    wide = np.array([1, -2, 300 + 2**16], dtype=np.int32)
+    assert same != block_hash64(["x"], wide, np.empty(0), 0.5), "what does not fit is not cut to size"
 
 
 def test_two_studies_or_members_cannot_be_joined_by_a_key() -> None:
