@@ -14,11 +14,12 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from connectors.formats import Format, Found, format_named
 from connectors.receipt import Receipt
 from connectors.sending import MOST_BYTES, Message, Sink, send
-from schemas.arrow_stream import from_stream, to_stream
+from schemas.arrow_stream import as_words, from_stream, to_stream
 from schemas.contract_check import JUDGES
 from schemas.contracts import encode
 from schemas.headers import Text, field_rejection
 from schemas.reasons import Reason, Rejected
+from schemas.source_records import repeating
 
 CONTRACT = "app-export"
 
@@ -45,11 +46,20 @@ def publish_export(
     parts = count()
 
     def messages(batch: pa.RecordBatch) -> Iterator[Message]:
-        for rows, stream in _streams(batch, most_bytes):
+        for rows, stream in _streams(_in_words(batch), most_bytes):
             value = None if stream is None else _encoded(source, subject, next(parts), stream)
             yield Message(rows, subject.encode(), value)
 
     send(found, messages, receipt, sink)
+
+
+def _in_words(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """The batch with each text of a column that repeats few of them said once."""
+    names = repeating(batch.schema)
+    columns = {name: batch.column(name) for name in batch.schema.names}
+    coded = {name: as_words(values) if name in names else values for name, values in columns.items()}
+    fields = [field.with_type(coded[field.name].type) for field in batch.schema]
+    return pa.RecordBatch.from_arrays(list(coded.values()), schema=pa.schema(fields))
 
 
 def _encoded(source: Format, subject: str, part: int, stream: bytes) -> bytes:
@@ -73,7 +83,8 @@ def _streams(batch: pa.RecordBatch, most_bytes: int) -> Iterator[tuple[pa.Record
 
 
 def read_export(message: dict[str, Any]) -> tuple[ExportHeader, pa.RecordBatch]:
-    """The judged header and the source records of a decoded message; Rejected where they are not what they should be."""
+    """The judged header and the source records of a decoded message, texts that repeat maybe as WORDS; Rejected where
+    they are not what they should be."""
     try:
         header = ExportHeader.model_validate({name: value for name, value in message.items() if name != "records"})
     except ValidationError as error:
@@ -83,7 +94,7 @@ def read_export(message: dict[str, Any]) -> tuple[ExportHeader, pa.RecordBatch]:
         raise Rejected(Reason.FIELD, "format", "the name of a format that is known here")
     if header.format_version != source.version:
         raise Rejected(Reason.FIELD, "format_version", f"version {source.version} of the format")
-    records = from_stream(message["records"], source.schema, "records")
+    records = from_stream(message["records"], source.schema, "records", repeating(source.schema))
     if not records.num_rows:
         raise Rejected(Reason.NO_READINGS, "records")
     return header, records

@@ -1,23 +1,23 @@
 """App exports: the facts of a message's source records, grouped by kind, unit and source, in the catalogue's words.
 
 What a type, a unit and a code mean is in the format's mapping; a kind that it does not name goes on as UNMAPPED, which
-no catalogue has, and is rejected and counted like any other unknown metric. A fact is a record's own value or one of
-its parts, and its place among all facts of the message is its index, whatever the mapping.
+no catalogue has, and is rejected and counted like any other unknown metric. The facts are put in order once, numbers
+first and codes last; then each kind is a slice of them.
 """
 
 import re
-from collections.abc import Iterator
 from contextlib import suppress
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from connectors.app_export import ExportHeader, read_export
 from connectors.formats import format_named
 from pipelines.blocks import Int64s
+from pipelines.facts import Facts, Kinds, facts_of, words
 from pipelines.messages import Message, Messages
 from schemas.clocks import is_zone
 from schemas.export_mappings import ExportMapping, Rule, export_mapping
@@ -42,7 +42,8 @@ _SHARED = (
 _NUMBER = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,3})?$"
 _SHOWN = re.compile(r"[A-Za-z0-9/_.]{1,100}")
 _OTHER = "other"
-_WORD = 200
+_FORMS = 3
+_NUMBERS, _UNMAPPED, _CODES = range(_FORMS)
 
 
 class ExportMessages(Messages):
@@ -58,10 +59,10 @@ def export_messages(content: dict[str, Any]) -> list[Message]:
     """The facts of a decoded message of the contract app-export, a message for each kind; Rejected where it is none."""
     header, records = read_export(content)
     mapping = _mapping(header.format)
-    facts = _facts(records, mapping)
+    facts = facts_of(records, mapping.containers if mapping else ())
     if not len(facts):
         raise Rejected(Reason.NO_READINGS, "records")
-    return [_message(header, records, facts, mapping, places) for places in _groups(records, facts)]
+    return _Grouped(header, records, facts, mapping).messages()
 
 
 def _mapping(name: str) -> ExportMapping | None:
@@ -70,114 +71,88 @@ def _mapping(name: str) -> ExportMapping | None:
     return export_mapping(source.mapping) if source and source.mapping else None
 
 
-class _Facts:
-    """All facts of the records as columns: own values first, then parts; `row` is the record, `index` the place."""
+class _Grouped:
+    """The facts of one message kind by kind, as columns: kinds of numbers, then those that are unmapped, then codes."""
 
     def __init__(
-        self, row: Int64s, index: Int64s, is_part: npt.NDArray[np.bool_], columns: dict[str, pa.Array]
+        self, header: ExportHeader, records: pa.RecordBatch, facts: Facts, mapping: ExportMapping | None
     ) -> None:
-        self.row, self.index, self.is_part, self.columns = row, index, is_part, columns
+        self._header, self._facts, self._mapping = header, facts, mapping
+        self._shared = {name: words(records.column(name)) for name in _SHARED if name in records.schema.names}
+        forms = np.array([self._form(kind) for kind in range(len(facts.type.texts))])[facts.type.codes]
+        self._order, self._begins = self._in_order(records.num_rows, forms)
+        values, forms = facts.value.take(pa.array(self._order)), forms[self._order]
+        codes_from = int(np.searchsorted(forms, _CODES))
+        numbers = _numbers(values.slice(0, int(np.searchsorted(forms, _UNMAPPED))))
+        self._numbers = np.concatenate([numbers, np.full(codes_from - len(numbers), np.nan)])
+        self._codes, self._texts = words(values.slice(codes_from)), dict[int, tuple[pa.Array, pa.Array]]()
+        self._start, self._end = facts.start[self._order], facts.end[self._order]
+        self._index = facts.index[self._order].astype(np.int32)
+        self._record_ids = _record_ids(records, facts, self._order)
 
-    def __len__(self) -> int:
-        return len(self.row)
+    def _in_order(self, records: int, forms: Int64s) -> tuple[Int64s, Int64s]:
+        """The facts' places kind by kind, those of a kind as they lie in the message; and where the kinds begin."""
+        shared, facts, kinds = Kinds(records), self._facts, Kinds(len(self._facts))
+        for column in self._shared.values():
+            shared.tell_apart(column.codes, len(column.texts))
+        kinds.tell_apart(forms, _FORMS)
+        kinds.tell_apart(shared.number[facts.row], shared.count)
+        for column in (facts.type, facts.unit):
+            kinds.tell_apart(column.codes, len(column.texts))
+        return kinds.grouped()
 
+    def _form(self, kind: int) -> int:
+        """What the values of a type are."""
+        rule = self._rule(kind, None)
+        return _UNMAPPED if rule is None else _CODES if rule.is_coded else _NUMBERS
 
-def _facts(records: pa.RecordBatch, mapping: ExportMapping | None) -> _Facts:
-    lists = records.column("parts")
-    counts = lists.value_lengths().fill_null(0).to_numpy(zero_copy_only=False).astype(np.int64)
-    before = np.cumsum(counts) - counts
-    own = np.arange(records.num_rows, dtype=np.int64)
-    own_index = own + before
-    parents = np.repeat(own, counts)
-    part_index = np.repeat(own_index + 1 - before, counts) + np.arange(len(parents))
-    kept = own[
-        ~pc.is_in(records.column("type"), pa.array(_containers(mapping), pa.string())).to_numpy(zero_copy_only=False)
-    ]
-    parts = lists.flatten()
-    row = np.concatenate([kept, parents])
-    columns = {
-        name: pa.concat_arrays(
-            [records.column(name).take(pa.array(kept)), parts.field(name).cast(records.column(name).type)]
+    def _rule(self, kind: int, unit: str | None) -> Rule | None:
+        is_part = self._facts.is_part(kind)
+        return self._mapping.rule(self._facts.type.texts[kind], is_part, unit) if self._mapping else None
+
+    def messages(self) -> list[Message]:
+        """A message for each kind."""
+        return [self._message(int(low), int(high)) for low, high in pairwise(self._begins.tolist())]
+
+    def _message(self, low: int, high: int) -> Message:
+        first, facts = int(self._order[low]), self._facts
+        kind, row = int(facts.type.codes[first]), int(facts.row[first])
+        text, unit = facts.type.texts[kind], facts.unit.texts[facts.unit.codes[first]]
+        rule = self._rule(kind, unit)
+        found = {name: column.texts[column.codes[row]] for name, column in self._shared.items()}
+        series, sent_codes = self._series(low, high, rule, kind)
+        return Message(
+            header=_header(self._header, found, rule),
+            series=series,
+            sent_as=text,
+            unit_sent=unit or "",
+            sent_codes=sent_codes,
+            index=self._index[low:high],
+            shown=None if rule else _shown(text),
+            export_offset=found.get("offset_of") == "export",
         )
-        for name in ("type", "unit", "value")
-    }
-    for name in ("start", "end"):
-        inherited = records.column(name).take(pa.array(parents))
-        columns[name] = pa.concat_arrays(
-            [records.column(name).take(pa.array(kept)), pc.coalesce(parts.field(name), inherited)]
-        )
-    is_part = np.concatenate([np.zeros(len(kept), dtype=bool), np.ones(len(parents), dtype=bool)])
-    return _Facts(row, np.concatenate([own_index[kept], part_index]), is_part, columns)
 
+    def _series(self, low: int, high: int, rule: Rule | None, kind: int) -> tuple[Series, pa.Array | None]:
+        """The facts as intervals, and their codes as sent. A value that is no number is NaN, and rejected as such."""
+        numbers = codes = sent = None
+        if rule and rule.is_coded:
+            before = len(self._numbers)
+            places = pa.array(self._codes.codes[low - before : high - before])
+            sent, codes = (texts.take(places) for texts in self._coded(kind, rule))
+        else:
+            numbers = self._numbers[low:high]
+        ids = None
+        if self._record_ids is not None and not self._facts.is_part(kind):
+            ids = self._record_ids.slice(low, high - low)
+        return Series(high - low, self._start[low:high], self._end[low:high], 0, numbers, 1.0, codes, ids), sent
 
-def _containers(mapping: ExportMapping | None) -> list[str]:
-    return sorted(mapping.containers) if mapping else []
-
-
-def _groups(records: pa.RecordBatch, facts: _Facts) -> Iterator[Int64s]:
-    """The facts' places by kind, unit, source and clock, in the order in which they lie in the message."""
-    shared = _Kinds(records.num_rows)
-    for name in _SHARED:
-        if name in records.schema.names:
-            shared.tell_apart(*_codes(records.column(name)))
-    kinds = _Kinds(len(facts))
-    kinds.tell_apart(shared.number[facts.row], shared.count)
-    for values in (facts.columns["type"], facts.columns["unit"]):
-        kinds.tell_apart(*_codes(values))
-    kinds.tell_apart(facts.is_part.astype(np.int64), 2)
-    _, kind = np.unique(kinds.number, return_inverse=True)
-    in_order = np.argsort(facts.index, kind="stable")
-    order = in_order[np.argsort(kind[in_order].astype(np.int32), kind="stable")]
-    begins = np.flatnonzero(np.diff(kind[order], prepend=-1))
-    yield from np.split(order, begins[1:])
-
-
-class _Kinds:
-    """Numbers below `count` that are equal where everything is by which the items were told apart."""
-
-    def __init__(self, items: int) -> None:
-        self.number, self.count = np.zeros(items, dtype=np.int64), 1
-
-    def tell_apart(self, code: Int64s, count: int) -> None:
-        """By one more thing, of which there are `count`; the numbers are drawn together where they get too large."""
-        if self.count * count >= _MOST_KINDS:
-            distinct, self.number = np.unique(self.number, return_inverse=True)
-            self.count = len(distinct)
-        self.number, self.count = self.number * count + code, self.count * count
-
-
-_MOST_KINDS = 1 << 62
-
-
-def _codes(values: pa.Array) -> tuple[Int64s, int]:
-    """A number for each value, null being one, and how many there are."""
-    coded = values.dictionary_encode(null_encoding="encode")
-    return coded.indices.to_numpy(zero_copy_only=False).astype(np.int64), max(1, len(coded.dictionary))
-
-
-def _message(
-    header: ExportHeader, records: pa.RecordBatch, facts: _Facts, mapping: ExportMapping | None, places: Int64s
-) -> Message:
-    """The facts at these places, which are of one kind, unit, source and clock."""
-    first = int(places[0])
-    kind, unit = (facts.columns[name][first].as_py() for name in ("type", "unit"))
-    rule = mapping.rule(kind, bool(facts.is_part[first]), unit) if mapping else None
-    found = {name: _text(records, name, int(facts.row[first])) for name in _SHARED}
-    series, sent_codes = _series(records, facts, places, rule)
-    return Message(
-        header=_header(header, found, rule),
-        series=series,
-        sent_as=kind,
-        unit_sent=unit or "",
-        sent_codes=sent_codes,
-        index=facts.index[places].astype(np.int32),
-        shown=None if rule else _shown(kind),
-        export_offset=found["offset_of"] == "export",
-    )
-
-
-def _text(records: pa.RecordBatch, name: str, row: int) -> Any:
-    return records.column(name)[row].as_py() if name in records.schema.names else None
+    def _coded(self, kind: int, rule: Rule) -> tuple[pa.Array, pa.Array]:
+        """The codes of the message as a type has them, as sent and in the catalogue's words: looked up once for each."""
+        if kind not in self._texts:
+            sent = [rule.code or "" if text is None else text for text in self._codes.texts]
+            codes = [rule.code or rule.codes.get(text, text) for text in sent]
+            self._texts[kind] = pa.array(sent, pa.string()), pa.array(codes, pa.string())
+        return self._texts[kind]
 
 
 def _header(header: ExportHeader, found: dict[str, Any], rule: Rule | None) -> SensorHeader:
@@ -191,7 +166,7 @@ def _header(header: ExportHeader, found: dict[str, Any], rule: Rule | None) -> S
             "unit": (rule.unit if rule else "") or "1",
             "modality": found["modality"],
             "source": {"name": found["source_name"], **source},
-            "clock": found["clock"] or "utc",
+            "clock": found.get("clock") or "utc",
             "offset_min": None if zone else found["offset_min"],
             "zone": zone,
         }
@@ -203,38 +178,32 @@ def _shown(kind: str) -> str:
     return kind if _SHOWN.fullmatch(kind) else _OTHER
 
 
-def _series(
-    records: pa.RecordBatch, facts: _Facts, places: Int64s, rule: Rule | None
-) -> tuple[Series, list[str] | None]:
-    """The facts as intervals, and their codes as sent. A value that is no number is NaN, and rejected as such."""
-    at = pa.array(places)
-    start, end = (np.asarray(facts.columns[name].take(at).cast(pa.int64())) for name in ("start", "end"))
-    value = facts.columns["value"].take(at)
-    numbers = codes = sent = None
-    if rule and rule.is_coded:
-        sent = [rule.code or "" if text is None else text for text in value.to_pylist()]
-        codes = [rule.code or rule.codes.get(text, text) for text in sent]
-    else:
-        numbers = _numbers(value)
-    return Series(len(places), start, end, 0, numbers, 1.0, codes, _record_ids(records, facts, places)), sent
-
-
 def _numbers(value: pa.Array) -> Any:
     """The numbers that the texts are, NaN where one is none: at once where all are, which is much quicker.
 
     Not so where one has an exponent: Arrow reads some that are none by our rule, and a text must not be a number or none
     by what lies beside it.
     """
-    if not pc.any(pc.match_substring(value, "e", ignore_case=True)).as_py():
+    if not _has_exponents(value):
         with suppress(pa.ArrowInvalid):
             return value.cast(pa.float64()).to_numpy(zero_copy_only=False)  # null becomes NaN
     is_number = pc.match_substring_regex(value, _NUMBER).fill_null(False)
     return pc.if_else(is_number, value, "nan").cast(pa.float64()).to_numpy(zero_copy_only=False)
 
 
-def _record_ids(records: pa.RecordBatch, facts: _Facts, places: Int64s) -> list[str] | None:
-    """The source's own ids of records; a part has none."""
+def _has_exponents(texts: pa.StringArray) -> bool:
+    """Whether an e is in any of the texts: a look at their bytes."""
+    _, offsets, data = texts.buffers()
+    if data is None or not len(texts):
+        return False
+    ends = np.frombuffer(offsets, np.int32)
+    said = data[int(ends[texts.offset]) : int(ends[texts.offset + len(texts)])].to_pybytes()
+    return b"e" in said or b"E" in said
+
+
+def _record_ids(records: pa.RecordBatch, facts: Facts, places: Int64s) -> pa.Array | None:
+    """The source's own ids of the records of the facts at these places; None where no record has any."""
     ids = records.column("record_id")
-    if facts.is_part[places[0]] or ids.null_count == len(ids):
+    if ids.null_count == len(ids):
         return None
-    return [text or "" for text in ids.take(pa.array(facts.row[places])).to_pylist()]
+    return ids.take(pa.array(facts.row[places])).fill_null("")

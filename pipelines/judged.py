@@ -53,11 +53,11 @@ class Judged:
         """The integers of the blocks that were sent as integers, int16 where all were, else int32; channel by channel."""
         return self._own(column(self.block.parts["counts"], "count"), self._where("counted", self._sizes(), 0))
 
-    def codes(self, name: str = "code") -> list[str]:
+    def codes(self, name: str = "code") -> pa.StringArray:
         """The codes in the catalogue's words; as they were `sent`."""
         return self._own_texts("codes", name, self._where("coded", column(self.block.messages, "samples"), 0))
 
-    def record_ids(self) -> list[str]:
+    def record_ids(self) -> pa.StringArray:
         counts = self._where("identified", column(self.block.messages, "samples"), 0)
         return self._own_texts("record_ids", "record_id", counts)
 
@@ -67,9 +67,9 @@ class Judged:
     def _where(self, name: str, yes: Any, no: Any) -> Array:
         return np.asarray(np.where(_bools(self.block.messages, name), yes, no))
 
-    def _own_texts(self, part: str, name: str, counts: Array) -> list[str]:
+    def _own_texts(self, part: str, name: str, counts: Array) -> pa.StringArray:
         every = self.block.parts[part].column(name)
-        return list(every.take(pa.array(self._own(np.arange(len(every)), counts))).to_pylist())
+        return every.take(pa.array(self._own(np.arange(len(every)), counts)))
 
     def _own(self, values: Array, counts: Array) -> Array:
         """These messages' part of a column that holds `counts` items of each message of the block."""

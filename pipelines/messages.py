@@ -8,10 +8,10 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute
 
-from pipelines.blocks import Block, Int64s, batch
+from pipelines.blocks import Block, Int64s, arrow, batch
 from schemas.headers import SensorHeader, sensor_header
 from schemas.metrics import catalogue
-from schemas.series import Series, series
+from schemas.series import Series, Texts, series
 
 Int32s = npt.NDArray[np.int32]
 
@@ -29,7 +29,7 @@ class Message:
     series: Series
     sent_as: str | None = None
     unit_sent: str | None = None
-    sent_codes: list[str] | None = None
+    sent_codes: Texts | None = None
     index: Int32s | None = None
     shown: str | None = None
     export_offset: bool = False
@@ -149,20 +149,25 @@ def _counts(
     }
 
 
-def _content(
-    contents: list[Series], counted: list[bool], sent_codes: list[list[str] | None]
-) -> dict[str, pa.RecordBatch]:
+def _content(contents: list[Series], counted: list[bool], sent_codes: list[Texts | None]) -> dict[str, pa.RecordBatch]:
     counts, values = [], []
     for content, is_counted in zip(contents, counted, strict=True):
         if is_counted and content.numbers is not None:
             counts.append(content.numbers)
         elif (own := content.values) is not None:
             values.append(own)
-    codes = [code for c in contents for code in c.codes or ()]
-    sent = [code for c, own in zip(contents, sent_codes, strict=True) for code in own or c.codes or ()]
+    codes = [c.codes for c in contents]
+    sent = [c.codes if own is None else own for c, own in zip(contents, sent_codes, strict=True)]
     return {
         "counts": batch({"count": np.concatenate(counts) if counts else np.empty(0, np.int16)}),
         "values": batch({"value": np.concatenate(values) if values else np.empty(0)}),
-        "codes": batch({"code": pa.array(codes, pa.string()), "sent": pa.array(sent, pa.string())}),
-        "record_ids": batch({"record_id": pa.array([i for c in contents for i in c.record_ids or ()], pa.string())}),
+        "codes": batch({"code": _texts(codes), "sent": _texts(sent)}),
+        "record_ids": batch({"record_id": _texts([c.record_ids for c in contents])}),
     }
+
+
+def _texts(columns: list[Texts | None]) -> pa.StringArray:
+    """The texts of all messages, one after the other."""
+    return pa.concat_arrays(
+        [pa.array([], pa.string()), *(arrow(own, pa.string()) for own in columns if own is not None)]
+    )

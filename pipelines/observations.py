@@ -40,7 +40,7 @@ def observations(judged: Judged) -> tuple[Block | None, list[Pointer]]:
     if record is not None:
         readings["record"] = record
     if code is not None:
-        readings["code"] = pa.array(code, pa.string())
+        readings["code"] = code.cast(pa.string())
     meta = {**judged.block.meta, "family": "observation"}
     return without(faults, Block(meta, {"messages": messages, "readings": batch(readings)}))
 
@@ -74,14 +74,14 @@ def _value(judged: Judged, counts: Array) -> Array:
     return value
 
 
-def _codes(judged: Judged, counts: Array, name: str) -> list[str | None] | None:
-    """The code of each reading, in the catalogue's words or as `sent`, None for a number; None where no message has any."""
+def _codes(judged: Judged, counts: Array, name: str) -> pa.DictionaryArray | None:
+    """The code of each reading, in the catalogue's words or as `sent`, null for a number; None where no message has any."""
     if not judged.flags("coded").any():
         return None
-    coded = np.repeat(judged.flags("coded"), counts)
-    code = np.full(len(coded), None)
-    code[coded] = judged.codes(name)
-    return list(code.tolist())
+    coded, own = np.repeat(judged.flags("coded"), counts), judged.codes(name).dictionary_encode()
+    indices = np.zeros(len(coded), dtype=np.int32)
+    indices[coded] = own.indices
+    return pa.DictionaryArray.from_arrays(pa.array(indices, mask=~coded), own.dictionary)
 
 
 def _record_hashes(judged: Judged, counts: Array) -> Array | None:
@@ -93,37 +93,47 @@ def _record_hashes(judged: Judged, counts: Array) -> Array | None:
     hashes = np.zeros(len(identified), dtype=np.uint64)
     hashes[identified] = [
         (record_hash64(judged.partner.name, name, record_id) or 1) if record_id else 0
-        for name, record_id in zip(source[identified], judged.record_ids(), strict=True)
+        for name, record_id in zip(source[identified], judged.record_ids().to_pylist(), strict=True)
     ]
     return hashes
 
 
-def _bits(value: Array, code: list[str | None] | None, record: Array | None) -> Array:
+def _bits(value: Array, code: pa.DictionaryArray | None, record: Array | None) -> Array:
     """What tells readings of one message and interval apart: value, code and record id."""
     bits = value_bits(value)
     if code is not None:
-        coded = [row for row in np.flatnonzero(np.isnan(value)).tolist() if code[row] is not None]
-        bits[coded] ^= np.array([hash64(code[row]) for row in coded], dtype=np.uint64)
+        hashes = np.array([hash64(text) for text in code.dictionary.to_pylist()], dtype=np.uint64)
+        bits[_is_code(code)] ^= hashes[code.indices.drop_null()]
     if record is not None:
         bits ^= record
     return bits
 
 
-def _faults_of_content(judged: Judged, value: Array, code: list[str | None] | None, message: Array) -> list[Fault]:
-    rows = np.flatnonzero(~np.isfinite(value))
-    if not len(rows):
+def _is_code(code: pa.DictionaryArray) -> Array:
+    return np.asarray(code.is_valid())
+
+
+def _faults_of_content(judged: Judged, value: Array, code: pa.DictionaryArray | None, message: Array) -> list[Fault]:
+    wrong = ~np.isfinite(value)
+    if not wrong.any():
         return []
-    texts = [None] * len(rows) if code is None else [code[row] for row in rows.tolist()]
-    allowed = [mapping.codes for mapping in judged.mappings]
-    unknown = [
-        text is not None and text not in allowed[of] for text, of in zip(texts, message[rows].tolist(), strict=True)
+    if code is None:
+        return [Fault(wrong, Reason.NOT_FINITE, "values")]
+    return [
+        Fault(_unknown(judged, code, message), Reason.CODE, "values"),
+        Fault(wrong & ~_is_code(code), Reason.NOT_FINITE, "values"),
     ]
-    faults = ((unknown, Reason.CODE), ([text is None for text in texts], Reason.NOT_FINITE))
-    return [Fault(_at(rows[np.array(wrong)], len(value)), reason, "values") for wrong, reason in faults]
 
 
-def _at(rows: Array, count: int) -> Array:
-    """True at these of so many places."""
-    flags = np.zeros(count, dtype=bool)
-    flags[rows] = True
-    return flags
+def _unknown(judged: Judged, code: pa.DictionaryArray, message: Array) -> Array:
+    """Which codes their metric does not have; it is looked up once for each code of a message, not for each reading."""
+    is_code, texts = _is_code(code), code.dictionary.to_pylist()
+    pairs = message[is_code].astype(np.int64) * len(texts) + np.asarray(code.indices.drop_null())
+    distinct, place = np.unique(pairs, return_inverse=True)
+    foreign = [
+        texts[text] not in judged.mappings[of].codes
+        for of, text in (divmod(pair, len(texts)) for pair in distinct.tolist())
+    ]
+    unknown = np.zeros(len(message), dtype=bool)
+    unknown[is_code] = np.array(foreign)[place]
+    return unknown

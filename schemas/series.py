@@ -2,15 +2,17 @@
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 
 from schemas.reasons import Reason, Rejected
 
 Numbers = npt.NDArray[Any]
 Int64s = npt.NDArray[np.int64]
+Texts: TypeAlias = list[str] | pa.StringArray
 Float64s = npt.NDArray[np.float64]
 
 _DTYPES: dict[str, np.dtype[Any]] = {name: np.dtype(f"<{name}") for name in ("f8", "f4", "i4", "i2")}
@@ -24,7 +26,7 @@ class Series:
 
     `moments` are starts, int64 microseconds: the first only where `period` is above 0, else [count]; `end` [count] is
     None for instants. `numbers` [count * channels], sample by sample, of the type sent, are values after `scale`; `codes`
-    [count] stand in their place; `record_ids` [count] or None.
+    [count] stand in their place; `record_ids` [count] or None. Both are lists, or Arrow arrays of texts.
     """
 
     count: int
@@ -33,8 +35,8 @@ class Series:
     period: int
     numbers: Numbers | None
     scale: float
-    codes: list[str] | None
-    record_ids: list[str] | None
+    codes: Texts | None
+    record_ids: Texts | None
 
     def __len__(self) -> int:
         return self.count

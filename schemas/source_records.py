@@ -67,6 +67,12 @@ def core_schema() -> pa.Schema:
     return pa.schema(_CORE)
 
 
+def repeating(schema: pa.Schema) -> frozenset[str]:
+    """The columns of texts that many records of an export share: all but what was measured and what is each record's."""
+    own = ("value", "record_id")
+    return frozenset(field.name for field in schema if pa.types.is_string(field.type) and field.name not in own)
+
+
 def source_schema(*own: pa.Field) -> pa.Schema:
     """The schema of a format: the core columns and its own."""
     return pa.schema([*_CORE, *own])
