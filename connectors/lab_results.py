@@ -4,24 +4,29 @@ Only the containers change here: what a code, a unit or a status means is decide
 """
 
 from collections.abc import Iterable, Iterator
-from functools import partial
-from itertools import groupby
-from typing import Any
+from functools import cache, partial
+from itertools import pairwise
 
+import numpy as np
 import pyarrow as pa
 
 from connectors.formats import Found
 from connectors.hl7v2_answers import Answers
 from connectors.receipt import Receipt
 from connectors.sending import MOST_BYTES, Message, Sink, send
-from schemas.contracts import encode
+from schemas.avro_columns import Items, ListWriter
+from schemas.contracts import latest
 
 CONTRACT = "lab-result"
 _MOST_RESULTS = 1000
-_HEAD = ("subject", "subject_kind", "order", "specimen", "sent")
-_RECORD = "org.wellspring."
-_VALUES = {"number": "NumberValue", "codes": "CodeValue", "text": "TextValue", "time": "TimeValue"}
-_OPTIONAL = {"other_code": "Code", "unit": "Code", "method": "Code", "analysed": "Moment"}
+_OWN = ("subject", "subject_kind", "order", "specimen", "sent")
+_HEAD = {**dict(zip(_OWN, _OWN, strict=True)), "laboratory": "source_name"}
+"""What a message says once, and the column that it is in."""
+
+
+@cache
+def _writer() -> ListWriter:
+    return ListWriter(latest(CONTRACT))
 
 
 def publish_results(
@@ -49,36 +54,25 @@ def lab_messages(batch: pa.RecordBatch, most_bytes: int = MOST_BYTES) -> Iterato
 
     A single result is far smaller than any limit: its texts are bounded where it is read.
     """
-    columns = {name: batch.column(name).to_pylist() for name in (*_HEAD, "source_name", "result")}
-    first = 0
-    for _, rows in groupby(batch.column("report").to_pylist()):
-        last = first + len(list(rows))
-        head = {name: columns[name][first] for name in _HEAD} | {"laboratory": columns["source_name"][first]}
-        results = [_result(one) for one in columns["result"][first:last]]
-        yield from _messages(batch.slice(first, last - first), head, results, most_bytes)
-        first = last
+    report = batch.column("report").to_numpy()
+    begins = np.flatnonzero(np.append(len(report) > 0, report[1:] != report[:-1]))
+    columns = [batch.column(name).take(pa.array(begins)) for name in _HEAD.values()]
+    heads = _writer().heads(pa.StructArray.from_arrays(columns, list(_HEAD)))
+    results = _writer().items(batch.column("result"))
+    reports = zip(heads, columns[0].to_pylist(), pairwise([*begins.tolist(), len(report)]), strict=True)
+    for head, subject, (first, last) in reports:
+        yield from _messages(batch, subject.encode(), head, results, first, last, most_bytes)
 
 
 def _messages(
-    rows: pa.RecordBatch, head: dict[str, Any], results: list[dict[str, Any]], most_bytes: int
+    batch: pa.RecordBatch, key: bytes, head: bytes, results: Items, first: int, last: int, most_bytes: int
 ) -> Iterator[Message]:
-    value = encode(CONTRACT, {**head, "results": results}) if len(results) <= _MOST_RESULTS else b""
-    if value and (len(value) <= most_bytes or len(results) == 1):
-        yield Message(rows, head["subject"].encode(), value)
+    """The rows [first, last) of a batch, all of one report, in as many messages as they need."""
+    count = last - first
+    value = results.after(head, first, last) if count <= _MOST_RESULTS else b""
+    if value and (len(value) <= most_bytes or count == 1):
+        yield Message(batch.slice(first, count), key, value)
         return
-    half = len(results) // 2
-    yield from _messages(rows.slice(0, half), head, results[:half], most_bytes)
-    yield from _messages(rows.slice(half), head, results[half:], most_bytes)
-
-
-def _result(result: dict[str, Any]) -> dict[str, Any]:
-    """A result as the Avro library takes it: records that may be absent by their names, so that it tries no others."""
-    for name, record in _OPTIONAL.items():
-        if result[name] is not None:
-            result[name] = (_RECORD + record, result[name])
-    value = result["value"]
-    if value is not None:
-        kind = next(kind for kind in _VALUES if value[kind] is not None)
-        content = {"text": value[kind]} if kind == "text" else value[kind]
-        result["value"] = (_RECORD + _VALUES[kind], content)
-    return result
+    half = first + count // 2
+    yield from _messages(batch, key, head, results, first, half, most_bytes)
+    yield from _messages(batch, key, head, results, half, last, most_bytes)

@@ -7,6 +7,7 @@ import random
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cache
 
 from tests.canaries import MARK
 
@@ -123,6 +124,7 @@ class Expected:
     answers: Counter[str] = field(default_factory=Counter)
 
 
+@cache
 def file_with_faults(seed: int, messages: int = 140) -> tuple[bytes, Expected]:
     """A file of result messages with every fault, of orders, of messages that cannot be read, and of results behind them."""
     chance, expected, texts = random.Random(seed), Expected(), []
