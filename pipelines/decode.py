@@ -51,32 +51,41 @@ def decode_block(
     came in. `assumed_zone` is the zone of wall clocks of which nothing is known.
     """
     contract, rejected = contract_of(topic), []
-    found = _GATHER[contract](assumed_zone)
+
+    def refuse(offset: int, fault: Rejected) -> None:
+        rejected.append(Pointer(topic, partition, offset, None, 0, fault.reason, fault.path))
+
+    found = _GATHER[contract](assumed_zone, refuse)
     offsets = raw.column("offset").to_pylist()
     faulty = {**_marked(raw, "corrupt", Reason.CORRUPT), **_marked(raw, "too_large", Reason.TOO_LARGE)}
-    for row, (offset, value) in enumerate(zip(offsets, raw.column("value").to_pylist(), strict=True)):
+    for row, (offset, value) in enumerate(zip(offsets, raw.column("value"), strict=True)):  # in memory one at a time
         try:
             if row in faulty:
                 raise Rejected(faulty[row])
-            found.take(decode(value, contract), offset, int(received[row]))
+            found.take(decode(value.as_py(), contract), offset, int(received[row]))
         except Rejected as fault:
-            rejected.append(Pointer(topic, partition, offset, None, 0, fault.reason, fault.path))
+            refuse(offset, fault)
     meta = {"topic": topic, "partition": partition, "live": contract == SENSOR_READING}
-    return (found.block(meta) if found else None), rejected
+    block = found.block(meta) if found else None
+    return block, sorted(rejected, key=lambda pointer: pointer.offset)
 
 
 class _Gathered(Protocol):
-    """What the records of a contract are gathered in: those taken, without those that were rejected."""
+    """What the records of a contract are gathered in: those taken, without those that were rejected.
+
+    What is judged of many at once is refused when the block is made, and there is none where all of them are.
+    """
 
     def __len__(self) -> int: ...
     def take(self, content: dict[str, Any], offset: int, received_us: int) -> None: ...
-    def block(self, meta: dict[str, Any]) -> Block: ...
+    def block(self, meta: dict[str, Any]) -> Block | None: ...
 
 
 SENSOR_READING = "sensor-reading"
-_GATHER: dict[str, Callable[[str | None], _Gathered]] = {
-    SENSOR_READING: lambda _: SensorMessages(),
-    app_export.CONTRACT: lambda _: ExportMessages(),
+_Refuse = Callable[[int, Rejected], None]
+_GATHER: dict[str, Callable[[str | None, _Refuse], _Gathered]] = {
+    SENSOR_READING: lambda *_: SensorMessages(),
+    app_export.CONTRACT: lambda *_: ExportMessages(),
     lab_results.CONTRACT: Reports,
 }
 READING_CONTRACTS = tuple(_GATHER)

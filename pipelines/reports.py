@@ -3,134 +3,139 @@
 A result is one reading of its record. What a code, a unit or a word means is said later, by `pipelines.lab_results`.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from pipelines.blocks import Block, batch
-from schemas.lab_results import Code, CodeValue, LabReport, Moment, NumberValue, Result, TextValue, lab_report
+from schemas.lab_columns import lab_reports
+from schemas.reasons import Rejected
 
 NO_MOMENT = -1
 """In place of a moment's number: there is none."""
 
 _CODES = pa.list_(pa.struct([("code", pa.string()), ("system", pa.string()), ("text", pa.string())]))
+_Fields = dict[str, Any]
 
 
 class Reports:
-    """Reports as they are gathered. `assumed_zone` is that of their partner's wall clocks."""
+    """Reports as they are gathered. `assumed_zone` is that of their partner's wall clocks.
 
-    def __init__(self, assumed_zone: str | None) -> None:
-        self._zone = assumed_zone
-        self._reports: list[LabReport] = []
+    `refuse` is told of the records that are none, by their offsets, when the block is made.
+    """
+
+    def __init__(self, assumed_zone: str | None, refuse: Callable[[int, Rejected], None]) -> None:
+        self._zone, self._refuse = assumed_zone, refuse
+        self._messages: list[_Fields] = []
         self._offsets: list[int] = []
         self._received: list[int] = []
 
     def __len__(self) -> int:
-        return len(self._reports)
+        return len(self._messages)
 
-    def take(self, content: dict[str, Any], offset: int, received_us: int) -> None:
-        """The report of a decoded record; Rejected where it is none."""
-        self._reports.append(lab_report(content, self._zone))
+    def take(self, content: _Fields, offset: int, received_us: int) -> None:
+        """The content of a decoded record."""
+        self._messages.append(content)
         self._offsets.append(offset)
         self._received.append(received_us)
 
-    def block(self, meta: dict[str, Any]) -> Block:
-        """The columns: `order` tells the reports of one order from those of others, null where nothing does."""
+    def block(self, meta: dict[str, Any]) -> Block | None:
+        """The columns: `order` tells the reports of one order from those of others, null where nothing does.
+
+        None where all records were refused.
+        """
+        reports, refused = lab_reports(self._messages, self._zone)
+        for place, fault in refused.items():
+            self._refuse(self._offsets[place], fault)
+        kept = np.array([place for place in range(len(reports)) if place not in refused], dtype=np.int64)
+        if not len(kept):
+            return None
         moments = _Moments()
-        parts = {"messages": self._messages(moments), "results": self._results(moments)}
+        own = [self._messages[place] for place in kept]
+        columns = reports.take(pa.array(kept)) if refused else reports
+        came = {name: np.array(of, np.int64)[kept] for name, of in self._came.items()}
+        parts = {"messages": batch({**came, **_of_reports(columns, own, moments)})}
+        parts["results"] = batch(_of_results(columns.field("results"), own, moments))
         return Block(meta, {**parts, "moments": moments.columns()})
 
-    def _messages(self, moments: "_Moments") -> pa.RecordBatch:
-        reports = self._reports
-        specimens = [report.specimen for report in reports]
-        return batch(
-            {
-                "offset": np.array(self._offsets, dtype=np.int64),
-                "received": np.array(self._received, dtype=np.int64),
-                "readings": np.array([len(report.results) for report in reports], dtype=np.int64),
-                "subject": pa.array([report.subject for report in reports], pa.string()),
-                "kit": pa.array([report.subject_kind == "kit" for report in reports], pa.bool_()),
-                "laboratory": pa.array([report.laboratory for report in reports], pa.string()),
-                "order": pa.array([_order(report) for report in reports], pa.string()),
-                "specimen_type": _codes(specimen.type if specimen else None for specimen in specimens),
-                "specimen_site": _codes(specimen.site if specimen else None for specimen in specimens),
-                "collected": moments.numbers(one.collected if one else None for one in specimens),
-                "arrived": moments.numbers(one.received if one else None for one in specimens),
-                "reported": moments.numbers(report.sent for report in reports),
-            }
-        )
-
-    def _results(self, moments: "_Moments") -> pa.RecordBatch:
-        results = [result for report in self._reports for result in report.results]
-        sizes = [len(report.results) for report in self._reports]
-        own = {name: pa.array([getattr(one, name) for one in results], pa.string()) for name in _TEXTS}
-        lists = {name: pa.array([getattr(one, name) for one in results], pa.list_(pa.string())) for name in _LISTS}
-        return batch(
-            {
-                "message": np.repeat(np.arange(len(sizes), dtype=np.int32), sizes),
-                "index": np.concatenate([np.arange(size, dtype=np.int32) for size in sizes]),
-                **own,
-                **lists,
-                "occurrence": pa.array([one.occurrence for one in results], pa.int32()),
-                "code": _codes(one.code for one in results),
-                "system": pa.array([one.code.system for one in results], pa.string()),
-                "other_code": _codes(one.other_code for one in results),
-                "other_system": pa.array([one.other_code and one.other_code.system for one in results], pa.string()),
-                "unit": _codes(one.unit for one in results),
-                "method": _codes(one.method for one in results),
-                "observed": moments.numbers(one.observed for one in results),
-                "analysed": moments.numbers(one.analysed for one in results),
-                **_values(results),
-            }
-        )
+    @property
+    def _came(self) -> dict[str, list[int]]:
+        return {"offset": self._offsets, "received": self._received}
 
 
-_TEXTS = ("kind", "status", "sub_id", "reference_range")
-_LISTS = ("range_applies_to", "abnormal_flags")
-_UNIT = "\x1f"  # between the parts of an order's name
-
-
-def _order(report: LabReport) -> str | None:
-    """What tells the order: the laboratory's number, else that of whoever ordered, the specimen's, or the kit's."""
-    specimen, kit = report.specimen, report.subject if report.subject_kind == "kit" else None
-    number = report.order.id or report.order.placer_id or (specimen and specimen.id) or kit
-    service = report.order.service.code if report.order.service else ""
-    return None if number is None else f"{number}{_UNIT}{service}"
-
-
-def _codes(codes: Iterable[Code | None]) -> pa.Array:
-    return pa.array([code and code.code for code in codes], pa.string())
-
-
-def _values(results: list[Result]) -> dict[str, Any]:
-    """What each value is (`value_kind`: number, codes, text, time, or null), and the columns of its kind."""
-    values = [result.value for result in results]
-    numbers = [value if isinstance(value, NumberValue) else None for value in values]
+def _of_reports(reports: pa.StructArray, messages: list[_Fields], moments: "_Moments") -> _Fields:
+    specimens = [message["specimen"] or _NOTHING for message in messages]
     return {
-        "value_kind": pa.array([_kind(value) for value in values], pa.string()),
-        "written": pa.array([number and number.written for number in numbers], pa.string()),
-        "comparator": pa.array([number and number.comparator for number in numbers], pa.string()),
-        "number": pa.array([number.number if number else None for number in numbers], pa.float64()),
-        "relation": pa.array([number and number.relation for number in numbers], pa.string()),
-        "second": pa.array([number.second if number else None for number in numbers], pa.float64()),
-        "codes": pa.array([_triples(value) if isinstance(value, CodeValue) else None for value in values], _CODES),
-        "text": pa.array([value.text if isinstance(value, TextValue) else None for value in values], pa.string()),
+        "readings": pc.list_value_length(reports.field("results")).cast(pa.int64()),
+        "subject": reports.field("subject"),
+        "kit": _is_kit(reports),
+        "laboratory": reports.field("laboratory"),
+        "order": _order(reports),
+        "specimen_type": pc.struct_field(reports, ["specimen", "type", "code"]),
+        "specimen_site": pc.struct_field(reports, ["specimen", "site", "code"]),
+        "collected": moments.numbers(one["collected"] for one in specimens),
+        "arrived": moments.numbers(one["received"] for one in specimens),
+        "reported": moments.numbers(message["sent"] for message in messages),
     }
 
 
-def _kind(value: Any) -> str | None:
-    if value is None:
-        return None
-    return next((name for kind, name in _KINDS if isinstance(value, kind)), "time")
+_NOTHING = {"collected": None, "received": None}
+_UNIT = "\x1f"  # between the parts of an order's name
 
 
-_KINDS = ((NumberValue, "number"), (CodeValue, "codes"), (TextValue, "text"))
+def _is_kit(reports: pa.StructArray) -> pa.Array:
+    return pc.equal(reports.field("subject_kind"), "kit")
 
 
-def _triples(value: CodeValue) -> list[dict[str, str | None]]:
-    return [{"code": c.code, "system": c.system, "text": c.text} for c in (*value.codes, *value.other_codes)]
+def _order(reports: pa.StructArray) -> pa.Array:
+    """What tells the order: the laboratory's number, else that of whoever ordered, the specimen's, or the kit's."""
+    numbers = [pc.struct_field(reports, path) for path in (["order", "id"], ["order", "placer_id"], ["specimen", "id"])]
+    kit = pc.if_else(_is_kit(reports), reports.field("subject"), None)
+    service = pc.struct_field(reports, ["order", "service", "code"]).fill_null("")
+    return pc.binary_join_element_wise(pc.coalesce(*numbers, kit), service, _UNIT)
+
+
+def _of_results(lists: pa.ListArray, messages: list[_Fields], moments: "_Moments") -> _Fields:
+    results, said = pc.list_flatten(lists), [result for message in messages for result in message["results"]]
+    message = pc.list_parent_indices(lists).to_numpy()
+    begins = np.searchsorted(message, message)
+    codes = {name: pc.struct_field(results, [name, "code"]) for name in ("code", "other_code", "unit", "method")}
+    return {
+        "message": message.astype(np.int32),
+        "index": (np.arange(len(message)) - begins).astype(np.int32),
+        **{name: results.field(name) for name in _AS_SENT},
+        **codes,
+        "system": pc.struct_field(results, ["code", "system"]),
+        "other_system": pc.struct_field(results, ["other_code", "system"]),
+        "observed": moments.numbers(one["observed"] for one in said),
+        "analysed": moments.numbers(one["analysed"] for one in said),
+        **_values(results.field("value"), said),
+    }
+
+
+_AS_SENT = ("kind", "status", "sub_id", "reference_range", "range_applies_to", "abnormal_flags", "occurrence")
+
+
+def _values(values: pa.StructArray, results: list[_Fields]) -> _Fields:
+    """What each value is (`value_kind`: number, codes, text, time, or null), and the columns of its kind."""
+    own = {field.name: part for field, part in zip(values.type, values.flatten(), strict=True)}
+    is_time = pc.or_(own["moment"].is_valid(), own["time_of_day"].is_valid())
+    kinds = [own["codes"].is_valid(), own["text"].is_valid(), is_time, values.is_valid()]
+    kind = pc.case_when(pa.StructArray.from_arrays(kinds, list("ctdn")), "codes", "text", "time", "number")
+    return {
+        "value_kind": kind,
+        "written": pc.if_else(pc.equal(kind, "number"), own["written"], None),
+        **{name: own[name] for name in ("comparator", "number", "relation", "second", "text")},
+        "codes": pa.array([_triples(result["value"]) for result in results], _CODES),
+    }
+
+
+def _triples(value: _Fields | None) -> list[_Fields] | None:
+    return value["codes"] + value["other_codes"] if value and "codes" in value else None
 
 
 class _Moments:
@@ -139,17 +144,15 @@ class _Moments:
     def __init__(self) -> None:
         self._number_of: dict[tuple[Any, ...], int] = {}
 
-    def numbers(self, moments: Iterable[Moment | None]) -> pa.Array:
+    def numbers(self, moments: Iterable[_Fields | None]) -> pa.Array:
         """The number of each, NO_MOMENT for none."""
         known = self._number_of
-        said = [None if moment is None else tuple(vars(moment).values()) for moment in moments]
+        said = [None if moment is None else _said(moment) for moment in moments]
         return pa.array([NO_MOMENT if one is None else known.setdefault(one, len(known)) for one in said], pa.int32())
 
     def columns(self) -> pa.RecordBatch:
         columns = zip(*self._number_of, strict=True)
-        return batch(
-            {name: pa.array(said, _MOMENT[name]) for name, said in zip(Moment.model_fields, columns, strict=True)}
-        )
+        return batch({name: pa.array(said, kind) for (name, kind), said in zip(_MOMENT.items(), columns, strict=True)})
 
 
 _MOMENT = {
@@ -161,3 +164,4 @@ _MOMENT = {
     "taken_from": pa.string(),
     "offset_from": pa.string(),
 }
+_said = itemgetter(*_MOMENT)

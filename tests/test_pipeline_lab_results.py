@@ -10,9 +10,10 @@ import pytest
 
 from connectors.hl7v2 import Reader
 from connectors.lab_results import CONTRACT, lab_messages
-from pipelines.blocks import Block
+from pipelines.blocks import Block, column
 from pipelines.decode import Pointer, decode_block
 from pipelines.normalise import normalise
+from schemas.contracts import decode, encode
 from schemas.lab_mapping import LabMapping, parse
 from schemas.registry import Partner
 from tests.lab_messages import PID, file_with_faults, message, obr, obx, spm
@@ -37,16 +38,7 @@ def payloads(text: str) -> list[bytes]:
 
 
 def block_of(values: list[bytes], received: int = RECEIVED) -> Block:
-    count = len(values)
-    raw = pa.record_batch(
-        {
-            "offset": np.arange(count),
-            "value": pa.array(values, pa.binary()),
-            "too_large": np.zeros(count, bool),
-            "corrupt": np.zeros(count, bool),
-        }
-    )
-    block, pointers = decode_block(raw, LAB.topic(CONTRACT), 0, np.full(count, received))
+    block, pointers = decode_block(raw_of(values), LAB.topic(CONTRACT), 0, np.full(len(values), received))
     assert block is not None and not pointers
     return block
 
@@ -58,10 +50,48 @@ def judged(*texts: str, partner: Partner = LAB, **laboratories: LabMapping) -> t
     return {block.meta["family"]: block for block in blocks}, pointers
 
 
+def raw_of(values: list[bytes]) -> pa.RecordBatch:
+    """Records with these values, at offsets from 0."""
+    return pa.record_batch(
+        {
+            "offset": np.arange(len(values)),
+            "value": pa.array(values, pa.binary()),
+            "too_large": np.zeros(len(values), bool),
+            "corrupt": np.zeros(len(values), bool),
+        }
+    )
+
+
 def rows(block: Block) -> list[dict[str, Any]]:
     """What is said of each reading, by its message and itself."""
     messages = block.messages.to_pylist()
     return [{**messages[row["message"]], **row} for row in block.readings.to_pylist()]
+
+
+def test_a_report_that_breaks_a_rule_is_refused_alone_and_those_around_it_keep_their_places() -> None:
+    first, last = payloads(report(hba1c("5.1"), hba1c("5.2", number=2))), payloads(report(hba1c("5.3"), order=2))
+    wrong = decode(last[0], CONTRACT)
+    wrong["results"][0]["occurrence"] = -1
+    values = [b"", *first, encode(CONTRACT, wrong), b"\xc3\x01", *last]
+    block, pointers = decode_block(raw_of(values), LAB.topic(CONTRACT), 0, np.arange(5) * 10)
+    assert block is not None
+    assert [(pointer.offset, pointer.reason, pointer.path) for pointer in pointers] == [
+        (0, "R_EMPTY", ""),
+        (2, "R_FIELD", "results[0].occurrence"),
+        (3, "R_NOT_AVRO", ""),
+    ]
+    assert column(block.messages, "offset").tolist() == [1, 4]
+    assert column(block.messages, "received").tolist() == [10, 40]
+    results = block.parts["results"]
+    assert column(results, "message").tolist() == [0, 0, 1] and column(results, "index").tolist() == [0, 1, 0]
+    assert results.column("written").to_pylist() == ["5.1", "5.2", "5.3"]
+    assert len(set(block.messages.column("order").to_pylist())) == 2
+
+
+def test_where_every_report_is_refused_there_is_no_block() -> None:
+    wrong = decode(payloads(report(hba1c("5.1")))[0], CONTRACT) | {"results": []}
+    block, pointers = decode_block(raw_of([encode(CONTRACT, wrong)]), LAB.topic(CONTRACT), 0, np.zeros(1))
+    assert block is None and [(pointer.offset, pointer.reason) for pointer in pointers] == [(0, "R_NO_READINGS")]
 
 
 def test_every_result_becomes_one_reading_or_one_refusal() -> None:
