@@ -5,6 +5,7 @@ A row says how the check went for what entry `entry` landed of a stratum, so far
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -27,6 +28,8 @@ def write_counts(
 ) -> Iterator[DataFile]:
     """A file for each study and month of the days counted, for ledger entry n."""
     for study, counts in sorted(checks.items()):
+        if not counts:  # nothing but duplicates
+            continue
         rows = _rows(counts, n)
         months = rows.column("start").to_numpy().astype("datetime64[M]")
         for month in np.unique(months):
@@ -35,21 +38,16 @@ def write_counts(
 
 
 def _rows(counts: Mapping[tuple[Any, ...], int], n: int) -> pa.Table:
-    """One row a stratum, in the family's order."""
-    strata: dict[tuple[Any, ...], dict[str, int]] = {}
+    """One row a stratum, of which there are some, in the family's order."""
+    strata: dict[tuple[Any, ...], list[int]] = {}
     for (*stratum, kind), count in counts.items():
-        strata.setdefault(tuple(stratum), dict.fromkeys(KINDS, 0))[kind] += count
-    rows = [
-        {
-            **dict(zip(_COLUMNS, stratum, strict=True)),
-            "start": stratum[5] * DAY_US,
-            **dict(zip(_NUMBERS, (answers[kind] for kind in KINDS), strict=True)),
-            "entry": n,
-        }
-        for stratum, answers in strata.items()
-    ]
-    rows.sort(key=lambda row: tuple(row[name] for name in CHECK_COUNT.sort_key))
-    return pa.Table.from_pylist(rows, schema=CHECK_COUNT.schema)
+        strata.setdefault(tuple(stratum), [0] * len(KINDS))[KINDS.index(kind)] += count
+    in_order = sorted(strata, key=itemgetter(*(_COLUMNS.index(name) for name in CHECK_COUNT.sort_key)))
+    columns: dict[str, Any] = dict(zip(_COLUMNS, zip(*in_order, strict=True), strict=True))
+    columns |= zip(_NUMBERS, zip(*(strata[stratum] for stratum in in_order), strict=True), strict=True)
+    columns["start"] = [day * DAY_US for day in columns["start"]]
+    columns["entry"] = [n] * len(in_order)
+    return pa.Table.from_pydict(columns, schema=CHECK_COUNT.schema)
 
 
 _STRATUM = ("entry", "partner", "family", "metric", "device_model", "firmware", "day")

@@ -157,7 +157,7 @@ class _Grouped:
 
 def _header(header: ExportHeader, found: dict[str, Any], rule: Rule | None) -> SensorHeader:
     """What the facts share, judged as the header of a sensor message is: its own zone before the exporter's offset."""
-    zone = found["zone"] if is_zone(found["zone"]) else None
+    zone = found["zone"] if found["zone"] and is_zone(found["zone"]) else None  # to list all zones is slow, once
     source = {name: found[name] or None for name in ("device_model", "firmware", "app", "app_version")}
     return sensor_header(
         {

@@ -19,6 +19,9 @@ VERSION = 1
 KINDS = ("evaluated", "failed", "not_applicable")
 
 
+_Name = tuple[str, str, str, str | None, str | None, int]
+
+
 class Stratum(NamedTuple):
     """By what the answers of a check are counted; the day is the reading's, in UTC, as days since 1970."""
 
@@ -67,10 +70,10 @@ def tally(messages: pa.Table, readings: Mapping[str, Any], family: str) -> Count
         if check in OF_SPECIMENS and not of_specimens:
             continue
         failed = runs.sums((readings["flags"] >> bit & 1).astype(bool)) if seen >> bit & 1 else sizes[Scope.NONE]
-        for number, name in enumerate(runs.names):
-            applies = sizes[scope(check, name[2], name[4] is not None)][number]
-            numbers = (applies, failed[number], sizes[Scope.ALL][number] - applies)
-            _add(counts, Stratum(*name, check, VERSION), numbers)
+        applies = _applying(check, runs.names, sizes)
+        _add(
+            counts, [Stratum(*name, check, VERSION) for name in runs.names], applies, failed, sizes[Scope.ALL] - applies
+        )
     return counts
 
 
@@ -85,10 +88,20 @@ def _is_valid(values: Any) -> Array:
     return np.asarray(values.is_valid().to_numpy(zero_copy_only=False))
 
 
-def _add(counts: Counts, stratum: Stratum, numbers: tuple[int, ...]) -> None:
-    for kind, number in zip(KINDS, numbers, strict=True):
-        if number:
-            getattr(counts, kind)[stratum] += int(number)
+def _applying(check: str, names: list[_Name], sizes: Mapping[Scope, Array]) -> Array:
+    """To how many readings of each stratum a check applies."""
+    kinds = [(name[2], name[4] is not None) for name in names]
+    found = {kind: sizes[scope(check, *kind)] for kind in set(kinds)}
+    return np.array([found[kind][number] for number, kind in enumerate(kinds)])
+
+
+def _add(counts: Counts, strata: list[Stratum], *numbers: Array) -> None:
+    """Count how often each of the three answers was given in each stratum."""
+    for kind, of_kind in zip(KINDS, numbers, strict=True):
+        counter: Counter[Stratum] = getattr(counts, kind)
+        for stratum, number in zip(strata, of_kind.tolist(), strict=True):
+            if number:
+                counter[stratum] += number
 
 
 class _Runs(NamedTuple):
@@ -96,7 +109,7 @@ class _Runs(NamedTuple):
 
     begins: Array
     number: Array
-    names: list[tuple[str, str, str, str | None, str | None, int]]
+    names: list[_Name]
 
     def sums(self, chosen: Array) -> Array:
         """How many readings are chosen [n] in each stratum."""

@@ -2,7 +2,7 @@
 
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.arrow_stream import MOST_WORDS, WORDS, as_words, from_stream, to_stream
@@ -44,11 +44,11 @@ def test_a_slice_comes_back_as_it_was_and_alone() -> None:
 
 @pytest.mark.parametrize("codec", ["zstd", "lz4"])
 def test_a_compressed_stream_is_refused_before_it_is_unpacked(codec: str) -> None:
-    empty = [{"type": "", "count": 0, "parts": []}] * 1_000_000
-    bomb = written(pa.RecordBatch.from_pylist(empty, schema=SCHEMA), compression=codec)
+    empty = pa.RecordBatch.from_pylist([{"type": "", "count": 0, "parts": []}], schema=SCHEMA)
+    bomb = written(empty.take(pa.repeat(0, 1_000_000)), compression=codec)
     before = pa.total_allocated_bytes()
     assert rejection(bomb) == (Reason.FIELD, "records")
-    assert pa.total_allocated_bytes() == before
+    assert pa.total_allocated_bytes() <= before
 
 
 def test_other_columns_missing_values_and_more_than_one_batch_are_refused() -> None:
@@ -124,7 +124,7 @@ def test_a_compressed_dictionary_is_refused_before_it_is_unpacked() -> None:
     before = pa.total_allocated_bytes()
     for stream in (whole, hidden):
         assert len(stream) < 100_000 and rejection(stream, ("type",)) == (Reason.FIELD, "records")
-    assert pa.total_allocated_bytes() == before
+    assert pa.total_allocated_bytes() <= before
 
 
 def messages_of(stream: bytes) -> list[bytes]:
@@ -143,7 +143,6 @@ def test_every_dictionary_comes_once_and_before_the_batch() -> None:
     assert rejection(head + dictionary + end, ("type",)) == (Reason.TRUNCATED, "records")
 
 
-@settings(max_examples=150)
 @given(
     st.sampled_from([BATCH, CODED]),
     st.lists(st.tuples(st.integers(0, 10_000), st.integers(0, 255)), min_size=1, max_size=4),

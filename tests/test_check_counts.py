@@ -85,6 +85,17 @@ def test_a_count_is_of_every_row_once_by_day_and_device(tmp_path: Path) -> None:
     assert len({row["start"] for row in counts.to_pylist()}) == 2
 
 
+def test_of_nothing_but_duplicates_there_is_no_file_and_counts_lie_in_order(tmp_path: Path) -> None:
+    accounts = Accounts()
+    accounts.add(note("write", study="sleep", duplicate=3, files=[], answers=[]))
+    assert list(write_counts(accounts.checks, FolderStore(tmp_path), 1, 1)) == []
+    found = written(tmp_path, made(500, 1, 7)).to_pylist()
+    assert {row["start"].month for row in found} == {1, 2}
+    for month in (1, 2):
+        order = [(row["check"], row["metric"], row["start"]) for row in found if row["start"].month == month]
+        assert order == sorted(order)
+
+
 def test_what_is_taken_out_is_not_counted_any_more(tmp_path: Path) -> None:
     """Some of it, more of it, all of it, in any order and from two entries at once."""
     standing = pa.concat_tables([made(200, 4, seed=1), made(200, 7, seed=2)])
