@@ -20,6 +20,7 @@ Int64s = npt.NDArray[np.int64]
 Flags = npt.NDArray[np.bool_]
 
 CACHE_BYTES = 64 * 1024 * 1024
+_LEAST = 8  # at least one in so many of these bytes is for files, however many keys the plan itself has
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ class FileKeys:
     """Keys, and records with their revisions, of data files; the least recently used are forgotten."""
 
     def __init__(self, store: Store, limit_bytes: int = CACHE_BYTES) -> None:
-        self._store, self._limit = store, limit_bytes
+        self._store, self._limit, self._room = store, limit_bytes, limit_bytes
         self._held: OrderedDict[tuple[str, str], Any] = OrderedDict()
         self._bytes = 0
 
@@ -51,6 +52,11 @@ class FileKeys:
         """([n] key64, [n] revision) of the file's rows that have a record id."""
         return self._get("numbers", path, _read_numbers)  # type: ignore[no-any-return]
 
+    def make_room(self, plan_bytes: int) -> None:
+        """The keys of a plan, so many bytes, count as held: a long backlog has many, and needs few of files."""
+        self._room = max(self._limit // _LEAST, self._limit - plan_bytes)
+        self._forget()
+
     def _get(self, kind: str, path: str, read: Callable[[pq.ParquetFile], Any]) -> Any:
         found = self._held.get((kind, path))
         if found is None:
@@ -58,11 +64,14 @@ class FileKeys:
                 found = read(pq.ParquetFile(source))
             self._held[kind, path] = found
             self._bytes += _size(found)
-            while self._bytes > self._limit and len(self._held) > 1:
-                self._bytes -= _size(self._held.popitem(last=False)[1])
+            self._forget()
         else:
             self._held.move_to_end((kind, path))
         return found
+
+    def _forget(self) -> None:
+        while self._bytes > self._room and len(self._held) > 1:
+            self._bytes -= _size(self._held.popitem(last=False)[1])
 
 
 def _size(held: Any) -> int:
@@ -108,6 +117,11 @@ class Seen:
 
     keys: list[Keys] = field(default_factory=list)
     revisions: dict[int, int] = field(default_factory=dict)
+
+    @property
+    def nbytes(self) -> int:
+        """Of the keys."""
+        return sum(portion.nbytes for portion in self.keys)
 
 
 def duplicates(key64: Int64s, start_us: Int64s, seen: Seen, files: list[KeyedFile], cache: FileKeys) -> Flags:

@@ -104,8 +104,8 @@ class Landing:
             rows = rows.filter(~repeated)
         files, answers, takes_back = [], Counts(), _takes_back(rows)
         if len(rows):
+            rows = ordered(rows.with_column("revision", self._revisions(rows, place)))
             answers = tally(rows.messages, rows.readings, family)
-            rows = rows.with_column("revision", self._revisions(rows, place))
             held_back = (rows.readings["flags"] & QUARANTINES) != 0
             if held_back.any():
                 files.append(self._file(rows.filter(held_back), place, QUARANTINE.name))
@@ -119,6 +119,7 @@ class Landing:
 
     def _duplicates(self, rows: Rows, place: Place) -> Any:
         key64, start = rows.readings["key64"], rows.readings["start"]
+        self._cache.make_room(sum(seen.nbytes for seen in self._seen.values()))
         return duplicates(key64, start, self._seen[place[0]], self._live(place), self._cache)
 
     def _revisions(self, rows: Rows, place: Place) -> Any:
@@ -146,7 +147,7 @@ class Landing:
 
     def _file(self, rows: Rows, place: Place, family: str) -> DataFile:
         study, origin_family, month = place
-        content = table(ordered(rows), FAMILIES[family], self._n, origin_family)
+        content = table(rows, FAMILIES[family], self._n, origin_family)
         return publish(self._store, content, table_key(study, family), month, self._n, self._epoch)
 
 

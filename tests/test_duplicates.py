@@ -97,6 +97,21 @@ def test_a_file_is_read_once_and_the_least_used_are_forgotten(tmp_path: Path, mo
         assert len(reads) == expected, path
 
 
+def test_the_keys_of_a_plan_leave_less_room_for_those_of_files(tmp_path: Path) -> None:
+    table = Lake(tmp_path)
+    cache, keys = FileKeys(table.store, limit_bytes=10 * 100 * 8), np.arange(100)
+    for number in range(10):
+        table.add(list(range(100)))
+        cache.holds(f"{number}.parquet", keys)
+    held = []
+    for plan_bytes in (0, 3 * 100 * 8, 10**9, 0):
+        cache.make_room(plan_bytes)
+        for number in range(10):
+            assert cache.holds(f"{number}.parquet", keys).all(), "forgotten or not, the answer is the same"
+        held.append(cache._bytes // 800)
+    assert held == [10, 7, 1, 10]
+
+
 @settings(max_examples=30, deadline=None)
 @given(
     landed=st.lists(st.lists(RECORDS, min_size=1, max_size=6), max_size=3),

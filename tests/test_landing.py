@@ -175,6 +175,18 @@ def test_a_full_file_is_written_before_the_end_and_still_remembered(
     assert runs.keys(files) == [1, 2, 3, 4, 5]
 
 
+def test_the_keys_of_the_plan_itself_leave_less_room_for_those_of_files(
+    runs: Runs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "FILE_ROWS", 4)
+    room, cache = [], FileKeys(runs.store, limit_bytes=100)
+    landing = Landing(runs.store, 1, 1, lambda table, month: [], cache)
+    monkeypatch.setattr(cache, "make_room", room.append)
+    for keys in (range(4), range(4, 8), range(8, 12)):
+        list(landing.add(block(keys)))
+    assert room == [0, 4 * 8, 8 * 8]
+
+
 def test_what_is_gathered_is_bounded_over_all_places(runs: Runs, monkeypatch: pytest.MonkeyPatch) -> None:
     """Many small places, none of them full: the largest is written first."""
     one = block(range(10)).readings.nbytes
@@ -197,6 +209,11 @@ def test_a_record_with_another_content_is_its_revision(runs: Runs) -> None:
     assert duplicates == {"sleep": 1}
     found = {row["key64"]: row["revision"] for row in runs.rows(files)}
     assert found == {4: 1, 5: 2, 6: 0}
+
+
+def test_what_arrives_later_is_the_later_revision_whenever_it_was_taken(runs: Runs) -> None:
+    files, _ = runs.run(block([1, 2], [FEB + HOUR, FEB], record64=[70, 70]))
+    assert {row["key64"]: row["revision"] for row in runs.rows(files)} == {1: 0, 2: 1}
 
 
 def test_a_revision_in_another_month_or_in_quarantine_counts(runs: Runs) -> None:
@@ -233,8 +250,8 @@ def test_it_is_known_beforehand_how_many_files_come_of_it(runs: Runs, monkeypatc
 def test_it_expects_as_many_files_as_are_written_where_nothing_is_a_duplicate(runs: Runs) -> None:
     landing = Landing(runs.store, 1, 1, lambda table, month: [], FileKeys(runs.store))
     random = np.random.default_rng(5)
-    for number in range(40):
-        starts = (FEB + random.integers(0, 400 * 24, 3) * HOUR).tolist()
+    for number in range(25):
+        starts = (FEB + random.integers(0, 120 * 24, 3) * HOUR).tolist()
         flags = random.choice([0, 2, QUARANTINES], 3).tolist()
         study = f"study-{random.integers(3)}"
         assert list(landing.add(block(range(3 * number, 3 * number + 3), starts, flags, study=study))) == []
