@@ -88,3 +88,12 @@ def test_an_origin_opens_with_its_key_alone() -> None:
 def test_people_spread_over_the_buckets() -> None:
     found = [bucket(sleep.pseudonym(f"m{n}")) for n in range(5_000)]
     assert set(found) == set(range(256)) and max(map(found.count, range(256))) < 50
+
+
+def test_keys_are_the_same_by_study_and_bytes() -> None:
+    assert StudyKey("sleep", KEY) == StudyKey("sleep", KEY) and hash(StudyKey("sleep", KEY)) == hash(
+        StudyKey("sleep", KEY)
+    )
+    assert (
+        len({StudyKey("sleep", KEY), StudyKey("cycle", KEY), StudyKey("sleep", b"k" * 32), StudyKey("sleep", KEY)}) == 3
+    )
