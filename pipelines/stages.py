@@ -178,6 +178,7 @@ class Land(Stage):
     def finish(self) -> Iterator[str]:
         if not self._halt.is_called:
             yield from self._landing.finish()
+        del self._landing  # and the keys of all that landed: the runner may keep the stage itself for a while
 
 
 _CACHES: dict[str, FileKeys] = {}

@@ -1,10 +1,12 @@
 """Landing: files by study, family and month, what is implausible apart, nothing twice, and little held at a time."""
 
 import json
+import weakref
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import numpy as np
 import pyarrow as pa
@@ -14,7 +16,9 @@ from pipelines import landing as module
 from pipelines.blocks import Block, batch
 from pipelines.duplicates import FileKeys, KeyedFile
 from pipelines.files import DataFile
+from pipelines.halt import Halt
 from pipelines.landing import Landing
+from pipelines.stages import Land
 from pipelines.store import FolderStore
 from quality.gate import BITS, QUARANTINES
 from schemas.families import FAMILIES
@@ -185,6 +189,16 @@ def test_the_keys_of_the_plan_itself_leave_less_room_for_those_of_files(
     for keys in (range(4), range(4, 8), range(8, 12)):
         list(landing.add(block(keys)))
     assert room == [0, 4 * 8, 8 * 8]
+
+
+def test_a_stage_that_is_kept_does_not_keep_the_keys_of_all_that_landed(runs: Runs) -> None:
+    """A runner lets go of a stage only when the collector of garbage gets to it, some plans later."""
+    stage = Land.__new__(Land)
+    stage._halt = cast(Halt, SimpleNamespace(is_called=False))
+    stage._landing = Landing(runs.store, 1, 1, lambda table, month: [], FileKeys(runs.store))
+    landing = weakref.ref(stage._landing)
+    assert len(list(stage._landing.add(block([1, 2])))) + len(list(stage.finish())) == 1
+    assert landing() is None
 
 
 def test_what_is_gathered_is_bounded_over_all_places(runs: Runs, monkeypatch: pytest.MonkeyPatch) -> None:
