@@ -6,6 +6,7 @@ import zipfile
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
+from functools import cache
 from typing import NamedTuple
 from xml.sax.saxutils import quoteattr
 
@@ -162,6 +163,7 @@ class Fault(NamedTuple):
     type: str | None
 
 
+@cache
 def faults() -> dict[str, Fault]:
     """One of every kind that a record can have."""
     many = [metadata("HKLapLength", "25 m")] * 101
@@ -237,7 +239,8 @@ class Expected(NamedTuple):
     beside: dict[str, int]
 
 
-def export_with_faults(seed: int, good: int = 400) -> tuple[bytes, Expected]:
+@cache
+def export_with_faults(seed: int, good: int = 200) -> tuple[bytes, Expected]:
     """An export with every fault one to four times among records that are fine, and with what is no record."""
     chance = random.Random(seed)
     fine = [(one, kind) for one in plain(good, seed) for kind in (HEART, STEPS, ENERGY) if f'"{kind}"' in one]

@@ -6,6 +6,7 @@ afterwards. The vault may know who people are.
 """
 
 import logging
+from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -39,15 +40,21 @@ def text_of(error: BaseException) -> str:
 
 
 class Listener(logging.Handler):
-    """Hears every log record of the session, and notes where a planted secret was said."""
+    """Hears every log record of the session, and notes where a planted secret was said.
+
+    `lines` are those of one test, the last of very many.
+    """
 
     def __init__(self) -> None:
         super().__init__(logging.NOTSET)
-        self.setFormatter(logging.Formatter("%(name)s %(message)s"))
+        self.setFormatter(logging.Formatter("%(levelname)s %(name)s %(message)s"))
         self.heard: list[str] = []
+        self.lines: deque[str] = deque(maxlen=1_000)
 
     def emit(self, record: logging.LogRecord) -> None:
-        if MARK in self.format(record):
+        line = self.format(record)
+        self.lines.append(line)
+        if MARK in line:
             self.heard.append(f"the log of {record.name}, {record.pathname}:{record.lineno}")
 
     def hear(self, error: BaseException) -> None:

@@ -6,9 +6,13 @@ And the session's signals and surroundings, which do not depend on who started i
 import gc
 import logging
 import os
+import re
 import signal
 import sys
+from collections import deque
 from collections.abc import Iterator
+from itertools import count
+from pathlib import Path
 from types import TracebackType
 from typing import Any
 
@@ -18,26 +22,34 @@ from hypothesis import HealthCheck, settings
 from schemas.reasons import Rejected
 from tests.canaries import MARK, Listener, leaks_in_folder, text_of
 
-# How fast this machine is just now fails no test.
-settings.register_profile("wellspring", max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.load_profile("wellspring")
-
 ROOMS = ("schemas", "connectors", "quality", "pipelines", "infra", "wellspring")
 PARTS = {"WELLSPRING_CACHE", "WELLSPRING_JAVA", "WELLSPRING_MAVEN_REPOSITORY"}
 listener = Listener()
 fsync = os.fsync
+folders = count()
 brokers: set[str] = set()
 """Addresses of the session's broker, which is still there at the end of a module."""
 
 
-def pytest_configure() -> None:
+def pytest_configure(config: pytest.Config) -> None:
     heed_signals()
     forget_surroundings()
+    draw(20 if config.getoption("ignore") else 60)
     logging.getLogger().addHandler(listener)
     for room in ROOMS:
         logging.getLogger(room).setLevel(logging.DEBUG)
     _watch_rejections()
     _watch_expected_errors()
+
+
+def draw(examples: int) -> None:
+    """How often a law is tried: less often where something is left out, for whoever waits. The whole suite does not.
+
+    How fast this machine is just now fails no test.
+    """
+    patience = [HealthCheck.too_slow]
+    settings.register_profile("wellspring", max_examples=examples, deadline=None, suppress_health_check=patience)
+    settings.load_profile("wellspring")
 
 
 def heed_signals() -> None:
@@ -82,8 +94,25 @@ def _watch_expected_errors() -> None:
     pytest.ExceptionInfo.fill_unfilled = watched  # type: ignore[method-assign]
 
 
-def pytest_exception_interact(call: pytest.CallInfo[Any]) -> None:
-    """What a test did not expect fails it anyhow; it must not leak either."""
+@pytest.fixture
+def tmp_path(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of the test's own, as pytest's, which looks through all of the session's folders for the next number."""
+    name = re.sub(r"\W", "_", request.node.name)[:30]
+    folder = tmp_path_factory.getbasetemp() / f"{name}-{next(folders)}"
+    folder.mkdir(mode=0o700)
+    return folder
+
+
+@pytest.fixture
+def logged() -> deque[str]:
+    """What the test has written to logs until now, each record a line: its level, its logger, its text."""
+    return listener.lines
+
+
+def pytest_exception_interact(call: pytest.CallInfo[Any], report: pytest.TestReport | pytest.CollectReport) -> None:
+    """What a test did not expect fails it anyhow; it must not leak either. What was logged meanwhile is shown with it."""
+    if listener.lines:
+        report.sections.append((f"Captured log {call.when}", "\n".join(listener.lines)))
     if call.excinfo is not None and not isinstance(call.excinfo.value, AssertionError):
         listener.hear(call.excinfo.value)
 
@@ -95,13 +124,21 @@ def pytest_collection() -> None:
 
 def pytest_collection_finish() -> None:
     gc.freeze()
+    gc.set_threshold(20_000, 20, 20)
     gc.enable()
+
+
+def pytest_sessionfinish() -> None:
+    """What is left now is looked through once; pytest does so five times, for what was never closed."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_setup(item: pytest.Item) -> Iterator[None]:
     """From here on the test is listened to. (A fixture would do as well, and cost every test some more.)"""
     listener.told()
+    listener.lines.clear()
     os.fsync = fsync if "integration" in item.path.parts else _pretend
     yield
 

@@ -7,6 +7,7 @@ A line that must fail ends with `# exit code N`.
 
 import re
 import shlex
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -45,10 +46,11 @@ class Command(NamedTuple):
         return shlex.split(self.line)
 
 
-def blocks(document: Path) -> list[Block]:
+@cache
+def blocks(document: Path) -> tuple[Block, ...]:
     """The document's fenced blocks in their order."""
     found = _BLOCK.finditer(document.read_text(encoding="utf-8"))
-    return [Block(one["language"], one["text"], one["mark"] or "") for one in found]
+    return tuple(Block(one["language"], one["text"], one["mark"] or "") for one in found)
 
 
 def commands(document: Path, mark: str | None = None) -> list[Command]:

@@ -76,9 +76,10 @@ class Driver:
         return describe(key, content, size)
 
     def entry(self, files: Sequence[DataFile], kind: Kind = Kind.INGEST, **more: Any) -> Entry:
-        tables: dict[str, TableChange] = {}
+        added: dict[str, list[DataFile]] = {}
         for file in files:
-            tables[file.table] = TableChange(add=(*tables.get(file.table, TableChange.model_construct()).add, file))
+            added.setdefault(file.table, []).append(file)
+        tables = {table: TableChange(add=tuple(own)) for table, own in added.items()}
         return self.ledger.draft(kind, self.now_us, cause={}, tables=tables, **more)
 
     def land(self, *studies: str, count: int = 3, **more: Any) -> Entry:

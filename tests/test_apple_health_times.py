@@ -37,7 +37,8 @@ def one(text: str | None) -> tuple[str, int, int]:
         st.tuples(
             st.datetimes(datetime(1900, 1, 2), datetime(9998, 12, 30)),
             st.integers(-17 * 60, 17 * 60),
-        )
+        ),
+        max_size=12,
     )
 )
 def test_a_column_is_what_python_reads_one_by_one(moments: list[tuple[datetime, int]]) -> None:

@@ -1,7 +1,4 @@
-import subprocess
-import sys
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 import zstandard
@@ -117,31 +114,3 @@ def test_record_formats_of_before_kafka_0_11_are_refused() -> None:
     old[16] = 1
     with pytest.raises(Exception, match="older than Kafka"):
         MemoryRecords(bytes(old)).next_batch()
-
-
-_BOMBS = """
-import resource
-from connectors import bounded
-from connectors.kafka_python import MemoryRecords
-from tests.kafka_batches import PACKED, SNAPPY, ZSTD, batch, rebuilt, zeros
-
-peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
-bounded.install()
-three = batch([(1, b"k", b"v", [])] * 3)
-before = peak()
-for codec in PACKED:
-    size = 1 << 27 if codec == SNAPPY else 1 << 30  # snappy packs zeros only to a twentieth
-    bomb = rebuilt(three, zeros(codec, size), codec)
-    assert codec != ZSTD or len(bomb) < 40_000
-    marked = [record.headers[0][0] for record in MemoryRecords(bomb).next_batch()]
-    assert marked == [bounded.TOO_LARGE] * 3, (codec, marked)
-print(peak() - before)
-"""
-
-
-def test_a_gigabyte_of_zeros_in_each_codec_leaves_memory_flat() -> None:
-    """In a process of its own, since a peak can only rise. Without `install` each of them takes gigabytes."""
-    root = Path(__file__).parent.parent
-    done = subprocess.run([sys.executable, "-c", _BOMBS], cwd=root, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    assert int(done.stdout) < 100, "MB more at the peak"

@@ -1,7 +1,6 @@
 """The command line: help with examples that are true, exit codes, output for machines, and no need of settings where
 none is needed."""
 
-import ast
 import json
 import re
 import shlex
@@ -12,12 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import typer.main
 
 from connectors.kafka import KafkaRefused, KafkaUnreachable
 from connectors.ranges import DataDamaged, DataMissing
 from pipelines.accounts import LawBroken
-from pipelines.cli import app, execute
 from pipelines.commands.common import Refused, failure_of
 from pipelines.entries import Fenced, LakeError, LedgerLost
 from pipelines.keys import KeyMissing
@@ -26,11 +23,11 @@ from pipelines.settings import SettingsError
 from schemas.contracts import encode
 from schemas.reasons import Reason, Rejected
 from schemas.registry import RegistryError
+from tests.command import execute, put_together
 from tests.lakes import Driver
 from tests.readings import message
-from tests.sources import tree
+from tests.sources import ROOT, code
 
-ROOT = Path(__file__).parent.parent
 READING = {"metric": "heart_rate", "unit": "/min", "source": "watch", "time": "2026-01-31T12:00:00Z", "value": 61}
 GRANT = {"kind": "grant", "member": "m1", "study": "sleep", "seq": 1, "effective_at": "2026-01-01T00:00:00Z"}
 BARCODE = "9Y87-5XRT-6M0N-FKBN"
@@ -47,13 +44,12 @@ def leaves(command: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str
         yield from leaves(inner[name], (*path, name))
 
 
-COMMAND = typer.main.get_command(app)
-COMMANDS = dict(leaves(COMMAND))
+COMMANDS = dict(leaves(put_together()))
 
 
 @pytest.fixture(autouse=True)
 def _nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """An empty folder, no settings, no network; and the command is not put together anew for each line of it."""
+    """An empty folder, no settings, no network."""
 
     def refuse(*_: object) -> None:
         pytest.fail("a connection was made")
@@ -61,7 +57,6 @@ def _nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("WELLSPRING_CONFIG", raising=False)
     monkeypatch.setattr(socket.socket, "connect", refuse)
-    monkeypatch.setattr(typer.main, "get_command", lambda _: COMMAND)
     handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
     yield
     for number, handler in handlers.items():
@@ -151,16 +146,10 @@ def test_a_command_answers_for_a_terminal_without_loading_the_engine() -> None:
     assert not {name for name in loaded if name.startswith("apache_beam")}
 
 
-def imported(name: str) -> list[str]:
+def imported(name: str) -> tuple[str, ...]:
     """What a module of the project imports when it is loaded; nothing for the modules of others."""
     path = ROOT / f"{name.replace('.', '/')}.py"
-    found = []
-    for node in tree(path).body if path.exists() else ():
-        if isinstance(node, ast.Import):
-            found += [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            found += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
-    return found
+    return code(path).loads if path.exists() else ()
 
 
 # -- exit codes

@@ -10,9 +10,9 @@ import pytest
 
 from connectors.formats import Format, formats
 from connectors.kafka import KafkaUnreachable
-from pipelines.cli import execute
 from pipelines.commands import connect_file
 from tests.apple_exports import HEART, PERSONS_PHONE, export_zip, faults, plain, record, xml
+from tests.command import execute
 
 KEYS = ["format", "records", "published", "problems", "not_read", "partial", "by_type"]
 
@@ -123,10 +123,10 @@ class Terminal(io.StringIO):
 def test_on_a_terminal_it_says_how_far_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
     said = Terminal()
     monkeypatch.setattr(sys, "stderr", said)
-    assert execute(["connect", "apple-health", file(xml(*plain(9000))), "--dry-run"]) == 0
+    assert execute(["connect", "apple-health", file(xml(*plain(2_500))), "--dry-run"]) == 0
     progress, *receipt = said.getvalue().splitlines()
-    assert progress == "" and receipt[0] == "4 of 4 MB read, 9,000 records"
-    assert receipt[1] == "9,000 records: 9,000 would be published, 0 not"
+    assert progress == "" and receipt[0] == "1 of 1 MB read, 2,500 records"
+    assert receipt[1] == "2,500 records: 2,500 would be published, 0 not"
 
 
 class Sink:
@@ -159,10 +159,10 @@ def test_a_broker_that_goes_away_leaves_a_receipt_of_what_it_had(
     Path("wellspring.yaml").write_text("kafka: {bootstrap: '127.0.0.1:1'}\n")
     Path("partners.yaml").write_text("partners: [{name: acme, contracts: [app-export]}]\n")
     words = ["--partner", "acme", "--subject", "u1", "--json"]
-    assert execute(["connect", "apple-health", file(xml(*plain(3000))), *words]) == 1
+    assert execute(["connect", "apple-health", file(xml(*plain(1_500))), *words]) == 1
     out, err = capsys.readouterr()
     told = json.loads(out)
-    assert told["partial"] and 0 < told["published"] < 3000
+    assert told["partial"] and 0 < told["published"] < 1_500
     assert "nothing listens there" in err
 
 

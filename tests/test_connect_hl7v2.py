@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.cli import execute
 from tests.canaries import MARK
+from tests.command import execute
 from tests.lab_messages import PID, file_with_faults, message, obr, obx, spm
 
 

@@ -160,7 +160,7 @@ def mutated(draw: st.DrawFn) -> bytes:
     return bytes(body)
 
 
-@settings(max_examples=60, deadline=None, derandomize=True, database=None)
+@settings(derandomize=True, database=None)
 @given(st.lists(mutated(), min_size=1, max_size=4))
 def test_of_mutated_messages_nothing_comes_but_blocks_and_pointers(payloads: list[bytes]) -> None:
     """Each intact neighbour is read, and the readings are accounted for: what is decoded is kept or rejected."""

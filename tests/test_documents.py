@@ -3,7 +3,6 @@
 That the commands in them work is tested in `tests/integration/test_documents.py`.
 """
 
-import ast
 import importlib
 import re
 from collections.abc import Iterator
@@ -29,7 +28,7 @@ from quality.gate import BITS, QUARANTINES
 from schemas.families import FAMILIES
 from schemas.registry import Partner, Study
 from tests.documents import CHECKS, CONTRIBUTORS, DOCUMENTS, OPERATORS, README, ROOT, blocks, commands, table
-from tests.sources import nodes, tree
+from tests.sources import code
 
 ROOMS: tuple[ModuleType, ...] = (schemas, connectors, quality, pipelines, infra)
 MINIMAL, REFERENCE = (ROOT / "infra" / f"wellspring.{name}.yaml" for name in ("minimal", "reference"))
@@ -176,8 +175,7 @@ def sources() -> dict[str, Path]:
 @cache
 def texts() -> frozenset[str]:
     """Every text constant of the code, the fixed parts of formatted ones too."""
-    found = (node for file in sources().values() for node in nodes(file))
-    return frozenset(node.value for node in found if isinstance(node, ast.Constant) and isinstance(node.value, str))
+    return frozenset().union(*(code(file).texts for file in sources().values()))
 
 
 @cache
@@ -189,12 +187,7 @@ def answers() -> dict[str, int]:
 
 def errors() -> list[type[Exception]]:
     """Every kind of error that the code defines."""
-    bases = {
-        (module, node.name): {base.id for base in node.bases if isinstance(base, ast.Name)}
-        for module, file in sources().items()
-        for node in tree(file).body
-        if isinstance(node, ast.ClassDef)
-    }
+    bases = {(module, name): above for module, file in sources().items() for name, above in code(file).classes}
     names = {"Exception"}
     while more := {name for (_, name), above in bases.items() if above & names} - names:
         names |= more

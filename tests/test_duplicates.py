@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pipelines import duplicates as module
@@ -46,7 +46,6 @@ def lake(tmp_path_factory: pytest.TempPathFactory) -> Lake:
     return Lake(tmp_path_factory.mktemp("lake"))
 
 
-@settings(max_examples=30, deadline=None)
 @given(
     landed=st.lists(st.lists(KEYS, min_size=1, max_size=8), max_size=3),
     portions=st.lists(st.lists(KEYS, min_size=1, max_size=12), min_size=1, max_size=4),
@@ -112,7 +111,6 @@ def test_the_keys_of_a_plan_leave_less_room_for_those_of_files(tmp_path: Path) -
     assert held == [10, 7, 1, 10]
 
 
-@settings(max_examples=30, deadline=None)
 @given(
     landed=st.lists(st.lists(RECORDS, min_size=1, max_size=6), max_size=3),
     portions=st.lists(st.lists(RECORDS, min_size=1, max_size=8), min_size=1, max_size=4),

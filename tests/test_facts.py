@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pipelines import facts
@@ -73,7 +73,7 @@ one_record = st.builds(
     record_id=st.sampled_from((None, "a", "b")),
     parts=st.lists(parts, max_size=3),
 )
-MANY = st.lists(one_record, min_size=1, max_size=25)
+MANY = st.lists(one_record, min_size=1, max_size=12)
 
 
 def mapping() -> ExportMapping:
@@ -147,7 +147,6 @@ def facts_in(block: Block) -> dict[int, dict[str, Any]]:
     return found
 
 
-@settings(max_examples=300, deadline=None)
 @given(rows=MANY, in_words=st.booleans())
 def test_each_fact_is_what_a_look_at_it_alone_says(rows: list[dict[str, Any]], in_words: bool) -> None:
     wanted = said(rows)
@@ -173,7 +172,6 @@ def plainly(rows: list[dict[str, Any]]) -> bytes:
     return encode("app-export", {**decode(whole, "app-export"), "records": sink.getvalue().to_pybytes()})
 
 
-@settings(max_examples=150, deadline=None)
 @given(rows=MANY)
 def test_each_reading_that_lands_is_its_fact_and_every_other_is_rejected_once(rows: list[dict[str, Any]]) -> None:
     wanted = said(rows)

@@ -312,7 +312,7 @@ def test_flags_do_not_depend_on_where_the_readings_lie() -> None:
     assert [flag & 1 for flag in flags.tolist()] == [1, 0, 1]
 
 
-@settings(max_examples=100, deadline=None, derandomize=True, database=None)
+@settings(derandomize=True, database=None)
 @given(chosen=st.lists(st.booleans(), min_size=18, max_size=18).filter(any), order=st.permutations(range(len(MIXED))))
 def test_a_reading_is_judged_like_this_alone(chosen: list[bool], order: list[int]) -> None:
     """Whichever readings lie beside it; but for its order among them (TM-10)."""

@@ -382,9 +382,9 @@ def test_handlers_of_signals_are_put_back() -> None:
 
 def test_memory_stays_flat_whatever_comes() -> None:
     class Endless(io.RawIOBase):
-        """200 MB without a line end."""
+        """60 MB without a line end."""
 
-        left = 200
+        left = 60
 
         def read(self, size: int = -1, /) -> bytes:
             self.left -= 1

@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.contracts import decode, encode
@@ -81,7 +81,6 @@ def test_texts_are_counted_in_characters_not_bytes() -> None:
 POOL = st.sampled_from(["w", "x", "UTC", None])
 
 
-@settings(max_examples=100)
 @given(
     st.lists(st.tuples(POOL, POOL, POOL, POOL, POOL, st.sampled_from([[], ["w"], ["w", "x"]])), min_size=2, max_size=6)
 )

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas import contracts, heads
@@ -70,7 +70,6 @@ def outcome(reader: PlainReader | HeadedReader, payload: bytes) -> Any:
         return None
 
 
-@settings(max_examples=150)
 @given(payloads(), st.sampled_from([1, 3, 1000]), st.sampled_from([1, 8]))
 def test_a_message_is_the_same_whatever_was_read_before(
     drawn: tuple[Contract, list[bytes]], most_heads: int, most_ends: int

@@ -51,7 +51,7 @@ def test_a_time_does_not_make_up_for_another() -> None:
     assert len(np.unique(hashes)) == len(hashes)
 
 
-@settings(max_examples=40, deadline=None, derandomize=True, database=None)
+@settings(derandomize=True, database=None)
 @given(st.permutations(range(12)))
 def test_the_order_of_readings_does_not_matter(order: list[int]) -> None:
     start, message = np.arange(12, dtype=np.int64) * 1000, np.arange(12, dtype=np.uint64) % np.uint64(3)

@@ -90,10 +90,11 @@ def test_a_report_that_is_too_large_comes_in_several_messages_that_say_the_same_
     assert len(list(lab_messages(batch, most_bytes=10))) == 39  # one result is sent however small the limit
 
 
-def test_a_batch_may_begin_and_end_within_a_report() -> None:
-    first, second, third = batches(message(obr(), *(obx(str(n), number=n) for n in range(4500)), spm()))
+def test_a_batch_may_begin_and_end_within_a_report(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("connectors.hl7v2._ROWS", 20)
+    first, second, third = batches(message(obr(), *(obx(str(n), number=n) for n in range(45)), spm()))
     numbers = [r["value"]["number"] for b in (first, second, third) for one in decoded(b) for r in one["results"]]
-    assert numbers == list(range(4500))
+    assert numbers == list(range(45))
 
 
 class Broker:
@@ -130,13 +131,16 @@ def test_without_a_broker_the_same_is_counted() -> None:
     assert (receipt.by_type, receipt.problems) == (expected.published, expected.problems)
 
 
-def test_what_the_broker_did_not_confirm_is_unacknowledged_and_its_messages_failed() -> None:
-    text = "".join(message(obr(), *(obx(number=n) for n in range(900)), spm(), number=n) for n in range(5))
+def test_what_the_broker_did_not_confirm_is_unacknowledged_and_its_messages_failed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("connectors.hl7v2._ROWS", 20)
+    text = "".join(message(obr(), *(obx(number=n) for n in range(9)), spm(), number=n) for n in range(5))
     reader, receipt, broker = Reader(), Receipt("hl7v2"), Broker(refuse=3)
     publish_results(reader(io.BytesIO(text.encode()), "f"), receipt, broker, reader.answers)
-    assert receipt.problems == {"R_UNACKNOWLEDGED": 2000}
-    assert receipt.published == 2000
-    assert receipt.records == 4000
+    assert receipt.problems == {"R_UNACKNOWLEDGED": 20}
+    assert receipt.published == 20
+    assert receipt.records == 40
     assert isinstance(receipt.partial, Partial)
     assert [reader.answers.code(number) for number in range(1, 6)] == ["AA", "AA", "AE", "AE", "AE"]
 

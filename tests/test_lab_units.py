@@ -66,7 +66,7 @@ def test_a_unit_is_known_where_the_table_or_the_catalogue_names_it() -> None:
 
 def test_pint_finds_spellings_to_be_the_same_unit_where_it_can_tell() -> None:
     """Pint reads other spellings than UCUM's, and some as another unit: it is asked where its dimension is the same."""
-    registry, told = pint.UnitRegistry(), 0
+    registry, told = pint.get_application_registry(), 0  # made once a process
     for sent, unit in spellings().items():
         try:
             found, wanted = (registry.Quantity(1, registry.parse_units(text)) for text in (sent, unit))

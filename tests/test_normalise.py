@@ -455,11 +455,14 @@ def test_blocks_that_differ_in_a_time_inside_are_two() -> None:
 
 
 def test_every_metric_that_this_contract_carries_has_a_form_that_is_taken() -> None:
-    for metric in catalogue().metrics.values():
-        if metric.family not in FAMILIES:
-            continue
+    carried = [metric for metric in catalogue().metrics.values() if metric.family in FAMILIES]
+    sent = []
+    for metric in carried:
         values = {"codes": [next(iter(metric.codes))]} if metric.value == "code" else [1.0]
         times = {"start": START, "period": SECOND}
-        blocks, pointers = normalised(sensor(metric=metric.code, unit=metric.unit, times=times, values=values))
-        assert pointers == [], metric.code
-        assert blocks[0].meta["family"] == metric.family
+        sent.append(sensor(metric=metric.code, unit=metric.unit, times=times, values=values))
+    blocks, pointers = normalised(*sent)
+    assert pointers == []
+    found = {code: block.meta["family"] for block in blocks for code in texts(block.messages, "metric")}
+    assert found == {metric.code: metric.family for metric in carried}
+    assert sum(block.readings.num_rows for block in blocks) == len(carried)

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from pipelines.entries import Entry
+from pipelines.files import describe, new_key, table_key
 from pipelines.halt import PlanTooLarge
 from pipelines.plan_size import LAST, MB, UNKNOWN_BYTES, Cut, PlanSize, capped, in_turn
 from pipelines.settings import Limits
@@ -14,6 +15,7 @@ from tests.lakes import Driver, rows
 A, B, C = (f"acme.sensor-reading.v1/{number}" for number in range(3))
 OTHER = "beta.sensor-reading.v1/0"
 TOPIC = "acme.sensor-reading.v1"
+ROWS = rows(OBSERVATION, 1)
 
 
 def size_of(**limits: int) -> PlanSize:
@@ -37,7 +39,8 @@ def entry(driver: Driver, cut: Cut, files: int = 0, record_bytes: float = 0, cro
         "readings": {"decoded": records * 10},
         "studies": {"sleep": {"considered": round(records * 10 * (crossed + 1)), "withheld": {"R": records * 10}}},
     }
-    written = [driver.file("sleep", rows(OBSERVATION, 1, first=place)) for place in range(files)]
+    table, own = table_key("sleep", "observation"), (driver.ledger.next_n, driver.ledger.epoch)
+    written = [describe(new_key(table, "2025-01", *own), ROWS, 1_000) for _ in range(files)]  # nobody opens them
     made = driver.entry(written, counts=counts, **more)
     return made.model_copy(update={"cause": cut.cause})
 

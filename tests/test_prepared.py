@@ -11,6 +11,7 @@ from pipelines import prepared
 from pipelines.graph import build
 from pipelines.plan import Plan, PlannedRange, Replacement, Selection
 from pipelines.prepared import Prepared
+from tests.lakes import noting
 from tests.test_graph import plan
 
 
@@ -41,24 +42,16 @@ def replay() -> Plan:
     return plan().model_copy(update={"n": 7, "id": "b", "ranges": tuple(ranges), "replaced": replaced})
 
 
-def test_each_plan_is_told_as_if_the_graph_were_built_for_it() -> None:
+def test_each_plan_is_told_as_if_the_graph_were_built_for_it_though_it_is_built_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    built: list[Plan] = []
+    monkeypatch.setattr(prepared, "build", noting(built, build, 1))
     runner = Listener()
     pipeline, first, second = Prepared(runner, PipelineOptions()), plan(), replay()
     for one in (first, second, first):
         pipeline.run_with(one)
-    assert runner.told == [told_of(first), told_of(second), told_of(first)]
-    assert told_of(first) != told_of(second)
-
-
-def test_the_graph_is_built_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    built = []
-
-    def building(pipeline: beam.Pipeline, plan: Plan) -> None:
-        built.append(plan)
-        build(pipeline, plan)
-
-    monkeypatch.setattr(prepared, "build", building)
-    pipeline = Prepared(Listener(), PipelineOptions())
-    pipeline.run_with(plan())
-    pipeline.run_with(replay())
     assert len(built) == 1
+    of_first, of_second = told_of(first), told_of(second)
+    assert runner.told == [of_first, of_second, of_first]
+    assert of_first != of_second

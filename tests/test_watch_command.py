@@ -14,11 +14,11 @@ import pytest
 from connectors.kafka import KafkaUnreachable
 from connectors.watch import Round
 from connectors.watch_folder import Folder
-from pipelines.cli import execute
 from pipelines.commands import connect_file
 from pipelines.commands.watch import _Told
 from tests.apple_exports import plain, xml
 from tests.canaries import MARK, subject
+from tests.command import execute
 from tests.documents import PARTNERS, blocks
 from tests.lab_messages import PID, message, obr, obx, spm
 from tests.watched import Inbox
