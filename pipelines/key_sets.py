@@ -4,8 +4,6 @@ The keys are hashes, so any of their bits are as good as random: a small table o
 their bits, passes over nearly all others. Only what is left is compared in earnest.
 """
 
-import mmap
-
 import numpy as np
 import numpy.typing as npt
 
@@ -13,7 +11,6 @@ Int64s = npt.NDArray[np.int64]
 Flags = npt.NDArray[np.bool_]
 
 _STRETCH = 65_536  # keys looked at a time: what is made of them stays in the processor's cache
-_MANY_BYTES = 256 * 1024
 _FEW = 32  # fewer than one in so many is few
 _OFTEN = 3
 
@@ -25,7 +22,7 @@ class Keys:
     """
 
     def __init__(self, keys: Int64s) -> None:
-        self._keys = _apart(keys)
+        self._keys = keys
         self._asked_for_few = 0
 
     @property
@@ -40,17 +37,8 @@ class Keys:
         if self._asked_for_few < _OFTEN:
             return _among(self._keys, wanted)
         if self._asked_for_few == _OFTEN:
-            self._keys.sort()
+            self._keys = np.sort(self._keys)
         return _among_ascending(self._keys, wanted)
-
-
-def _apart(keys: Int64s) -> Int64s:
-    """A copy, where they are many in pages of its own: they stay while much else comes and goes, and would scatter it."""
-    if keys.nbytes < _MANY_BYTES:
-        return keys.copy()
-    copied = np.frombuffer(mmap.mmap(-1, keys.nbytes), dtype=np.int64)
-    copied[:] = keys
-    return copied
 
 
 def repeated(keys: Int64s) -> Flags:

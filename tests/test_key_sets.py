@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipelines import key_sets
@@ -19,7 +19,8 @@ def array(keys: list[int]) -> np.ndarray:
     return np.array(keys, dtype=np.int64)
 
 
-@given(held=KEY_LISTS, asked=st.lists(KEY_LISTS, min_size=1, max_size=4), few=st.sampled_from([1, 1000]))
+@settings(max_examples=100)
+@given(held=KEY_LISTS, asked=st.lists(KEY_LISTS, min_size=1, max_size=6), few=st.sampled_from([1, 1000]))
 def test_what_is_held_is_found_however_often_it_is_asked_for(held: list[int], asked: list[list[int]], few: int) -> None:
     """With `few` 1 nearly every question is about few keys, so that they are sorted after some."""
     with pytest.MonkeyPatch.context() as patch:
@@ -32,6 +33,7 @@ def test_what_is_held_is_found_however_often_it_is_asked_for(held: list[int], as
             assert keys.nbytes == 8 * len(held)
 
 
+@settings(max_examples=100)
 @given(keys=KEY_LISTS, again=st.lists(st.integers(0, 29), max_size=5))
 def test_only_the_first_of_equal_keys_is_new(keys: list[int], again: list[int]) -> None:
     given_keys = keys + [keys[place % len(keys)] for place in again if keys]
@@ -51,10 +53,10 @@ def test_many_keys() -> None:
     assert not repeated(held).any()
     twice = np.concatenate([held, held[::1000]])
     assert np.flatnonzero(repeated(twice)).tolist() == list(range(len(held), len(twice)))
-    keys, there = Keys(held), set(held.tolist())
-    for wanted in (held[:100], random.integers(-(2**63), 2**63 - 1, 70_000), twice):
+    keys = Keys(held)
+    for wanted in (held[:100], random.integers(-(2**63), 2**63 - 1, 200_000), twice):
         mixed = random.permutation(np.concatenate([wanted, held[-3:] + 1, held[-3:]]))
-        expected = np.array([key in there for key in mixed.tolist()])
+        expected = np.isin(mixed, held)
         for _ in range(4):
             assert np.array_equal(keys.hold(mixed), expected)
 
@@ -65,14 +67,3 @@ def test_the_keys_that_were_given_stay_as_they_were() -> None:
     for _ in range(5):
         assert keys.hold(array([1])).tolist() == [True]
     assert held.tolist() == [3, 1, 2] * 100
-
-
-@pytest.mark.parametrize("count", [1_000, 100_000])
-def test_what_it_was_made_of_stays_as_it_is_and_may_change(count: int) -> None:
-    keys = np.arange(count, 0, -1)
-    held = Keys(keys)
-    for _ in range(5):
-        assert held.hold(np.array([0, 1, count])).tolist() == [False, True, True]
-    assert keys[0] == count, "few are asked for often: it sorts, but its own copy"
-    keys[:] = 0
-    assert held.hold(np.array([0, 1])).tolist() == [False, True]
