@@ -6,7 +6,7 @@ import zipfile
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
-from functools import cache
+from functools import cache, lru_cache
 from typing import NamedTuple
 from xml.sax.saxutils import quoteattr
 
@@ -66,9 +66,12 @@ BROKEN_DTD = """<!DOCTYPE HealthData [
 ME = ' <Me HKCharacteristicTypeIdentifierDateOfBirth="1971-02-03"/>'
 
 
+quoted = lru_cache(quoteattr)  # most records say the same of their source
+
+
 def element(name: str, *children: str, **attributes: str | None) -> str:
     """An element on lines of its own, as Apple writes it; an attribute that is None is left out."""
-    said = "".join(f" {key}={quoteattr(value)}" for key, value in attributes.items() if value is not None)
+    said = "".join(f" {key}={quoted(value)}" for key, value in attributes.items() if value is not None)
     if not children:
         return f" <{name}{said}/>"
     inside = "\n".join(f" {child}" for child in children)

@@ -15,7 +15,7 @@ END_OF_TIME = 70
 Event = dict[str, Any]
 
 
-@dataclass
+@dataclass(slots=True)
 class Reading:
     chain: int  # -1: chains elsewhere only, -2: none at all
     metric: str
@@ -159,7 +159,7 @@ def verdict(life: Life | None, none_at_all: bool, active: bool, member_lags: boo
     """The code and the seq that it names."""
     r = reading.received
     known = [t for t in (reading.start, reading.end) if t is not None]
-    if any(t > r + FUTURE_TICKS for t in known):
+    if known and max(known) > r + FUTURE_TICKS:
         return "R_FUTURE", 0
     asked = life.first_grant if life and life.first_grant is not None and _waited_for(life, r) else r
     last = life.last_seq.get(asked, 0) if life else 0

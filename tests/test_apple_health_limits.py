@@ -74,7 +74,7 @@ def test_what_is_no_record_takes_no_memory_however_long_it_is(text: bytes, monke
         return _peak(FORMAT.read(stream, ""))
 
     peak(1)
-    assert peak(48) < peak(12) + 32 * 1024
+    assert peak(30) < peak(10) + 32 * 1024
 
 
 def test_memory_does_not_grow_with_the_file(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -86,7 +86,7 @@ def test_memory_does_not_grow_with_the_file(monkeypatch: pytest.MonkeyPatch) -> 
         return _peak(FORMAT.read(Endless(chain([HEAD], repeat(lines, times), [b"</HealthData>"])), ""))
 
     peak(1)
-    assert peak(12) < peak(4) * 1.1
+    assert peak(9) < peak(3) * 1.1
 
 
 def _peak(found: Iterator[Found]) -> int:

@@ -98,8 +98,8 @@ def test_of_nothing_but_duplicates_there_is_no_file_and_counts_lie_in_order(tmp_
 
 def test_what_is_taken_out_is_not_counted_any_more(tmp_path: Path) -> None:
     """Some of it, more of it, all of it, in any order and from two entries at once."""
-    standing = pa.concat_tables([made(100, 4, seed=1), made(100, 7, seed=2)])
-    counts = written(tmp_path, standing.slice(0, 100), standing.slice(100))
+    standing = pa.concat_tables([made(200, 4, seed=1), made(200, 7, seed=2)])
+    counts = written(tmp_path, standing.slice(0, 200), standing.slice(200))
     rng = np.random.default_rng(3)
     while len(standing):
         going = rng.random(len(standing)) < 0.3 if len(standing) > 20 else np.ones(len(standing), dtype=bool)
