@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pipelines import key_sets
@@ -19,8 +19,7 @@ def array(keys: list[int]) -> np.ndarray:
     return np.array(keys, dtype=np.int64)
 
 
-@settings(max_examples=100)
-@given(held=KEY_LISTS, asked=st.lists(KEY_LISTS, min_size=1, max_size=6), few=st.sampled_from([1, 1000]))
+@given(held=KEY_LISTS, asked=st.lists(KEY_LISTS, min_size=1, max_size=4), few=st.sampled_from([1, 1000]))
 def test_what_is_held_is_found_however_often_it_is_asked_for(held: list[int], asked: list[list[int]], few: int) -> None:
     """With `few` 1 nearly every question is about few keys, so that they are sorted after some."""
     with pytest.MonkeyPatch.context() as patch:
@@ -33,7 +32,6 @@ def test_what_is_held_is_found_however_often_it_is_asked_for(held: list[int], as
             assert keys.nbytes == 8 * len(held)
 
 
-@settings(max_examples=100)
 @given(keys=KEY_LISTS, again=st.lists(st.integers(0, 29), max_size=5))
 def test_only_the_first_of_equal_keys_is_new(keys: list[int], again: list[int]) -> None:
     given_keys = keys + [keys[place % len(keys)] for place in again if keys]
@@ -53,10 +51,10 @@ def test_many_keys() -> None:
     assert not repeated(held).any()
     twice = np.concatenate([held, held[::1000]])
     assert np.flatnonzero(repeated(twice)).tolist() == list(range(len(held), len(twice)))
-    keys = Keys(held)
-    for wanted in (held[:100], random.integers(-(2**63), 2**63 - 1, 200_000), twice):
+    keys, there = Keys(held), set(held.tolist())
+    for wanted in (held[:100], random.integers(-(2**63), 2**63 - 1, 70_000), twice):
         mixed = random.permutation(np.concatenate([wanted, held[-3:] + 1, held[-3:]]))
-        expected = np.isin(mixed, held)
+        expected = np.array([key in there for key in mixed.tolist()])
         for _ in range(4):
             assert np.array_equal(keys.hold(mixed), expected)
 
