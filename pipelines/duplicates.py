@@ -19,7 +19,7 @@ from pipelines.store import Store
 Int64s = npt.NDArray[np.int64]
 Flags = npt.NDArray[np.bool_]
 
-CACHE_BYTES = 128 * 1024 * 1024
+CACHE_BYTES = 96 * 1024 * 1024
 _LEAST = 8  # at least one in so many of these bytes is for files, however many keys the plan itself has
 
 
