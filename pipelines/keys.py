@@ -33,14 +33,13 @@ class StudyKey:
     def __init__(self, study: str, key: bytes) -> None:
         self.study = study
         self._key = key
-        self._hash = hash((study, key))
         self._origins = AESSIV(self._derive("origin", 64))
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, StudyKey) and (self.study, self._key) == (other.study, other._key)
 
     def __hash__(self) -> int:
-        return self._hash
+        return hash((self.study, self._key))
 
     def _derive(self, purpose: str, size: int = 32) -> bytes:
         digest = hmac.new(self._key, f"v1|{purpose}|{self.study}".encode(), hashlib.sha512).digest()

@@ -92,9 +92,6 @@ def test_people_spread_over_the_buckets() -> None:
 
 
 def test_keys_are_the_same_by_study_and_bytes() -> None:
-    assert StudyKey("sleep", KEY) == StudyKey("sleep", KEY) and hash(StudyKey("sleep", KEY)) == hash(
-        StudyKey("sleep", KEY)
-    )
-    assert (
-        len({StudyKey("sleep", KEY), StudyKey("cycle", KEY), StudyKey("sleep", b"k" * 32), StudyKey("sleep", KEY)}) == 3
-    )
+    again, others = StudyKey("sleep", KEY), {StudyKey("cycle", KEY), StudyKey("sleep", bytes(32))}
+    assert again == sleep and hash(again) == hash(sleep)
+    assert len({sleep, again, *others}) == 3
