@@ -85,9 +85,11 @@ def _taken_lists(lists: Any, places: Int64s) -> Any:
 
     A list is long here (a block of samples) and is copied as a slice; Arrow would copy it number by number.
     """
-    if not isinstance(lists, pa.ChunkedArray):
-        return _piece(_slices([lists], places), _nulls(lists, places), lists.type)
-    slices, nulls = _slices(lists.chunks, places), _nulls(lists, places)
+    is_chunked = isinstance(lists, pa.ChunkedArray)
+    chunks = lists.chunks if is_chunked else [lists]
+    slices, nulls = _slices(chunks, places), _nulls(chunks, places)
+    if not is_chunked:
+        return _piece(slices, nulls, lists.type)
     piece = np.cumsum([len(part) for part in slices]) // _PIECE
     bounds = [0, *(np.flatnonzero(np.diff(piece)) + 1).tolist(), len(slices)]
     owns = [slice(begin, end) for begin, end in pairwise(bounds)]
@@ -102,11 +104,10 @@ def _piece(slices: list[Array], nulls: Array, kind: pa.DataType) -> pa.ListArray
     return pa.ListArray.from_arrays(pa.array(offsets), pa.array(numbers), type=kind, mask=mask)
 
 
-def _nulls(lists: Any, places: Int64s) -> Array:
-    """Which of the lists at these places are null."""
-    if not lists.null_count:
+def _nulls(chunks: list[pa.ListArray], places: Int64s) -> Array:
+    """Which of the lists at these places are null, counted over all chunks."""
+    if not any(chunk.null_count for chunk in chunks):
         return np.zeros(len(places), dtype=bool)
-    chunks = lists.chunks if isinstance(lists, pa.ChunkedArray) else [lists]
     return np.concatenate([chunk.is_null().to_numpy(zero_copy_only=False) for chunk in chunks])[places]
 
 
