@@ -57,14 +57,15 @@ class Reports:
         moments = _Moments()
         own = [self._messages[place] for place in kept]
         columns = reports.take(pa.array(kept)) if refused else reports
-        came = {name: np.array(of, np.int64)[kept] for name, of in self._came.items()}
-        parts = {"messages": batch({**came, **_of_reports(columns, own, moments)})}
-        parts["results"] = batch(_of_results(columns.field("results"), own, moments))
+        came = {
+            "offset": np.array(self._offsets, dtype=np.int64)[kept],
+            "received": np.array(self._received, dtype=np.int64)[kept],
+        }
+        parts = {
+            "messages": batch({**came, **_of_reports(columns, own, moments)}),
+            "results": batch(_of_results(columns.field("results"), own, moments)),
+        }
         return Block(meta, {**parts, "moments": moments.columns()})
-
-    @property
-    def _came(self) -> dict[str, list[int]]:
-        return {"offset": self._offsets, "received": self._received}
 
 
 def _of_reports(reports: pa.StructArray, messages: list[_Fields], moments: "_Moments") -> _Fields:
