@@ -20,23 +20,20 @@ LONG_AGO = 1_262_304_000_000_000  # 2010-01-01T00:00:00Z
 
 
 @pytest.fixture
-def world(broker: Address, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
+def environment(tmp_path: Path) -> dict[str, str]:
+    """Of a Python for which the guide's distribution is installed."""
+    before = [os.environ["PYTHONPATH"]] if os.environ.get("PYTHONPATH") else []
+    return os.environ | {"PYTHONPATH": os.pathsep.join([str(install(tmp_path / "installed")), *before])}
+
+
+@pytest.fixture
+def world(broker: Address, environment: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
     """A deployment where the guide's distribution is installed; its partner's people live in Madrid."""
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(install(tmp_path / "installed")), *_before()]))
+    monkeypatch.setenv("PYTHONPATH", environment["PYTHONPATH"])
     partner = {"contracts": ["app-export"], "assumed_zone": "Europe/Madrid"}
     made = make_world(tmp_path / "world", broker.bootstrap, studies=["sleep"], partner=partner)
     made.consent(made.link("ann"), made.grant("ann", "sleep", metrics=("weight",), effective_at=LONG_AGO))
     return made
-
-
-def _before() -> list[str]:
-    return [os.environ["PYTHONPATH"]] if os.environ.get("PYTHONPATH") else []
-
-
-@pytest.fixture
-def environment(tmp_path: Path) -> dict[str, str]:
-    """Of a Python for which the guide's distribution is installed."""
-    return os.environ | {"PYTHONPATH": os.pathsep.join([str(install(tmp_path / "installed")), *_before()])}
 
 
 def run(*words: str, environment: dict[str, str], code: int = 0) -> str:
