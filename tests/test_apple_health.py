@@ -3,12 +3,10 @@
 import csv
 import io
 import json
-import os
 import re
 from collections import Counter
 from collections.abc import Callable
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -48,9 +46,8 @@ from tests.apple_exports import (
     workout,
     xml,
 )
+from tests.samples import samples
 
-ROOT = Path(__file__).parents[1]
-SAMPLES = Path(os.environ.get("SAMPLES_DIR", ROOT.parent / "shared" / "samples")) / "apple_health"
 BEGAN, ENDED = (datetime(2021, 6, 30, 6, minute, tzinfo=UTC) for minute in (15, 16))
 
 
@@ -425,9 +422,7 @@ def test_a_persons_words_stay_in_the_field_that_needs_them() -> None:
 
 
 def sample(name: str) -> bytes:
-    path = SAMPLES / name
-    if not path.is_file():
-        pytest.skip("no real exports of Apple Health: set SAMPLES_DIR to the folder of samples")
+    (path,) = samples(f"apple_health/{name}")
     return path.read_bytes()
 
 

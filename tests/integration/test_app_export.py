@@ -2,7 +2,6 @@
 
 import csv
 import json
-import os
 from collections import Counter
 from datetime import datetime
 from pathlib import Path
@@ -11,10 +10,9 @@ import pytest
 
 from infra.local_kafka import Address
 from tests.canaries import subject
+from tests.samples import samples
 from tests.worlds import World, make_world, outcomes
 
-ROOT = Path(__file__).parents[2]
-SAMPLES = Path(os.environ.get("SAMPLES_DIR", ROOT.parent / "shared" / "samples")) / "apple_health"
 LONG_AGO = 1_262_304_000_000_000  # 2010-01-01T00:00:00Z
 METRICS = ("steps_interval", "distance_walk_run", "heart_rate", "workout", "workout_duration")
 PHONE = "Zaphod's telephone"
@@ -55,9 +53,7 @@ def export(folder: Path, *records: str, name: str = "export.xml", tail: str = "<
 
 
 def test_the_real_export_lands_as_its_tables_say(world: World) -> None:
-    path = SAMPLES / "export6s3sample.xml"
-    if not path.exists():
-        pytest.skip(f"no real file {path.name}: set SAMPLES_DIR to the folder of samples")
+    (path,) = samples("apple_health/export6s3sample.xml")
     said = connect(world, path)
     world.work()
     # The file's steps were taken in five seconds each, which nobody can: they wait for a steward.
@@ -67,7 +63,7 @@ def test_the_real_export_lands_as_its_tables_say(world: World) -> None:
         ("steps_interval", "StepCount", 1.0),
         ("distance_walk_run", "DistanceWalkingRunning", 1000.0),
     ):
-        wanted = list(csv.DictReader((SAMPLES / f"{table}.csv").read_text(encoding="utf-8").splitlines()))
+        wanted = list(csv.DictReader(path.with_name(f"{table}.csv").read_text(encoding="utf-8").splitlines()))
         times = [(_us(row["startDate"]), _us(row["endDate"])) for row in wanted]
         found = sorted((r["start_us"], r["end_us"], r["value"]) for r in rows if r["metric"] == metric)
         assert [row[:2] for row in found] == sorted(times)

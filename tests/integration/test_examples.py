@@ -4,10 +4,7 @@ import csv
 import gzip
 import io
 import json
-import os
 import struct
-import subprocess
-import sys
 from collections import Counter
 from collections.abc import Iterator
 from datetime import datetime
@@ -21,24 +18,9 @@ from connectors.problems import Problem
 from connectors.sensor_json import messages, read_lines
 from schemas.contracts import decode
 from schemas.series import Series, series
-from tests.documents import ROOT
-from tests.foreign_format import EXAMPLES
+from tests.samples import adapted, samples
 
 DAY_US = 86_400_000_000
-SAMPLES = Path(os.environ.get("SAMPLES_DIR", ROOT.parent / "shared" / "samples"))
-
-
-def samples(pattern: str) -> list[Path]:
-    found = sorted(SAMPLES.glob(pattern))
-    if not found:
-        pytest.skip(f"no real files {pattern}: set SAMPLES_DIR to the folder of samples")
-    return found
-
-
-def adapted(example: str, *arguments: Path | str) -> bytes:
-    """What an adapter writes."""
-    command = [sys.executable, str(EXAMPLES / example), *map(str, arguments)]
-    return subprocess.run(command, check=True, capture_output=True, timeout=180).stdout
 
 
 def published(content: bytes) -> list[tuple[dict[str, Any], Series]]:

@@ -7,9 +7,6 @@ import csv
 import gzip
 import io
 import json
-import os
-import subprocess
-import sys
 from collections import Counter
 from collections.abc import Iterable
 from datetime import datetime, timedelta
@@ -26,23 +23,14 @@ from connectors.publisher import Publisher
 from infra.local_kafka import Address
 from tests.canaries import MARK, subject
 from tests.parquet_pages import found_in
+from tests.samples import adapted, samples
 from tests.worlds import World, make_world, outcomes
 
-ROOT = Path(__file__).parents[2]
-EXAMPLES = ROOT / "connectors" / "examples"
-SAMPLES = Path(os.environ.get("SAMPLES_DIR", ROOT.parent / "shared" / "samples"))
 MADRID, UTC = ZoneInfo("Europe/Madrid"), ZoneInfo("UTC")
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 JAN_2018 = 1_514_764_800_000_000
 METRICS = ("heart_rate", "steps_interval", "acceleration")
 G = 9.80665  # m/s2, by definition
-
-
-def samples(pattern: str) -> list[Path]:
-    found = sorted(SAMPLES.glob(pattern))
-    if not found:
-        pytest.skip(f"no real files {pattern}: set SAMPLES_DIR to the folder of samples")
-    return found
 
 
 @pytest.fixture(scope="module")
@@ -55,8 +43,7 @@ def world(broker: Address, tmp_path_factory: pytest.TempPathFactory) -> World:
 
 def brought(world: World, example: str, files: list[Path]) -> tuple[int, Counter[str]]:
     """The files through their adapter, the gateway, Kafka and a run: readings published, and the study's outcomes."""
-    command = [sys.executable, str(EXAMPLES / example), *map(str, files)]
-    return carried(world, subprocess.run(command, check=True, capture_output=True, timeout=180).stdout)
+    return carried(world, adapted(example, *files))
 
 
 def carried(world: World, lines: bytes) -> tuple[int, Counter[str]]:
