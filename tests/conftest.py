@@ -34,7 +34,7 @@ brokers: set[str] = set()
 def pytest_configure(config: pytest.Config) -> None:
     heed_signals()
     forget_surroundings()
-    draw(20 if config.getoption("ignore") else 60)
+    draw(20 if config.getoption("ignore") else 150)
     logging.getLogger().addHandler(listener)
     for room in ROOMS:
         logging.getLogger(room).setLevel(logging.DEBUG)

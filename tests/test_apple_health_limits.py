@@ -133,7 +133,7 @@ def test_beats_by_the_million_cost_one_record() -> None:
     assert [one.type for one in found if isinstance(one, Problem)] == [HEART]
 
 
-@pytest.mark.parametrize("seed", range(40))
+@pytest.mark.parametrize("seed", range(60))
 def test_no_file_is_so_damaged_that_the_process_dies(seed: int) -> None:
     chance = random.Random(seed)
     content = bytearray(xml(*plain(20), workout(), record(HEART, "1", beats("8:15:01.00"))))

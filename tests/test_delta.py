@@ -29,14 +29,14 @@ def assert_current(store: FolderStore) -> None:
 @pytest.fixture
 def _soon_anew(monkeypatch: pytest.MonkeyPatch) -> None:
     """A handle is given up after a few commits."""
-    monkeypatch.setattr(delta, "KEPT_COMMITS", 3)
+    monkeypatch.setattr(delta, "KEPT_COMMITS", 4)
 
 
 @pytest.mark.usefixtures("_soon_anew")
 def test_it_follows_every_commit(tmp_path: Path) -> None:
     driver = Driver(tmp_path)
     assert_current(driver.store)
-    for _ in range(2 * delta.KEPT_COMMITS):
+    for _ in range(3 * delta.KEPT_COMMITS):
         driver.land("a")
         assert_current(driver.store)
 

@@ -19,7 +19,7 @@ def array(keys: list[int]) -> np.ndarray:
     return np.array(keys, dtype=np.int64)
 
 
-@given(held=KEY_LISTS, asked=st.lists(KEY_LISTS, min_size=1, max_size=4), few=st.sampled_from([1, 1000]))
+@given(held=KEY_LISTS, asked=st.lists(KEY_LISTS, min_size=1, max_size=6), few=st.sampled_from([1, 1000]))
 def test_what_is_held_is_found_however_often_it_is_asked_for(held: list[int], asked: list[list[int]], few: int) -> None:
     """With `few` 1 nearly every question is about few keys, so that they are sorted after some."""
     with pytest.MonkeyPatch.context() as patch:

@@ -139,7 +139,7 @@ SAID = [
 def test_the_order_of_arrival_never_matters(tmp_path: Path) -> None:
     """The last by (moment, severity, id) stands, whichever came last."""
     found = set()
-    for number, order in enumerate(list(permutations(range(len(SAID))))[::211]):
+    for number, order in enumerate(list(permutations(range(len(SAID))))[::97]):
         register = Register(tmp_path / f"{number}.sqlite")
         told(register, *(SAID[place] for place in order))
         status = register.kit_status()

@@ -264,8 +264,8 @@ def test_it_is_known_beforehand_how_many_files_come_of_it(runs: Runs, monkeypatc
 def test_it_expects_as_many_files_as_are_written_where_nothing_is_a_duplicate(runs: Runs) -> None:
     landing = Landing(runs.store, 1, 1, lambda table, month: [], FileKeys(runs.store))
     random = np.random.default_rng(5)
-    for number in range(25):
-        starts = (FEB + random.integers(0, 120 * 24, 3) * HOUR).tolist()
+    for number in range(40):
+        starts = (FEB + random.integers(0, 400 * 24, 3) * HOUR).tolist()
         flags = random.choice([0, 2, QUARANTINES], 3).tolist()
         study = f"study-{random.integers(3)}"
         assert list(landing.add(block(range(3 * number, 3 * number + 3), starts, flags, study=study))) == []
