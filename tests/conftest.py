@@ -10,7 +10,7 @@ import re
 import signal
 import sys
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from itertools import count
 from pathlib import Path
 from types import TracebackType
@@ -18,10 +18,13 @@ from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
+from xdist.scheduler import LoadFileScheduling
 
 from schemas.reasons import Rejected
 from tests.canaries import MARK, Listener, leaks_in_folder, text_of
 
+ROOT = Path(__file__).parent.parent
+REAL = "tests/integration"
 ROOMS = ("schemas", "connectors", "quality", "pipelines", "infra", "wellspring")
 PARTS = {"WELLSPRING_CACHE", "WELLSPRING_JAVA", "WELLSPRING_MAVEN_REPOSITORY"}
 listener = Listener()
@@ -40,6 +43,30 @@ def pytest_configure(config: pytest.Config) -> None:
         logging.getLogger(room).setLevel(logging.DEBUG)
     _watch_rejections()
     _watch_expected_errors()
+
+
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
+    """Workers are for a folder of tests: a few files are done before they have started, and real servers are one's."""
+    folders = [
+        path for path in map(Path, config.args) if path.is_dir() and not path.resolve().is_relative_to(ROOT / REAL)
+    ]
+    return None if folders else 0
+
+
+class _OneWorkerForServers(LoadFileScheduling):
+    """The tests of a file go to the same worker; those with real servers all go to one, for they share a broker."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return REAL if nodeid.startswith(f"{REAL}/") else super()._split_scope(nodeid)
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadFileScheduling:
+    return _OneWorkerForServers(config, log)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests with real servers come last: what they measure and kill is then disturbed by no other worker."""
+    items.sort(key=_is_real)
 
 
 def draw(examples: int) -> None:
@@ -64,12 +91,15 @@ def heed_signals() -> None:
 def forget_surroundings() -> None:
     """Nobody's own settings lead a test to their lake, and every terminal has the usual width.
 
-    Where the parts of the local Kafka come from is another matter.
+    Where the parts of the local Kafka come from is another matter. What is imported is kept compiled, for the next run
+    and for every process that a test starts: without, half of a worker's start is compiling the tests.
     """
     for name in list(os.environ):
         if name.upper().startswith("WELLSPRING_") and name not in PARTS:
             del os.environ[name]
     os.environ["COLUMNS"] = "80"
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    sys.dont_write_bytecode = False
 
 
 def _watch_rejections() -> None:
@@ -109,10 +139,17 @@ def logged() -> deque[str]:
     return listener.lines
 
 
-def pytest_exception_interact(call: pytest.CallInfo[Any], report: pytest.TestReport | pytest.CollectReport) -> None:
-    """What a test did not expect fails it anyhow; it must not leak either. What was logged meanwhile is shown with it."""
-    if listener.lines:
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(call: pytest.CallInfo[Any]) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """What was logged until it failed is shown with it: put in at once, for a worker sends its report away."""
+    report = yield
+    if report.failed and listener.lines:
         report.sections.append((f"Captured log {call.when}", "\n".join(listener.lines)))
+    return report
+
+
+def pytest_exception_interact(call: pytest.CallInfo[Any]) -> None:
+    """What a test did not expect fails it anyhow; it must not leak either."""
     if call.excinfo is not None and not isinstance(call.excinfo.value, AssertionError):
         listener.hear(call.excinfo.value)
 
@@ -123,6 +160,8 @@ def pytest_collection() -> None:
 
 
 def pytest_collection_finish() -> None:
+    if databases := sys.modules.get("pipelines.database"):
+        _spare_the_disk(databases.Database)
     gc.freeze()
     gc.set_threshold(20_000, 20, 20)
     gc.enable()
@@ -139,12 +178,30 @@ def pytest_runtest_setup(item: pytest.Item) -> Iterator[None]:
     """From here on the test is listened to. (A fixture would do as well, and cost every test some more.)"""
     listener.told()
     listener.lines.clear()
-    os.fsync = fsync if "integration" in item.path.parts else _pretend
+    os.fsync = fsync if _is_real(item) else _pretend
     yield
+
+
+def _is_real(item: pytest.Item) -> bool:
+    return item.nodeid.startswith(f"{REAL}/")
 
 
 def _pretend(file: int) -> None:
     """No power is cut: a test that asks the disk for nothing else need not wait for it."""
+
+
+def _spare_the_disk(database: Any) -> None:
+    """Nor need it for the vault's databases, which SQLite brings to the disk itself."""
+    execute = database.execute
+
+    def spared(self: Any, sql: str, parameters: Any = (), /) -> Any:
+        if os.fsync is _pretend and sql.startswith("PRAGMA "):
+            done = execute(self, "PRAGMA synchronous = OFF")
+            if sql.startswith("PRAGMA synchronous"):
+                return done
+        return execute(self, sql, parameters)
+
+    database.execute = spared
 
 
 @pytest.hookimpl(wrapper=True)

@@ -74,6 +74,7 @@ def test_one_watcher_at_a_time(tmp_path: Path) -> None:
         pass
 
 
+@pytest.mark.filterwarnings("ignore:.*use of fork:DeprecationWarning")  # the child calls nothing but the system
 def test_the_lock_ends_with_its_process(tmp_path: Path) -> None:
     with Folder(tmp_path).hold():
         pass
