@@ -13,13 +13,15 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow.parquet as pq
 
-from pipelines.key_sets import Keys, repeated
+from pipelines.key_sets import STRETCH, Asked, Keys, repeated
 from pipelines.store import Store
 
 Int64s = npt.NDArray[np.int64]
 Flags = npt.NDArray[np.bool_]
 
 CACHE_BYTES = 96 * 1024 * 1024
+_SMALL = 32  # a portion of fewer rows than one in so many of a file's is small beside it
+_BUFFER_BYTES = 256 * 1024
 _LEAST = 8  # at least one in so many of these bytes is for files, however many keys the plan itself has
 
 
@@ -40,9 +42,19 @@ class FileKeys:
         self._held: OrderedDict[tuple[str, str], Any] = OrderedDict()
         self._bytes = 0
 
-    def holds(self, path: str, wanted: Int64s) -> Flags:
-        """[n] which of the wanted key64 are in the file."""
-        return self._get("keys", path, _read_keys).hold(wanted)  # type: ignore[no-any-return]
+    def answer(self, path: str, asked: Asked, portion: int) -> None:
+        """Have keys looked for in the file, which are asked for with a portion of so many rows.
+
+        Beside a large portion it costs little to read the file once more, a stretch at a time, and nothing of it is held.
+        """
+        if ("keys", path) not in self._held:
+            with self._store.open_file(path) as source:
+                file = pq.ParquetFile(source, buffer_size=_BUFFER_BYTES, pre_buffer=False)
+                if portion * _SMALL > file.metadata.num_rows:
+                    for batch in file.iter_batches(STRETCH, columns=["key64"], use_threads=False):
+                        asked.look_through(batch.column(0).to_numpy())
+                    return
+        self._get("keys", path, _read_keys).answer(asked)
 
     def records(self, path: str) -> tuple[Int64s, npt.NDArray[np.int16]]:
         """([n] record64 in ascending order, [n] the highest revision of each), of the rows that have a record id."""
@@ -130,15 +142,14 @@ def duplicates(key64: Int64s, start_us: Int64s, seen: Seen, files: list[KeyedFil
     The keys of the others are noted in `seen`. Only files whose span of starts contains a row's start can hold it, so
     what is newer than everything costs nothing.
     """
-    found = repeated(key64)
-    for earlier in seen.keys:
-        found |= earlier.hold(key64)
+    found = repeated(key64, seen.keys)
     rows = _within(files, start_us)
-    start = start_us[rows]
+    rows = rows[~found[rows]]
+    asked, starts = Asked(key64[rows]), np.sort(start_us[rows])
     for file in files:
-        asked = rows[(start >= file.start_min_us) & (start <= file.start_max_us) & ~found[rows]]
-        if len(asked):
-            found[asked] = cache.holds(file.path, key64[asked])
+        if np.searchsorted(starts, file.start_min_us) < np.searchsorted(starts, file.start_max_us, "right"):
+            cache.answer(file.path, asked, len(key64))
+    found[rows] = asked.found()
     seen.keys.append(Keys(key64[~found] if found.any() else key64))
     return found
 

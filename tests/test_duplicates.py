@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from pipelines import duplicates as module
 from pipelines.duplicates import FileKeys, KeyedFile, Seen, duplicates, revisions
+from pipelines.key_sets import Asked, Keys
 from pipelines.store import FolderStore
 
 KEYS = st.integers(-4, 12)  # few enough that they meet, of both signs
@@ -42,6 +43,13 @@ class Lake:
         self.files.append(KeyedFile(path, int(span.min()), int(span.max())))
 
 
+def held(cache: FileKeys, path: str, wanted: np.ndarray, portion: int = 1) -> np.ndarray:
+    """Which of the wanted are in the file, asked for with a portion of so many rows."""
+    asked = Asked(wanted)
+    cache.answer(path, asked, portion)
+    return asked.found()
+
+
 def lake(tmp_path_factory: pytest.TempPathFactory) -> Lake:
     return Lake(tmp_path_factory.mktemp("lake"))
 
@@ -49,22 +57,26 @@ def lake(tmp_path_factory: pytest.TempPathFactory) -> Lake:
 @given(
     landed=st.lists(st.lists(KEYS, min_size=1, max_size=8), max_size=3),
     portions=st.lists(st.lists(KEYS, min_size=1, max_size=12), min_size=1, max_size=4),
+    small=st.sampled_from([0, 1, 1000]),
 )
 def test_each_key_passes_once_wherever_it_was_before(
-    tmp_path_factory: pytest.TempPathFactory, landed: list[list[int]], portions: list[list[int]]
+    tmp_path_factory: pytest.TempPathFactory, landed: list[list[int]], portions: list[list[int]], small: int
 ) -> None:
+    """With `small` 0 the keys of every file are held, with 1000 those of none."""
     table = lake(tmp_path_factory)
     for keys in landed:
         table.add(keys)
     known = {key for keys in landed for key in keys}
     seen, cache = Seen(), FileKeys(table.store)
-    for keys in portions:
-        expected = []
-        for key in keys:
-            expected.append(key in known)
-            known.add(key)
-        found = duplicates(np.array(keys, dtype=np.int64), starts(keys), seen, table.files, cache)
-        assert found.tolist() == expected
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "_SMALL", small)
+        for keys in portions:
+            expected = []
+            for key in keys:
+                expected.append(key in known)
+                known.add(key)
+            found = duplicates(np.array(keys, dtype=np.int64), starts(keys), seen, table.files, cache)
+            assert found.tolist() == expected
 
 
 def test_the_first_of_equal_rows_is_the_one_that_stays(tmp_path: Path) -> None:
@@ -77,22 +89,31 @@ def test_a_file_whose_starts_lie_elsewhere_is_not_opened(tmp_path: Path, monkeyp
     table = Lake(tmp_path)
     table.add([1, 2, 3])
     opened: list[str] = []
-    monkeypatch.setattr(FileKeys, "holds", lambda self, path, wanted: opened.append(path) or wanted == 5)
+
+    def answer(self: FileKeys, path: str, asked: Asked, portion: int) -> None:
+        opened.append(path)
+
+    monkeypatch.setattr(FileKeys, "answer", answer)
     cache = FileKeys(table.store)
-    for start, expected in ((9, 0), (10, 1), (30, 2), (31, 2)):  # the file's starts are 10 to 30, both in it
-        duplicates(np.array([99]), np.array([start]), Seen(), table.files, cache)
-        assert len(opened) == expected
+    for around, expected in (([9], 0), ([10], 1), ([30], 2), ([31], 2), ([31, 9], 2), ([9, 31, 20], 3)):
+        duplicates(np.arange(len(around)), np.array(around), Seen(), table.files, cache)
+        assert len(opened) == expected, "the file's starts are 10 to 30, both in it"
 
 
 def test_a_file_is_read_once_and_the_least_used_are_forgotten(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    table, reads = Lake(tmp_path), []
+    table, reads = Lake(tmp_path), list[int]()
     for first in (0, 100, 200):
         table.add(list(range(first, first + 100)))
     real = module._read_keys
-    monkeypatch.setattr(module, "_read_keys", lambda file: reads.append(1) or real(file))
+
+    def read(file: pq.ParquetFile) -> Keys:
+        reads.append(1)
+        return real(file)
+
+    monkeypatch.setattr(module, "_read_keys", read)
     cache = FileKeys(table.store, limit_bytes=2 * 100 * 8)
     for path, expected in (("0", 1), ("0", 1), ("1", 2), ("0", 2), ("2", 3), ("0", 3), ("1", 4)):
-        assert cache.holds(f"{path}.parquet", np.arange(int(path) * 100 - 50, int(path) * 100 + 150)).sum() == 100
+        assert held(cache, f"{path}.parquet", np.arange(int(path) * 100 - 50, int(path) * 100 + 150)).sum() == 100
         assert len(reads) == expected, path
 
 
@@ -101,14 +122,35 @@ def test_the_keys_of_a_plan_leave_less_room_for_those_of_files(tmp_path: Path) -
     cache, keys = FileKeys(table.store, limit_bytes=10 * 100 * 8), np.arange(100)
     for number in range(10):
         table.add(list(range(100)))
-        cache.holds(f"{number}.parquet", keys)
-    held = []
+        held(cache, f"{number}.parquet", keys)
+    bytes_held = []
     for plan_bytes in (0, 3 * 100 * 8, 10**9, 0):
         cache.make_room(plan_bytes)
         for number in range(10):
-            assert cache.holds(f"{number}.parquet", keys).all(), "forgotten or not, the answer is the same"
-        held.append(cache._bytes // 800)
-    assert held == [10, 7, 1, 10]
+            assert held(cache, f"{number}.parquet", keys).all(), "forgotten or not, the answer is the same"
+        bytes_held.append(cache._bytes // 800)
+    assert bytes_held == [10, 7, 1, 10]
+
+
+def test_beside_a_large_portion_a_file_is_read_a_stretch_at_a_time_and_not_held(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table, looked_at, look_through = Lake(tmp_path), list[int](), Asked.look_through
+    table.add(list(range(100)))
+
+    def noted(self: Asked, keys: np.ndarray) -> None:
+        looked_at.append(len(keys))
+        look_through(self, keys)
+
+    monkeypatch.setattr(Asked, "look_through", noted)
+    monkeypatch.setattr(module, "STRETCH", 30)
+    cache, wanted, expected = FileKeys(table.store), np.arange(-5, 105), [False] * 5 + [True] * 100 + [False] * 5
+    assert held(cache, "0.parquet", wanted, portion=4).tolist() == expected
+    assert looked_at == [30, 30, 30, 10] and not cache._held
+    assert held(cache, "0.parquet", wanted, portion=3).tolist() == expected
+    assert looked_at[4:] == [100] and cache._bytes == 800, "it is small beside the file"
+    monkeypatch.setattr(table.store, "open_file", lambda path: pytest.fail("what is held was read again"))
+    assert held(cache, "0.parquet", wanted, portion=1000).tolist() == expected
 
 
 @given(
