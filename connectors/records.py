@@ -63,12 +63,21 @@ class Rows:
             np.array(self.times, dtype=np.int64) * 1000,
             np.array(self.time_types, dtype=np.int8),
             pa.array(self.keys, type=pa.binary()),
-            pa.array(self.values, type=pa.binary()),
+            _in_one_piece(self.values),
             marks == _MARKS[TOO_LARGE],
             marks == _MARKS[CORRUPT],
             pa.array(self.received, type=pa.int64()),
         ]
         return pa.RecordBatch.from_arrays([pa.array(column) for column in columns], schema=BLOCK_SCHEMA)
+
+
+def _in_one_piece(values: list[bytes | None]) -> pa.BinaryArray:
+    """The values as a column. Arrow's builder copies what it has whenever it needs room; large values want it at once."""
+    whole = [value for value in values if value is not None]
+    if len(whole) < len(values):
+        return pa.array(values, type=pa.binary())
+    ends = np.cumsum([0, *map(len, whole)], dtype=np.int32)
+    return pa.Array.from_buffers(pa.binary(), len(whole), [None, pa.py_buffer(ends), pa.py_buffer(b"".join(whole))])
 
 
 class BatchCursor:

@@ -139,3 +139,13 @@ def test_the_header_received_is_a_whole_number_or_nothing(content: bytes, expect
 def test_a_senders_clock_may_say_anything() -> None:
     rows = rows_of(batch([(0, b"k", b"v", []), ((1 << 62), b"k", b"v", [])]))
     assert [row["timestamp_us"] for row in rows] == [0, 9_000_000_000_000_000_000]
+
+
+@given(st.lists(bytes_or_none, min_size=1))
+def test_the_values_of_a_block_are_those_that_were_read(values: list[bytes | None]) -> None:
+    rows, count = Rows(), len(values)
+    rows.offsets, rows.times, rows.time_types, rows.marks = list(range(count)), [0] * count, [0] * count, [0] * count
+    rows.keys, rows.values, rows.received = [None] * count, values, [None] * count
+    block = rows.block()
+    block.validate(full=True)
+    assert block.column("value").to_pylist() == values
