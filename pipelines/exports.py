@@ -79,27 +79,38 @@ class _Grouped:
     ) -> None:
         self._header, self._facts, self._mapping = header, facts, mapping
         self._shared = {name: words(records.column(name)) for name in _SHARED if name in records.schema.names}
-        forms = np.array([self._form(kind) for kind in range(len(facts.type.texts))])[facts.type.codes]
+        forms = np.array([self._form(kind) for kind in range(len(facts.type.texts))])
         self._order, self._begins = self._in_order(records.num_rows, forms)
-        values, forms = facts.value.take(pa.array(self._order)), forms[self._order]
-        codes_from = int(np.searchsorted(forms, _CODES))
-        numbers = _numbers(values.slice(0, int(np.searchsorted(forms, _UNMAPPED))))
-        self._numbers = np.concatenate([numbers, np.full(codes_from - len(numbers), np.nan)])
+        values = facts.value.take(pa.array(self._order))
+        unmapped_from, codes_from = self._bounds(forms)
+        numbers = _numbers(values.slice(0, unmapped_from))
+        self._numbers = np.concatenate([numbers, np.full(codes_from - unmapped_from, np.nan)])
         self._codes, self._texts = words(values.slice(codes_from)), dict[int, tuple[pa.Array, pa.Array]]()
         self._start, self._end = facts.start[self._order], facts.end[self._order]
         self._index = facts.index[self._order].astype(np.int32)
         self._record_ids = _record_ids(records, facts, self._order)
 
     def _in_order(self, records: int, forms: Int64s) -> tuple[Int64s, Int64s]:
-        """The facts' places kind by kind, those of a kind as they lie in the message; and where the kinds begin."""
+        """The facts' places kind by kind, those of a kind as they lie in the message; and where the kinds begin.
+
+        `forms` has what the values of each type are.
+        """
         shared, facts, kinds = Kinds(records), self._facts, Kinds(len(self._facts))
         for column in self._shared.values():
             shared.tell_apart(column.codes, len(column.texts))
-        kinds.tell_apart(forms, _FORMS)
-        kinds.tell_apart(shared.number[facts.row], shared.count)
+        kinds.tell_apart(forms[facts.type.codes], _FORMS)
+        if shared.count > 1:
+            kinds.tell_apart(shared.number[facts.row], shared.count)
         for column in (facts.type, facts.unit):
             kinds.tell_apart(column.codes, len(column.texts))
         return kinds.grouped()
+
+    def _bounds(self, forms: Int64s) -> tuple[int, int]:
+        """Where in the order the facts begin that nobody knows, and where those that are codes."""
+        begins, kinds = self._begins[:-1], self._facts.type.codes
+        of_kinds = forms[kinds[self._order[begins]]]
+        unmapped, codes = np.searchsorted(of_kinds, (_UNMAPPED, _CODES))
+        return int(self._begins[unmapped]), int(self._begins[codes])
 
     def _form(self, kind: int) -> int:
         """What the values of a type are."""

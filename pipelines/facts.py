@@ -30,14 +30,14 @@ class Words(NamedTuple):
 
     def then(self, others: "Words") -> "Words":
         """These and then the others, none of whose texts counts as one of these."""
-        if not len(others.codes):
-            return self
         codes = [self.codes.astype(np.int64), others.codes.astype(np.int64) + len(self.texts)]
         return Words(np.concatenate(codes), self.texts + others.texts)
 
 
 def words(values: pa.Array) -> Words:
     """The column, which may be coded already, as numbers and what they stand for."""
+    if values.null_count == len(values):
+        return Words(np.zeros(len(values), dtype=np.int8), [None])
     coded = values if pa.types.is_dictionary(values.type) else values.dictionary_encode()
     texts, codes = coded.dictionary.to_pylist(), coded.indices
     if codes.null_count:
@@ -73,33 +73,50 @@ class Facts:
 
 def facts_of(records: pa.RecordBatch, containers: Collection[str]) -> Facts:
     """The facts of source records; those of the types `containers` have no value of their own, only parts."""
-    lists = records.column("parts")
-    parts, kinds = lists.flatten(), words(records.column("type"))
-    counts = np.diff(np.asarray(lists.offsets)).astype(np.int64)
-    before, own = np.cumsum(counts) - counts, np.arange(records.num_rows, dtype=np.int64)
-    own_index, parents = own + before, np.repeat(own, counts)
+    lists, kinds = records.column("parts"), words(records.column("type"))
+    parts, own = lists.flatten(), np.arange(records.num_rows, dtype=np.int64)
     valued = np.array([text not in containers for text in kinds.texts])
     kept = slice(None) if valued.all() else np.flatnonzero(valued[kinds.codes])
     begin, end = (_micros(records.column(name)) for name in ("start", "end"))
-    return Facts(
-        row=np.concatenate([own[kept], parents]),
-        index=np.concatenate([own_index[kept], np.arange(len(parents)) + parents + 1]),
-        type=kinds.take(kept).then(words(parts.field("type"))),
+    facts = Facts(
+        row=own[kept],
+        index=own[kept],
+        type=kinds.take(kept),
         first_part=len(kinds.texts),
-        unit=words(records.column("unit")).take(kept).then(words(parts.field("unit"))),
-        value=_values(records.column("value"), kept, parts.field("value")),
-        start=np.concatenate([begin[kept], _own_times(parts.field("start"), begin[parents])]),
-        end=np.concatenate([end[kept], _own_times(parts.field("end"), end[parents])]),
+        unit=words(records.column("unit")).take(kept),
+        value=_values(records.column("value"), kept),
+        start=begin[kept],
+        end=end[kept],
     )
+    return _with_parts(facts, lists, parts, (begin, end)) if len(parts) else facts
 
 
-def _values(own: pa.StringArray, kept: Any, of_parts: pa.StringArray) -> pa.StringArray:
-    own = own if isinstance(kept, slice) else own.take(pa.array(kept))
-    return pa.concat_arrays([own, of_parts]) if len(of_parts) else own
+def _values(own: pa.StringArray, kept: Any) -> pa.StringArray:
+    return own if isinstance(kept, slice) else own.take(pa.array(kept))
 
 
 def _micros(times: pa.Array) -> Int64s:
     return np.asarray(times.cast(pa.int64()))
+
+
+def _with_parts(facts: Facts, lists: pa.ListArray, parts: pa.StructArray, times: tuple[Int64s, Int64s]) -> Facts:
+    """The records' own facts, and then those of their parts; `times` are start and end of every record."""
+    counts = np.diff(np.asarray(lists.offsets)).astype(np.int64)
+    before, parents = np.cumsum(counts) - counts, np.repeat(np.arange(len(lists), dtype=np.int64), counts)
+    start, end = (
+        _own_times(parts.field(name), of_records[parents])
+        for name, of_records in zip(("start", "end"), times, strict=True)
+    )
+    return Facts(
+        row=np.concatenate([facts.row, parents]),
+        index=np.concatenate([facts.index + before[facts.row], np.arange(len(parents)) + parents + 1]),
+        type=facts.type.then(words(parts.field("type"))),
+        first_part=facts.first_part,
+        unit=facts.unit.then(words(parts.field("unit"))),
+        value=pa.concat_arrays([facts.value, parts.field("value")]),
+        start=np.concatenate([facts.start, start]),
+        end=np.concatenate([facts.end, end]),
+    )
 
 
 def _own_times(times: pa.Array, inherited: Int64s) -> Int64s:
@@ -118,16 +135,22 @@ class Kinds:
         """By one more thing, of which there are `count`; the numbers are drawn together where they get too large."""
         if self.count * count >= _MOST_KINDS:
             self._draw_together()
-        if count > 1:
-            self.number, self.count = self.number * count + code, self.count * count
+        if self.count == 1:
+            self.number[:] = code
+        elif count > 1:
+            self.number *= count
+            self.number += code
+        self.count *= count
 
     def grouped(self) -> tuple[Int64s, Int64s]:
         """The items' places kind by kind, each kind's in their order; and where the kinds begin, the last end with it."""
         if self.count > _FEW_KINDS:
             self._draw_together()
         narrow = np.uint16 if self.count <= _FEW_KINDS else np.int64  # numbers of 16 bits are put in order at once
-        order = np.argsort(self.number.astype(narrow), kind="stable")
-        begins = np.flatnonzero(np.diff(self.number[order])) + 1
+        number = self.number.astype(narrow)
+        order = np.argsort(number, kind="stable")
+        in_order = number[order]
+        begins = np.flatnonzero(in_order[1:] != in_order[:-1]) + 1
         return order, np.concatenate([[0], begins, [len(order)]])
 
     def _draw_together(self) -> None:

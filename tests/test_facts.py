@@ -225,6 +225,12 @@ def test_texts_that_repeat_come_in_words_and_what_is_each_record_s_does_not() ->
     assert sent.field("type").type == pa.string() and sent.field("unit").type == WORDS
 
 
+@pytest.mark.parametrize("column", [pa.nulls(2, pa.string()), pa.nulls(2, WORDS)], ids=["plain", "coded"])
+def test_words_of_a_column_that_says_nothing_are_none_and_of_one_kind(column: pa.Array) -> None:
+    found = words(column)
+    assert found.texts == [None] and found.codes.tolist() == [0, 0]
+
+
 def test_words_are_the_column_coded_or_not() -> None:
     texts = pa.array(["b", None, "a", "b"])
     for column in (texts, texts.dictionary_encode(), pa.array([3, None, 1, 3], pa.int16())):
