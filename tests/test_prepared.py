@@ -1,5 +1,6 @@
 """The graph that is built once: a runner is told of each plan what it would be told if the graph were built for it."""
 
+import gc
 from typing import Any
 
 import apache_beam as beam
@@ -55,3 +56,17 @@ def test_each_plan_is_told_as_if_the_graph_were_built_for_it_though_it_is_built_
     of_first, of_second = told_of(first), told_of(second)
     assert runner.told == [of_first, of_second, of_first]
     assert of_first != of_second
+
+
+def test_what_is_loaded_is_set_apart_from_the_garbage_once_in_a_process_before_the_first_plan_runs(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    said: list[str] = []
+    monkeypatch.setattr(gc, "freeze", lambda: said.append("set apart"))
+    monkeypatch.setattr(Listener, "run_pipeline", lambda *_: said.append("ran"))
+    prepared._stays.cache_clear()
+    for _ in range(2):
+        pipeline = Prepared(Listener(), PipelineOptions())
+        for one in (plan(), replay()):
+            pipeline.run_with(one)
+    assert said == ["set apart", "ran", "ran", "ran", "ran"]
