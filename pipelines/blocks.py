@@ -62,8 +62,20 @@ def with_columns(part: pa.RecordBatch, columns: Iterable[tuple[str, Any]]) -> pa
     return pa.RecordBatch.from_arrays(list(named.values()), names=list(named))
 
 
+def said_once(number: Any, count: int) -> Array:
+    """A column of which every item is this number (of NumPy's): it takes no room, and none to be put in order."""
+    return np.broadcast_to(number, count)
+
+
+def is_said_once(values: Array) -> bool:
+    """Whether the column was made by `said_once`."""
+    return values.strides == (0,)
+
+
 def taken(values: Any, places: Int64s) -> Any:
     """The items of a NumPy or Arrow column at these places, in memory of their own; in chunks if the column has chunks."""
+    if isinstance(values, np.ndarray) and is_said_once(values) and len(values):
+        return said_once(values[0], len(places))
     if isinstance(values, np.ndarray):
         return values.take(places)
     if is_lists_of_numbers(values.type):

@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from pipelines.blocks import Block, arrow, column, is_lists_of_numbers, taken
+from pipelines.blocks import Block, arrow, column, is_lists_of_numbers, is_said_once, said_once, taken
 from pipelines.zones import NO_OFFSET, QUALITIES
 from schemas.families import Family
 
@@ -64,8 +64,20 @@ def _stack(parts: list[pa.RecordBatch], name: str) -> Any:
     if is_lists_of_numbers(kind):
         return pa.chunked_array(_of_one_width(columns))
     if pa.types.is_primitive(kind) and not any(values.null_count for values in columns):
-        return np.concatenate([values.to_numpy(zero_copy_only=True) for values in columns])
+        return _joined([values.to_numpy(zero_copy_only=True) for values in columns])
     return pa.concat_arrays(columns)
+
+
+def _joined(parts: list[Array]) -> Array:
+    """The numbers of all parts: said once where they are integers and all the same, as offsets and flags mostly are."""
+    first = next((part[0] for part in parts if len(part)), None)
+    if first is None or first.dtype.kind != "i" or not all(_are_all(part, first) for part in parts):
+        return np.concatenate(parts)
+    return said_once(first, sum(len(part) for part in parts))
+
+
+def _are_all(numbers: Array, number: Any) -> bool:
+    return not len(numbers) or bool(numbers[0] == number == numbers[-1] and (numbers == number).all())
 
 
 def _of_one_width(lists: list[pa.Array]) -> list[pa.Array]:
@@ -142,6 +154,7 @@ class _Spread:
         begins = np.flatnonzero(np.concatenate([[True], message[1:] != message[:-1]]))
         self._message = message[begins].astype(np.intp)
         self._runs = np.diff(np.concatenate([begins, [len(message)]]))
+        self._first = pa.array(np.zeros(len(message), dtype=np.int32))
 
     def column(self, values: pa.Array) -> pa.Array:
         """A message's value for each reading; texts as a dictionary of exactly those in use."""
@@ -150,12 +163,19 @@ class _Spread:
         if pa.types.is_primitive(values.type):
             return pa.array(np.repeat(values.to_numpy()[self._message], self._runs))
         coded = values.take(pa.array(self._message)).dictionary_encode()
-        codes = coded.indices.fill_null(0).to_numpy()
-        indices = pa.array(np.repeat(codes, self._runs))
-        if coded.indices.null_count:
-            missing = np.repeat(coded.indices.is_null().to_numpy(zero_copy_only=False), self._runs)
-            indices = pa.array(np.repeat(codes, self._runs), mask=missing)
-        return pa.DictionaryArray.from_arrays(indices, coded.dictionary)
+        return pa.DictionaryArray.from_arrays(self._indices(coded.indices, len(coded.dictionary)), coded.dictionary)
+
+    def _indices(self, codes: pa.Int32Array, texts: int) -> pa.Int32Array:
+        """The codes of the runs for each reading; one array for all columns that have one text only."""
+        if not texts:
+            return pa.nulls(len(self._first), pa.int32())
+        if texts == 1 and not codes.null_count:
+            return self._first
+        spread = np.repeat(codes.fill_null(0).to_numpy(), self._runs)
+        if codes.null_count:
+            missing = codes.is_null().to_numpy(zero_copy_only=False)
+            return pa.array(spread, mask=np.repeat(missing, self._runs))
+        return pa.array(spread)
 
 
 def _coded(codes: Array, names: list[str]) -> pa.Array:
@@ -163,6 +183,8 @@ def _coded(codes: Array, names: list[str]) -> pa.Array:
 
 
 def _qualities(codes: Array) -> pa.Array:
+    if is_said_once(codes):
+        return _coded(said_once(np.int32(0), len(codes)), [QUALITIES[codes[0]]])
     used = np.flatnonzero(np.bincount(codes, minlength=len(QUALITIES)))
     place = np.zeros(len(QUALITIES), dtype=np.int32)
     place[used] = np.arange(len(used))

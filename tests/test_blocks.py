@@ -7,7 +7,7 @@ from apache_beam.coders import registry
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.blocks import Block, arrow, batch, column, group_bounds, taken, with_columns
+from pipelines.blocks import Block, arrow, batch, column, group_bounds, is_said_once, said_once, taken, with_columns
 from pipelines.coder import BlockCoder
 
 coder = BlockCoder()
@@ -126,3 +126,14 @@ def test_lists_in_chunks_are_taken_in_pieces(chunks: list[list[list[int] | None]
         "a piece is not larger than said, but for one list"
     )
     assert found.num_chunks <= 1 + sum(len(chunk.values) for chunk in found.chunks) // 8, "nor are there many"
+
+
+def test_what_is_said_once_is_so_in_any_order_and_is_the_same_as_said_for_each() -> None:
+    once, each = said_once(np.int16(7), 5), np.full(5, 7, dtype=np.int16)
+    assert is_said_once(once) and not is_said_once(each)
+    places = np.array([4, 0, 0])
+    found = taken(once, places)
+    assert is_said_once(found) and found.dtype == np.int16
+    np.testing.assert_array_equal(found, taken(each, places))
+    assert arrow(once).equals(arrow(each)) and arrow(found).equals(arrow(taken(each, places)))
+    assert len(taken(once, places[:0])) == 0

@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from pipelines.blocks import Block, batch
+from pipelines.blocks import Block, batch, is_said_once, with_columns
 from pipelines.rows import join, ordered, table
 from pipelines.zones import NO_OFFSET, QUALITIES
 from schemas.families import OBSERVATION, QUARANTINE, WAVEFORM
@@ -194,3 +194,21 @@ def test_taking_rows_takes_them_of_every_column() -> None:
     assert len(kept) == 2 and kept.readings["code"].to_pylist() == ["2", "0"]
     assert kept.readings["value"].tolist() == [2.0, 0.0]
     assert len(rows.filter(np.zeros(len(rows), dtype=bool))) == 0
+
+
+def test_integers_that_are_all_the_same_are_said_once_and_no_others() -> None:
+    blocks = [study_block(random.Random(seed)) for seed in (1, 2)]
+    count = sum(block.readings.num_rows for block in blocks)
+    same, last, zeros = np.full(count, 60, dtype=np.int16), np.full(count, 60, dtype=np.int16), np.zeros(count)
+    last[-1], zeros[-1] = 0, -0.0
+    numbers = {"same": same, "last": last, "zeros": zeros}
+    begin, parts = 0, []
+    for block in blocks:
+        end = begin + block.readings.num_rows
+        own = [(name, values[begin:end]) for name, values in numbers.items()]
+        parts.append(Block(block.meta, {**block.parts, "readings": with_columns(block.readings, own)}))
+        begin = end
+    found = join(parts).readings
+    assert [is_said_once(found[name]) for name in numbers] == [True, False, False]
+    for name, values in numbers.items():
+        assert found[name].dtype == values.dtype and found[name].tobytes() == values.tobytes()
