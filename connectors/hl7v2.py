@@ -102,6 +102,7 @@ def batch_of(rows: list[tuple[int, int, Row]]) -> pa.RecordBatch:
         [row.head.order for _, _, row in rows],
         [row.head.specimen for _, _, row in rows],
         [row.head.sent for _, _, row in rows],
+        [row.head.run for _, _, row in rows],
         results,
     ]
     arrays = [pa.array(values, field.type) for values, field in zip(columns, LAB_SCHEMA, strict=True)]
@@ -124,4 +125,4 @@ def _read(stream: BinaryIO, name: str) -> Iterator[Found]:
     return Reader()(stream, name)
 
 
-HL7V2 = register(Format("hl7v2", "HL7 v2 file", 1, "lab-result", LAB_SCHEMA, _read, _sniff))
+HL7V2 = register(Format("hl7v2", "HL7 v2 file", 2, "lab-result", LAB_SCHEMA, _read, _sniff))

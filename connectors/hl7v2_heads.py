@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
+from connectors.hl7v2_about import NOTHING, Said
 from connectors.hl7v2_fields import (
     MOST_WANTED,
     Marks,
@@ -21,12 +22,14 @@ from connectors.hl7v2_fields import (
 )
 from connectors.hl7v2_messages import Group
 from connectors.hl7v2_times import Clocks, Stamp, moment, stamp
-from connectors.hl7v2_values import code, code_in
+from connectors.hl7v2_values import Code, code, code_in, value
 from connectors.problems import SUBJECT
-from schemas.lab_mapping import LabMapping, SubjectField
+from schemas.lab_entries import SubjectField
+from schemas.lab_mapping import LabMapping
 from schemas.reasons import Reason
 
-_OF_SPECIMENS = (2, 4, 7, 8, 17, 18)
+_OF_SPECIMENS = (2, 4, 7, 8, 17, 18, 21, 24)
+_OF_CONTAINERS = (29,)
 _OF_ORDERS = (2, 3)
 _OF_REQUESTS = (2, 3, 4, 7, 14, 15)
 _UNKNOWN_LABORATORY = "unknown"
@@ -44,6 +47,8 @@ class Head(NamedTuple):
     taken: tuple[Stamp, str] | None
     clocks: Clocks
     lab_clocks: Clocks
+    run: dict[str, Any] | None
+    dilution: float | None
 
 
 class Heads:
@@ -54,10 +59,10 @@ class Heads:
         named: dict[str, set[int]] = {}
         for one in mapping.subject:
             named.setdefault(one.segment, set()).add(one.number)
-        own = {"SPM": _OF_SPECIMENS, "OBR": _OF_REQUESTS, "ORC": _OF_ORDERS}
+        own = {"SPM": _OF_SPECIMENS, "OBR": _OF_REQUESTS, "ORC": _OF_ORDERS, "SAC": _OF_CONTAINERS}
         self._wanted = Wanted(named | {name: {*fields, *named.get(name, ())} for name, fields in own.items()})
 
-    def of(self, group: Group, marks: Marks) -> Head:
+    def of(self, group: Group, marks: Marks, said_beside: Said = NOTHING) -> Head:
         """What the group's observations share; Unreadable where no subject can be told."""
         segments = self._segments(group, marks)
         request, order = (segments.get(name, [[]])[0] for name in ("OBR", "ORC"))
@@ -76,11 +81,13 @@ class Heads:
             subject_kind=kind,
             laboratory=self._mapping.laboratory or group.message.laboratory or _UNKNOWN_LABORATORY,
             order=_order(request, order, marks),
-            specimen=_specimen(specimen, request, stamps, marks, clocks, lab_clocks),
+            specimen=_specimen(specimen, request, stamps, marks, clocks, lab_clocks, said_beside.haemolysis_index),
             sent=moment(sent, "MSH-7", Clocks((), self._mapping.zone)) if sent else None,
             taken=taken,
             clocks=clocks,
             lab_clocks=lab_clocks,
+            run=said_beside.run,
+            dilution=_dilution(segments.get("SAC", [[]])[0], marks),
         )
 
     def _clocks(self, stamps: dict[str, Stamp], sent: Stamp | None) -> tuple[Clocks, Clocks]:
@@ -136,7 +143,13 @@ def _order(request: Segment, order: Segment, marks: Marks) -> dict[str, Any]:
 
 
 def _specimen(
-    specimen: Segment, request: Segment, stamps: dict[str, Stamp], marks: Marks, clocks: Clocks, lab_clocks: Clocks
+    specimen: Segment,
+    request: Segment,
+    stamps: dict[str, Stamp],
+    marks: Marks,
+    clocks: Clocks,
+    lab_clocks: Clocks,
+    haemolysis_index: float | None,
 ) -> dict[str, Any] | None:
     """What is said of the specimen: in SPM, before 2.5 in OBR-14 and OBR-15."""
     source = first_components(field(request, 15), marks)
@@ -150,8 +163,34 @@ def _specimen(
         "collected": moment(stamps[collected], collected, clocks) if collected else None,
         "received": moment_in(specimen, 18, "SPM-18", marks, lab_clocks)
         or moment_in(request, 14, "OBR-14", marks, lab_clocks),
+        "conditions": _codes(specimen, 24, marks),
+        "rejected": _codes(specimen, 21, marks),
+        "haemolysis_index": haemolysis_index,
     }
-    return found if any(found.values()) else None
+    return found if any(one not in (None, []) for one in found.values()) else None
+
+
+def _codes(segment: Segment, number: int, marks: Marks) -> list[Code]:
+    """The code in each repetition of a field."""
+    one = field(segment, number)
+    if one == [""]:
+        return []
+    return [found for parts in repetitions(one, marks) if (found := code(parts, marks))]
+
+
+def _dilution(container: Segment, marks: Marks) -> float | None:
+    """How many times the specimen was diluted (SAC-29): a structured number such as `^10` or `^1^:^10`."""
+    one = field(container, 29)
+    if one == [""]:
+        return None
+    try:
+        found = value("SN", one, marks, ())
+    except Unreadable:
+        return None
+    if found is None:
+        return None
+    number = found["number"]
+    return float(number["second" if number["relation"] == "ratio" else "number"])
 
 
 def moment_in(segment: Segment, number: int, name: str, marks: Marks, clocks: Clocks) -> dict[str, Any] | None:

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from connectors.formats import Problem
+from connectors.hl7v2_about import Aside
 from connectors.hl7v2_fields import (
     MOST_WANTED,
     Marks,
@@ -48,18 +49,20 @@ class Reports:
     def __init__(self, mapping: LabMapping, subject: str | None) -> None:
         self._not_detected = mapping.not_detected
         self._heads = Heads(mapping, subject)
+        self._aside = Aside(mapping)
 
     def read(self, group: Group) -> Iterator[Row | Problem]:
-        """A row or a problem for each observation of the group, in their order."""
+        """A row or a problem for each observation of the group that is a result, in their order."""
         marks = group.message.marks
+        said_beside, observations = self._aside.of(group.observations, marks)
         try:
-            head = self._heads.of(group, marks)
+            head = self._heads.of(group, marks, said_beside)
         except Unreadable as why:
-            yield from (Problem(str(why.reason), one.place) for one in group.observations)
+            yield from (Problem(str(why.reason), one.place) for one in observations)
             return
         seen: Counter[tuple[str, str | None]] = Counter()
-        for begin in range(0, len(group.observations), _AT_A_TIME):
-            some = [(one, _WANTED.of(one.text, marks.field)) for one in group.observations[begin : begin + _AT_A_TIME]]
+        for begin in range(0, len(observations), _AT_A_TIME):
+            some = [(one, _WANTED.of(one.text, marks.field)) for one in observations[begin : begin + _AT_A_TIME]]
             segments = parsed([text if len(text) <= MOST_WANTED else _NOTHING for _, text in some], marks)
             for (one, text), segment in zip(some, segments, strict=True):
                 if len(text) > MOST_WANTED:
@@ -109,6 +112,7 @@ class Reports:
             "method": code_in(segment, 17, marks),
             "observed": observed,
             "analysed": moment_in(segment, 19, "OBX-19", marks, head.lab_clocks),
+            "dilution": head.dilution,
         }
         return Row(head, result, end_us(observed))
 

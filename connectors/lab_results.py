@@ -19,7 +19,7 @@ from schemas.contracts import latest
 
 CONTRACT = "lab-result"
 _MOST_RESULTS = 1000
-_OWN = ("subject", "subject_kind", "order", "specimen", "sent")
+_OWN = ("subject", "subject_kind", "order", "specimen", "sent", "run")
 _HEAD = {**dict(zip(_OWN, _OWN, strict=True)), "laboratory": "source_name"}
 """What a message says once, and the column that it is in."""
 

@@ -10,18 +10,20 @@ from pydantic import JsonValue
 
 from connectors.ranges import DataDamaged, DataMissing
 from pipelines.accounts import LawBroken
+from pipelines.decisions import DECISIONS, decide, is_decision
 from pipelines.driver import Driver
 from pipelines.entries import Entry, RequestRefused
+from pipelines.judging import judge
 from pipelines.progress import Answered, Progress
 from pipelines.recall import recall
-from pipelines.replay import replay
+from pipelines.replay_chosen import replay_any
 from pipelines.requests import Asked, Change, everything, forget_refused, refuse, remove
 
 Kind = Callable[[Driver, Mapping[str, JsonValue]], Change | None]
 
-KINDS: dict[str, Kind] = {"recall": recall, "replay": replay}
-"""What can be asked for. A kind gives None where nothing is to be done, and raises RequestRefused for a selection that it
-cannot follow."""
+KINDS: dict[str, Kind] = {"judge": judge, "recall": recall, "replay": replay_any}
+"""What can be asked for, besides decisions. A kind gives None where nothing is to be done, and raises RequestRefused for
+a selection that it cannot follow."""
 
 _REASONS = (RequestRefused, DataMissing, DataDamaged, LawBroken)  # the lake is as it was, and the stream goes on
 
@@ -81,7 +83,10 @@ def _done(driver: Driver, asked: Asked) -> Entry | None:
 def _change(driver: Driver, asked: Asked, begun: Answered | None) -> Change | None:
     if asked.request is None:
         raise RequestRefused("it cannot be read: ask again")
+    if is_decision(asked.request.kind, asked.request.selection):
+        return decide(driver, asked)
     kind = KINDS.get(asked.request.kind)
     if kind is None:
-        raise RequestRefused(f"it is of a kind that this driver does not know; it knows {', '.join(sorted(KINDS))}")
+        known = ", ".join(sorted({*KINDS, *DECISIONS}))
+        raise RequestRefused(f"it is of a kind that this driver does not know; it knows {known}")
     return kind(driver, begun.rest if begun and begun.rest is not None else asked.request.selection)

@@ -5,6 +5,7 @@ A row says how the check went for what entry `entry` landed of a stratum, so far
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
+from functools import partial
 from operator import itemgetter
 from typing import Any
 
@@ -15,7 +16,9 @@ import pyarrow.compute as pc
 from pipelines.files import DataFile, table_key
 from pipelines.landing import publish
 from pipelines.store import Store
-from quality.gate import BITS
+from quality.applicable import columns, conditions, fulfilled, of_rows
+from quality.checks import checks
+from quality.message_checks import UNITS
 from quality.strata import DAY_US, KINDS
 from schemas.families import CHECK_COUNT
 
@@ -56,24 +59,26 @@ _STRATUM = ("entry", "partner", "family", "metric", "device_model", "firmware", 
 class TakenOut:
     """Rows that are taken out of a study's tables, by what their answers were counted by when they landed."""
 
-    COLUMNS = ("entry", "partner", "metric", "device_model", "firmware", "start", "end", "offset_min", "flags")
-    OF_SPECIMENS = ("collected", "arrived", "lot_expires")
+    COLUMNS = (
+        *("entry", "partner", "metric", "device_model", "firmware"),
+        *("start", "end", "offset_min", "flags", "origin"),
+    )
+    OF_SPECIMENS = tuple(sorted(columns(conditions()) - {"lasting", "compared", *COLUMNS}))
 
     def __init__(self) -> None:
         self._groups: dict[tuple[Any, ...], list[dict[str, Any]]] = defaultdict(list)
 
     def add(self, rows: pa.Table, family: pa.Array) -> None:
         """Note rows with these columns, those of laboratory results also OF_SPECIMENS, and the family that each is of."""
-        start, end = (rows.column(name).cast(pa.int64()).to_numpy() for name in ("start", "end"))
-        columns = {
+        start = rows.column("start").cast(pa.int64()).to_numpy()
+        has = partial(_has, rows)
+        said = {
             **{name: rows.column(name) for name in ("entry", "partner", "metric", "device_model", "firmware", "flags")},
             "family": family,
             "day": start // DAY_US,
-            "lasting": end > start,
-            "located": rows.column("offset_min").is_valid(),
-            **_of_specimens(rows),
+            **{str(condition): fulfilled(condition, has, len(rows)) for condition in conditions()},
         }
-        groups = pa.table(columns).group_by(list(columns), use_threads=False).aggregate([([], "count_all")])
+        groups = pa.table(said).group_by(list(said), use_threads=False).aggregate([([], "count_all")])
         for group in groups.to_pylist():
             self._groups[tuple(group[name] for name in _STRATUM)].append(group)
 
@@ -92,7 +97,8 @@ class TakenOut:
             return None
         for name, numbers in less.items():
             column = counts.schema.get_field_index(name)
-            counts = counts.set_column(column, counts.schema.field(name), pc.subtract(counts.column(name), numbers))
+            left = np.maximum(counts.column(name).to_numpy() - numbers, 0)
+            counts = counts.set_column(column, counts.schema.field(name), pa.array(left))
         return counts.filter((pc.field("n_eval") > 0) | (pc.field("n_na") > 0))
 
     def _concerned(self, counts: pa.Table) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -104,16 +110,19 @@ class TakenOut:
         yield from zip(places.tolist(), rows.to_pylist(), strict=True)
 
 
-def _of_specimens(rows: pa.Table) -> dict[str, Any]:
-    """What is known of the rows' specimens."""
-    if not set(TakenOut.OF_SPECIMENS) <= {*rows.column_names}:
-        return {"in_transit": pa.repeat(False, len(rows)), "of_lot": pa.repeat(False, len(rows))}
-    collected, arrived, expires = (rows.column(name).is_valid() for name in TakenOut.OF_SPECIMENS)
-    return {"in_transit": pc.and_(collected, arrived), "of_lot": pc.and_(collected, expires)}
+def _has(rows: pa.Table, name: str) -> Any:
+    """Which rows have a column."""
+    if name == "lasting":
+        return pc.greater(rows.column("end"), rows.column("start")).to_numpy()
+    if name == "compared":
+        return _of_enough(rows)
+    return rows.column(name).is_valid().to_numpy() if name in rows.column_names else np.zeros(len(rows), dtype=bool)
 
 
-_PARTLY = {"TM-06": "located", "LK-03": "in_transit", "LK-05": "in_transit", "LK-06": "of_lot"}
-"""What a row must be for a check to apply to it, where it is not that it lasts."""
+def _of_enough(rows: pa.Table) -> Any:
+    """Which rows are of a message that had enough readings to be compared, as far as these rows tell."""
+    message = rows.column("origin").combine_chunks().dictionary_encode().indices.to_numpy()
+    return np.bincount(message, minlength=1)[message] >= checks()[UNITS].number("least_readings")
 
 
 def _answers(row: Mapping[str, Any], group: Mapping[str, Any]) -> dict[str, int]:
@@ -121,8 +130,8 @@ def _answers(row: Mapping[str, Any], group: Mapping[str, Any]) -> dict[str, int]
 
     Whether the check applied says the row, since ranges may have changed since: to all, to none, or to those of a kind.
     """
-    size, check = group["count_all"], row["check"]
-    partly = group[_PARTLY.get(check, "lasting")]
+    size, check = group["count_all"], checks()[row["check"]]
+    partly = group[str(of_rows(check))]
     applied = partly if row["n_eval"] and row["n_na"] else bool(row["n_eval"])
-    failed = bool(group["flags"] >> BITS[check] & 1)
+    failed = bool(group["flags"] & check.mask)
     return {"n_eval": size * applied, "n_fail": size * failed, "n_na": size * (not applied)}

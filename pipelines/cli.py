@@ -12,6 +12,7 @@ from typing import NoReturn
 import typer
 
 from pipelines.commands import (
+    alerts,
     bench,
     connect,
     consent,
@@ -21,9 +22,13 @@ from pipelines.commands import (
     kits,
     lake,
     ledger,
+    quality,
+    quarantine,
     registries,
+    report,
     requests,
     run,
+    steward,
     topics,
     watch,
 )
@@ -47,9 +52,14 @@ app.add_typer(kits.app, name="kits")
 app.add_typer(lake.app, name="lake")
 app.add_typer(ledger.app, name="ledger")
 app.add_typer(requests.app, name="requests")
+app.add_typer(quarantine.app, name="quarantine")
+app.add_typer(quality.app, name="quality")
+app.add_typer(steward.app, name="steward")
+app.add_typer(alerts.app, name="alerts")
 app.add_typer(contract.app, name="contract")
 app.command("run", epilog=run.EXAMPLE)(run.run)
 app.command("watch", epilog=watch.EXAMPLE)(watch.watch)
+app.command("report", epilog=report.EXAMPLE)(report.report)
 app.command("demo", epilog=demo.EXAMPLE)(demo.demo)
 app.command("bench", epilog=bench.EXAMPLE)(bench.bench)
 

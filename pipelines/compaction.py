@@ -19,9 +19,9 @@ import pyarrow.parquet as pq
 from pipelines.blocks import is_lists_of_numbers, taken
 from pipelines.delta import LiveFile
 from pipelines.entries import LakeError, TableChange
-from pipelines.files import DataFile, describe, new_key, rows_in_footer
+from pipelines.files import DataFile, describe, family_of, new_key, rows_in_footer
 from pipelines.store import Store
-from schemas.families import Family
+from schemas.families import CHECK_RESULT, DAY_SUMMARY, Family
 
 MB = 1024 * 1024
 Write = Callable[[pa.Table, Family, Path], object]
@@ -42,6 +42,8 @@ class Limits(NamedTuple):
 
 
 DEFAULT = Limits()
+REPLACED_BY_DAY = (CHECK_RESULT.name, DAY_SUMMARY.name)
+"""Families of whose rows a day's are replaced at once: while the month lasts they stay in files of a day each."""
 
 
 class Job(NamedTuple):
@@ -62,6 +64,8 @@ def choose(live: Mapping[str, Iterable[LiveFile]], now_us: int, limits: Limits =
     jobs = []
     for table, files in live.items():
         for month, found in sorted(_by_month(files).items()):
+            if month >= this_month and family_of(table) in REPLACED_BY_DAY:
+                continue
             group = _gather(found, limits)
             if _is_due(group, month < this_month, now_us, limits):
                 jobs.append(Job(table, month, tuple(one.file for one in group)))

@@ -24,6 +24,7 @@ from pipelines.heartbeat import Heartbeat, live_heartbeat
 from pipelines.holds import Changes, Holds
 from pipelines.keys import KeyRing
 from pipelines.ledger import Fenced, LakeError, Ledger, OnStep
+from pipelines.pinned import Pinned
 from pipelines.plan import Plan, PlannedRange, partition_key
 from pipelines.plan_size import PlanSize
 from pipelines.progress import Progress, Surroundings, check_consent, json_of, private_of
@@ -74,6 +75,7 @@ class Driver:
         self.vault = FolderStore(settings.vault)
         self.ledger = Ledger(self.store)
         self.tables = Tables(self.store, self.ledger)
+        self.pinned = Pinned(self.store, self.tables.live_files, self.studies.values())
         self.keys = KeyRing(settings.vault)
         self.holds = Holds(settings.vault, settings.hold_us, settings.kit_hold_us)
         self.register = Register(settings.vault / "register.sqlite")
@@ -122,9 +124,13 @@ class Driver:
 
     def a_plan_waits(self) -> bool:
         """Whether as many records wait to be read as one plan takes."""
+        return self._size.is_full(self.unread())
+
+    def unread(self) -> dict[str, int]:
+        """How many records of each data partition wait to be read."""
         read = Progress.of(self.ledger.head()).offsets
         ends = {partition_key(*at): end for at, end in self.reader.end_offsets(self._topics()).items()}
-        return self._size.is_full({key: end - read.get(key, 0) for key, end in ends.items()})
+        return {key: end - read.get(key, 0) for key, end in ends.items()}
 
     def consent_now(self) -> None:
         """Bring the register to the end of the consent topics."""
@@ -233,6 +239,8 @@ class Driver:
         return entries
 
     def plan(self, kind: Kind, ranges: list[PlannedRange], **more: Any) -> Plan:
+        """A plan under today's circumstances; what it judges readings by is pinned where it reads any."""
+        pins: dict[str, Any] = {"medians": self.pinned.medians(), "changes": self.pinned.changes()} if ranges else {}
         plan = Plan(
             n=self.ledger.next_n,
             epoch=self.ledger.epoch,
@@ -250,6 +258,7 @@ class Driver:
             transit_limits_us={
                 study.id: limit for study in self.studies.values() if (limit := study.transit_limit_us) is not None
             },
+            **pins,
             **more,
         )
         self.on_step("planned")
@@ -277,7 +286,6 @@ class Driver:
             holds=self._hold_sums(plan, changes, result.accounts),
         )
         self._append(entry)
-        self._touched.update(entry.tables)
         self.store.delete(plan.manifest_key)
         return entry
 
@@ -286,9 +294,23 @@ class Driver:
         for study in accounts.takes_back:
             ask(self.ledger, Kind.RECALL, {"study": study}, self.clock())
 
+    def note(
+        self,
+        kind: Kind,
+        cause: Mapping[str, Any],
+        tables: Mapping[str, TableChange],
+        progress: Mapping[str, Any] | None = None,
+    ) -> Entry:
+        """Append and apply an entry that no reading has come or gone by: its files are written already."""
+        entry = self.ledger.draft(kind, self.clock(), cause=cause, tables=tables, progress=progress)
+        self._append(entry)
+        return entry
+
     def _append(self, entry: Entry) -> None:
         """Append the entry, apply it, tell of it, and settle what it means for partners and holds."""
         self.tables.append_and_apply(entry, self.on_step)
+        self._touched.update(entry.tables if entry.kind != Kind.COMPACT else ())
+        self.pinned.after(entry)
         self._size.learn(entry)
         self.on_entry(entry)  # it has happened, whatever becomes of settling it
         self._settle()
@@ -345,9 +367,7 @@ class Driver:
             change = compact(job, family, self.store, self.ledger.next_n, self.ledger.epoch, write_sorted)
             self.on_step("compacted")
             cause = {"files": len(job.files), "rows": job.rows}
-            entry = self.ledger.draft(Kind.COMPACT, self.clock(), cause=cause, tables={job.table: change})
-            self._append(entry)
-            entries.append(entry)
+            entries.append(self.note(Kind.COMPACT, cause, {job.table: change}))
         return entries
 
 

@@ -50,8 +50,10 @@ class Kind(StrEnum):
     RETRACT = "retract"
     ERASE = "erase"
     REPLAY = "replay"
+    JUDGE = "judge"
     COMPACT = "compact"
     REKEY = "rekey"
+    DECIDE = "decide"
 
 
 class TableChange(BaseModel):

@@ -42,9 +42,12 @@ def study_block(block: Block, partner: str, claims: Claims, grant: Grant, snapsh
         name: _crossing(block.readings, name, rows) for name in block.readings.schema.names if name != "message"
     }
     readings["key64"] = keyed(np.asarray(readings.pop("sent")), secret)
-    if "record" in readings:
-        record = np.asarray(readings.pop("record"))
-        readings["record64"] = pa.array(keyed(record, secret), mask=record == 0)
+    for name in ("record", "specimen"):
+        if name in readings:
+            hashed = np.asarray(readings.pop(name))
+            readings[f"{name}64"] = pa.array(keyed(hashed, secret), mask=hashed == 0)
+    if "run" in readings:
+        readings["run"] = _runs(key, partner, np.asarray(readings["run"]))
     readings |= {"message": of_message.astype(np.int32), "consent_seq": grant.consent_seq[units]}
     meta = {"study": grant.study, "partner": partner, "family": block.meta["family"]}
     return Block(meta, {"messages": _without(messages, "secret"), "readings": batch(readings)})
@@ -91,6 +94,13 @@ def _person(key: StudyKey, member: str) -> tuple[str, int, int]:
 @lru_cache(maxsize=100_000)
 def _token(key: StudyKey, partner: str, name: str) -> str:
     return key.token(partner, name)
+
+
+def _runs(key: StudyKey, partner: str, hashed: Any) -> pa.Array:
+    """A laboratory's runs by the study's own names, null for none: all that was measured in one run has the same."""
+    distinct, place = np.unique(hashed, return_inverse=True)
+    names = [_token(key, partner, f"run\x1f{run}") if run else None for run in distinct.tolist()]
+    return pa.array(names, pa.string()).take(pa.array(place))
 
 
 def _without(part: pa.RecordBatch, *names: str) -> pa.RecordBatch:

@@ -1,15 +1,21 @@
 """Following: cycle after cycle, as soon as enough has come in or what has is old enough, through a broker's absence.
 
-Between cycles the driver does what others have asked for, an entry at a time, so that neither keeps the other waiting.
+Between cycles the driver does what others have asked for, an entry at a time, so that neither keeps the other waiting;
+when nothing else is to be done, days that have changed are judged, a few at a time, and whoever is alerted is told.
 """
 
 import threading
 import time
 from collections.abc import Callable
+from contextlib import closing
 
 from connectors.kafka import KafkaUnreachable
 from pipelines.answer import answer_next
 from pipelines.driver import Driver
+from pipelines.judging import Judging
+from pipelines.lookout import Lookout
+from pipelines.metrics import Metrics
+from pipelines.suite_turns import SuiteTurns
 
 BACKOFF_S = (1.0, 2.0, 5.0, 10.0)
 LOOK_S = 2.0
@@ -17,35 +23,60 @@ LOOK_S = 2.0
 
 
 def work_off(driver: Driver) -> None:
-    """Cycle and do what was asked for, until nothing is left of either."""
-    while driver.cycle() or answer_next(driver):
-        pass
+    """Cycle, do what was asked for and judge what has changed, until nothing is left of any."""
+    with closing(Judging(driver)) as judging, closing(Lookout(driver, judging)) as lookout:
+        while driver.cycle() or answer_next(driver) or judging.turn() or judging.is_busy:
+            pass
+        lookout.finish()
 
 
-def follow_until(driver: Driver, stop: threading.Event, say: Callable[[str], None]) -> None:
+def follow_until(
+    driver: Driver, stop: threading.Event, say: Callable[[str], None], metrics: Metrics | None = None
+) -> None:
     """Go on until `stop` is set. While Kafka is away it says so once and waits; whatever else goes wrong ends it."""
+    with (
+        closing(Judging(driver)) as judging,
+        closing(Lookout(driver, judging, metrics)) as lookout,
+        closing(SuiteTurns(driver)) as suites,
+    ):
+        _follow(driver, judging, lookout, suites, stop, say)
+
+
+def _follow(
+    driver: Driver,
+    judging: Judging,
+    lookout: Lookout,
+    suites: SuiteTurns,
+    stop: threading.Event,
+    say: Callable[[str], None],
+) -> None:
     failures, due = 0, time.monotonic()
     while not stop.is_set():
+        lookout.turn()
+        suites.turn()
         try:
             if time.monotonic() >= due:
-                due = _cycle(driver)
+                due = _cycle(driver, lookout)
                 if failures:
                     say("Kafka is back")
                 failures = 0
             entry = answer_next(driver)
+            if entry is None and time.monotonic() < due:
+                entry = judging.turn(driver.settings.quality.every_s)
         except KafkaUnreachable as error:
             if not failures:
                 say(f"waiting for Kafka: {error}")
             stop.wait(BACKOFF_S[min(failures, len(BACKOFF_S) - 1)])
             failures, due = failures + 1, 0.0
             continue
-        if entry is None:
+        if entry is None and not judging.is_busy:
             stop.wait(max(0.0, min(due - time.monotonic(), LOOK_S)))
 
 
-def _cycle(driver: Driver) -> float:
+def _cycle(driver: Driver, lookout: Lookout) -> float:
     """One cycle; when the next one is due, in seconds of the monotonic clock: at once where enough waits for it."""
     began = time.monotonic()
     busy = bool(driver.cycle())
+    lookout.cycled(time.monotonic() - began)
     is_full = busy and driver.a_plan_waits()
     return began if is_full else began + driver.settings.limits.freshness_s

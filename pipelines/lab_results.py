@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from pipelines.assays import NO_LIMITS, Limits, assays, limits_of, runs
 from pipelines.blocks import Block, batch, column, texts
 from pipelines.decode import Pointer
 from pipelines.faults import Fault, faults_of_time, without
@@ -44,7 +45,7 @@ def lab_results(block: Block, partner: Partner, laboratories: Laboratories) -> t
     blocks = []
     for family in REVISED_FAMILIES:
         if found[family].rows:
-            kept, faults = _family(block, partner, family, found[family], moments)
+            kept, faults = _family(block, partner, family, found[family], moments, laboratories)
             rejected += faults
             if kept is not None:
                 blocks.append(kept)
@@ -61,6 +62,7 @@ class _Meaning(NamedTuple):
     unit_sent: str
     value_sent: str | None
     value_system: str | None
+    limits: Limits = NO_LIMITS
 
 
 @dataclass
@@ -122,7 +124,8 @@ def _number(metric: Metric, result: dict[str, Any], laboratory: LabMapping | Non
     if result["relation"] in (None, "range"):
         number, second = (None if n is None else n * conversion.factor + conversion.offset for n in (number, second))
     value = np.nan if number is None else number
-    return _Meaning(metric, value, None, second, result["unit"] or "", result["written"], None)
+    limits = limits_of(metric, result["code"], result["system"], result["relation"], laboratory)
+    return _Meaning(metric, value, None, second, result["unit"] or "", result["written"], None, limits)
 
 
 def _code(metric: Metric, result: dict[str, Any], laboratory: LabMapping | None) -> _Meaning:
@@ -156,11 +159,16 @@ class _Moments(NamedTuple):
     offset_min: Array
     quality: Array
     unknown: Array
+    to_minute: Array
 
     def at(self, numbers: Array) -> pa.Array:
         """The moments of these numbers in UTC, null for none, and for one of which UTC is not known."""
         places = np.maximum(numbers, 0)
         return pa.array(self.utc[places], mask=(numbers == NO_MOMENT) | self.unknown[places])
+
+    def exact(self, numbers: Array) -> Array:
+        """Which of them are known to the minute, so that they can be put in an order with others."""
+        return np.asarray((numbers != NO_MOMENT) & self.to_minute[np.maximum(numbers, 0)])
 
 
 def _placed(block: Block, partner: Partner) -> _Moments:
@@ -168,7 +176,8 @@ def _placed(block: Block, partner: Partner) -> _Moments:
     moments = block.parts["moments"]
     placed = [_place(partner, *said) for said in zip(*(texts(moments, name) for name in _CLOCK), strict=True)]
     utc, offset_min, quality, unknown = (np.array(values) for values in zip(*placed, strict=True))
-    return _Moments(utc, offset_min.astype(np.int16), quality.astype(np.int8), unknown)
+    to_minute = np.array([precision in _TO_MINUTE for precision in texts(moments, "precision")])
+    return _Moments(utc, offset_min.astype(np.int16), quality.astype(np.int8), unknown, to_minute)
 
 
 def _place(
@@ -185,11 +194,12 @@ def _place(
         return at, NO_OFFSET, 0, True
 
 
+_TO_MINUTE = ("minute", "second")
 _CLOCK = ("at", "clock", "offset_min", "zone", "offset_from")
 
 
 def _family(
-    block: Block, partner: Partner, family: str, found: _Found, moments: _Moments
+    block: Block, partner: Partner, family: str, found: _Found, moments: _Moments, laboratories: Laboratories
 ) -> tuple[Block | None, list[Pointer]]:
     """One family's block, without the results that break a rule of time."""
     rows = np.array(found.rows)
@@ -210,7 +220,10 @@ def _family(
         "quality": moments.quality[observed],
         "sent": sent64(column(messages, "hash"), start, start, bits),
         "record": records,
+        "specimen": _specimens(reports),
+        "run": runs(partner.name, block.messages)[column(results, "message")],
         **_as_sent(block, results, reports, found.meanings, moments),
+        **assays(block.messages, results, [meaning.limits for meaning in found.meanings], laboratories),
     }
     faults = faults_of_time(start, start, column(messages, "received"), is_live=False)
     faults.append(Fault(np.isinf(value), Reason.NOT_FINITE, "results.value"))
@@ -242,6 +255,12 @@ def _messages(
     )
 
 
+def _specimens(reports: pa.RecordBatch) -> Array:
+    """A hash of the kit that each result is of, 0 where it is of none."""
+    said = zip(texts(reports, "subject"), texts(reports, "kit"), strict=True)
+    return np.array([hash64(subject) or 1 if is_kit else 0 for subject, is_kit in said], dtype=np.uint64)
+
+
 def _hashes(partner: Partner, reports: pa.RecordBatch, results: pa.RecordBatch) -> tuple[Array, Array]:
     """A hash of what a correction has in common with what it corrects, 0 where nothing tells; and one of all but that."""
     of_report = zip(*(texts(reports, name) for name in ("laboratory", "order")), strict=True)
@@ -266,8 +285,8 @@ def _as_sent(
         **{name: results.column(name) for name in _CARRIED},
         **{name: reports.column(name) for name in ("laboratory", "specimen_type", "specimen_site")},
         **{name: moments.at(column(reports, name)) for name in ("collected", "arrived", "reported")},
+        **{f"{name}_exact": moments.exact(column(reports, name)) for name in ("collected", "arrived")},
         "analysed": moments.at(column(results, "analysed")),
-        "lot_expires": pa.nulls(len(meanings), pa.int64()),  # a kit's own events say
         "code_sent": results.column("code"),
         "system_sent": results.column("system"),
         "second": pa.array([meaning.second for meaning in meanings], pa.float64()),

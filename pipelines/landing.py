@@ -5,7 +5,7 @@ ones; what is gathered is bounded in all.
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,15 +14,18 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipelines.accounts import note
-from pipelines.blocks import Block, arrow, column
+from pipelines.blocks import Block, arrow, column, said_once
 from pipelines.duplicates import FileKeys, KeyedFile, Seen, duplicates, revisions
 from pipelines.files import DataFile, describe, family_of, new_key, table_key
 from pipelines.rows import Rows, join, ordered, table
+from pipelines.second_finals import SecondFinals
 from pipelines.store import Store
 from pipelines.write import write_sorted
+from quality.checks import Check, checks
+from quality.doubles import contradicting
 from quality.gate import QUARANTINES
 from quality.strata import Counts, tally
-from schemas.families import CHECK_COUNT, ENTERED_IN_ERROR, FAMILIES, QUARANTINE
+from schemas.families import CHECK_COUNT, DISCARDED, ENTERED_IN_ERROR, FAMILIES, QUARANTINE
 
 FILE_ROWS = 1_000_000
 FILE_BYTES = 192 * 1024 * 1024
@@ -42,7 +45,8 @@ class _Gathered:
 class Landing:
     """The rows of one bundle on their way into files of entry `n`.
 
-    `files_of(table, month)` gives the live files, `replaced_of(table)` the paths of those that a replay replaces.
+    `files_of(table, month)` gives the live files, `replaced_of(table)` the paths of those that a replay replaces,
+    `checks_of(study)` the catalogue of checks that is in force there.
     """
 
     def __init__(
@@ -53,12 +57,14 @@ class Landing:
         files_of: FilesOf,
         cache: FileKeys,
         replaced_of: Callable[[str], Iterable[str]] = lambda table: (),
+        checks_of: Callable[[str], Mapping[str, Check]] = lambda study: checks(),
     ) -> None:
         self._store, self._n, self._epoch, self._files_of, self._cache = store, n, epoch, files_of, cache
-        self._replaced_of = replaced_of
+        self._replaced_of, self._checks_of = replaced_of, checks_of
         self._gathered: dict[Place, _Gathered] = {}
         self._seen: dict[str, Seen] = defaultdict(Seen)
         self._turns: Counter[Place] = Counter()
+        self._finals = SecondFinals(store)
         self._expected: set[tuple[Any, ...]] = set()
 
     def add(self, block: Block) -> Iterator[str]:
@@ -88,7 +94,7 @@ class Landing:
     def _expect(self, place: Place, part: Block) -> None:
         study, _, month = place
         held_back = (column(part.readings, "flags") & QUARANTINES) != 0
-        if held_back.any():
+        if held_back.any() or _is_asked("UQ-04", place[1]):
             self._expected.add((*place, self._turns[place], QUARANTINE.name))
         if not held_back.all():
             self._expected.add((*place, self._turns[place]))
@@ -105,7 +111,10 @@ class Landing:
         files, answers, takes_back = [], Counts(), _takes_back(rows)
         if len(rows):
             rows = ordered(rows.with_column("revision", self._revisions(rows, place)))
-            answers = tally(rows.messages, rows.readings, family)
+            beside = self._beside_others(rows, place)
+            if beside.any():
+                rows = rows.with_column("flags", rows.readings["flags"] | beside)
+            answers = tally(rows.messages, rows.readings, family, self._checks_of(study))
             held_back = (rows.readings["flags"] & QUARANTINES) != 0
             if held_back.any():
                 files.append(self._file(rows.filter(held_back), place, QUARANTINE.name))
@@ -124,7 +133,7 @@ class Landing:
 
     def _revisions(self, rows: Rows, place: Place) -> Any:
         if "record64" not in rows.readings:
-            return np.zeros(len(rows), dtype=np.int16)
+            return said_once(np.int16(0), len(rows))
         record64 = arrow(rows.readings["record64"])
         has_record = record64.is_valid().to_numpy(zero_copy_only=False)
         numbers = record64.fill_null(0).to_numpy(zero_copy_only=False)
@@ -142,6 +151,17 @@ class Landing:
             before.update(zip(keys.tolist(), numbers.tolist(), strict=True))
         return [before.get(key) for key in rows.readings["key64"].tolist()]
 
+    def _beside_others(self, rows: Rows, place: Place) -> Any:
+        """The bits [n] of the checks that look at what a row stands beside: contradictions, and second final results."""
+        study, family, month = place
+        found = np.zeros(len(rows), dtype=np.int64)
+        if _is_asked("UQ-02", family):
+            found[contradicting(rows.messages, rows.readings)] |= checks()["UQ-02"].mask
+        if _is_asked("UQ-04", family):
+            files = self._files_of(table_key(study, family), month)
+            found[self._finals.second(rows.messages, rows.readings, files, place)] |= checks()["UQ-04"].mask
+        return found
+
     def _live(self, place: Place) -> list[KeyedFile]:
         return [file for key in _tables(place) for file in self._files_of(key, place[2])]
 
@@ -151,6 +171,10 @@ class Landing:
         return publish(self._store, content, table_key(study, family), month, self._n, self._epoch)
 
 
+def _is_asked(check: str, family: str) -> bool:
+    return checks()[check].is_counted and family in checks()[check].families
+
+
 def _takes_back(rows: Rows) -> bool:
     """Whether a row says of another that it was entered in error."""
     if "status" not in rows.readings:
@@ -158,10 +182,10 @@ def _takes_back(rows: Rows) -> bool:
     return bool(pc.any(pc.is_in(arrow(rows.readings["status"]), pa.array(ENTERED_IN_ERROR))).as_py())
 
 
-def _tables(place: Place) -> tuple[str, str]:
-    """Where the rows of a place may lie."""
+def _tables(place: Place) -> tuple[str, ...]:
+    """Where the rows of a place may lie, and where they are remembered as discarded."""
     study, family, _ = place
-    return table_key(study, family), table_key(study, QUARANTINE.name)
+    return table_key(study, family), table_key(study, QUARANTINE.name), table_key(study, DISCARDED.name)
 
 
 def publish(store: Store, content: pa.Table, table_name: str, month: str, n: int, epoch: int) -> DataFile:
@@ -180,10 +204,11 @@ def _by_month(block: Block) -> Iterator[tuple[str, Block]]:
     if first == last:
         yield str(first), block
         return
-    months = start.astype("datetime64[us]").astype("datetime64[M]")
-    for month in np.unique(months):
-        part = block.readings.filter(pa.array(months == month))
-        yield str(month), Block(block.meta, {**block.parts, "readings": part})
+    months = np.arange(first, last + 1)
+    number = np.searchsorted(months[1:].astype("datetime64[us]").astype(np.int64), start, side="right")
+    for own in np.flatnonzero(np.bincount(number)).tolist():
+        part = block.readings.filter(pa.array(number == own))
+        yield str(months[own]), Block(block.meta, {**block.parts, "readings": part})
 
 
 def _month(moment_us: int) -> Any:

@@ -8,6 +8,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from connectors.kafka import KafkaSettings
 from pipelines.entries import Kind
 from pipelines.files import DataFile
+from quality.checks import Check
+from quality.in_force import Approved, checks_of
 from schemas.lab_mapping import LabMapping
 from schemas.registry import Partner
 
@@ -52,8 +54,9 @@ class Replacement(BaseModel):
 class Plan(BaseModel):
     """One run: entry `n` of the driver with `epoch` if it commits. Times are microseconds since the epoch, UTC.
 
-    `laboratories` are known by name, `transit_limits_us` by study. A run that would write more than `most_files`, or has
-    read more than `most_bytes`, stops.
+    `laboratories` are known by name, `transit_limits_us` by study; `medians` are those of all participants, by study and
+    metric, in the metric's unit; `changes` are what studies have changed in the catalogue of checks. A run that would
+    write more than `most_files`, or has read more than `most_bytes`, stops.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -72,6 +75,8 @@ class Plan(BaseModel):
     partners: dict[str, Partner]
     laboratories: dict[str, LabMapping] = {}
     transit_limits_us: dict[str, int] = {}
+    medians: dict[str, dict[str, float]] = {}
+    changes: dict[str, tuple[Approved, ...]] = {}
     replaced: dict[str, Replacement] = {}
     most_files: int | None = None
     most_bytes: int | None = None
@@ -93,6 +98,10 @@ class Plan(BaseModel):
     def partner_of(self, topic: str) -> Partner:
         """The partner whose topic it is: the topic says who sent a message, the message cannot."""
         return self.partners[topic.split(".", 1)[0]]
+
+    def checks_of(self, study: str) -> dict[str, Check]:
+        """The catalogue of checks that is in force in a study."""
+        return checks_of(self.changes.get(study, ()), transit_limit_us=self.transit_limits_us.get(study))
 
 
 def partition_key(topic: str, partition: int) -> str:

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 from secrets import token_hex
 from typing import Any, NamedTuple
@@ -34,6 +35,18 @@ class Answered(BaseModel):
     rest: dict[str, JsonValue] | None
 
 
+class Judged(BaseModel):
+    """How far the quality job has come: entries through `through` were looked at, and days before `until` as they ended.
+
+    `left` are the days that were changed and are not judged again yet, by study.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    through: int
+    until: date
+    left: dict[str, tuple[date, ...]] = {}
+
+
 class Progress(BaseModel):
     """Carried in every entry. Offsets are the next to read, by partition; consent positions likewise."""
 
@@ -45,6 +58,7 @@ class Progress(BaseModel):
     keys: dict[str, str] = {}
     vault: str = ""
     request: Answered | None = None
+    judged: Judged | None = None
 
     @classmethod
     def of(cls, head: Entry | None) -> "Progress":

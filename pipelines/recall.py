@@ -47,7 +47,7 @@ def recall(driver: Driver, selected: Mapping[str, JsonValue]) -> Change | None:
         return None
     driver.consent_now()
     return Change(
-        plan=driver.plan(Kind.RECALL, [], replaced=_replacements(driver, study, found)),
+        plan=driver.plan(Kind.RECALL, [], replaced=to_quarantine(driver, study, found)),
         holds=Changes([], [], []),
         cause={"study": study, "rows": sum(int(mine.sum()) for _, mine in found)},
         rest=None,
@@ -76,8 +76,8 @@ def _revisions(rows: pa.Table) -> Iterator[tuple[int, int]]:
     return zip(rows.column("record64").to_pylist(), rows.column("revision").to_pylist(), strict=True)
 
 
-def _replacements(driver: Driver, study: str, found: list[tuple[DataFile, Flags]]) -> dict[str, Replacement]:
-    """What leaves the study's tables, and what comes to its quarantine, by table."""
+def to_quarantine(driver: Driver, study: str, found: list[tuple[DataFile, Flags]]) -> dict[str, Replacement]:
+    """For these rows of files: what leaves the study's tables, and what comes to its quarantine, by table."""
     n, epoch = driver.ledger.next_n, driver.ledger.epoch
     changes: dict[str, Replacement] = {}
     moved: dict[str, list[pa.Table]] = {}

@@ -99,7 +99,7 @@ def _replacements(driver: Driver, item: PlannedRange) -> dict[str, Replacement]:
             table = table_key(study, family)
             found[table] = _replacement(driver, table, key, item, taken)
         table = table_key(study, CHECK_COUNT.name)
-        found[table] = _lessened(driver, table, taken)
+        found[table] = lessened(driver, table, taken)
     return {table: replacement for table, replacement in found.items() if replacement.remove}
 
 
@@ -128,7 +128,7 @@ def _note(parquet: pq.ParquetFile, mine: Flags, family: Family, taken: TakenOut)
     taken.add(rows, rows.column("family") if of else pa.repeat(family.name, len(rows)))
 
 
-def _lessened(driver: Driver, table: str, taken: TakenOut) -> Replacement:
+def lessened(driver: Driver, table: str, taken: TakenOut) -> Replacement:
     """The files of counts that are about rows that go, and the files with what is left of these counts."""
     remove, add = [], []
     months = taken.months()

@@ -81,11 +81,24 @@ def _of_reports(reports: pa.StructArray, messages: list[_Fields], moments: "_Mom
         "collected": moments.numbers(one["collected"] for one in specimens),
         "arrived": moments.numbers(one["received"] for one in specimens),
         "reported": moments.numbers(message["sent"] for message in messages),
+        **{name: _codes_of(reports, name) for name in ("conditions", "rejected")},
+        "haemolysis_index": pc.struct_field(reports, ["specimen", "haemolysis_index"]),
+        "run": pc.struct_field(reports, ["run", "id"]),
+        "run_controls": pc.struct_field(reports, ["run", "controls"]),
     }
 
 
 _NOTHING = {"collected": None, "received": None}
 _UNIT = "\x1f"  # between the parts of an order's name
+
+
+def _codes_of(reports: pa.StructArray, name: str) -> pa.Array:
+    """The codes that a report's specimen has in a field, as lists of texts; empty where it says none."""
+    lists = pc.struct_field(reports, ["specimen", name])
+    codes = pc.list_flatten(lists).field("code")
+    sizes = pc.list_value_length(lists).fill_null(0).to_numpy(zero_copy_only=False)
+    offsets = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int32)
+    return pa.ListArray.from_arrays(pa.array(offsets), codes)
 
 
 def _is_kit(reports: pa.StructArray) -> pa.Array:
@@ -118,7 +131,10 @@ def _of_results(lists: pa.ListArray, messages: list[_Fields], moments: "_Moments
     }
 
 
-_AS_SENT = ("kind", "status", "sub_id", "reference_range", "range_applies_to", "abnormal_flags", "occurrence")
+_AS_SENT = (
+    *("kind", "status", "sub_id", "reference_range", "range_applies_to", "abnormal_flags", "occurrence"),
+    "dilution",
+)
 
 
 def _values(values: pa.StructArray, results: list[_Fields]) -> _Fields:

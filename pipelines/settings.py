@@ -10,6 +10,8 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from pydantic_settings import SettingsError as SourceError
 
 from connectors.kafka import AbsolutePath, KafkaSettings
+from quality.alert_settings import AlertSettings
+from quality.web.settings import StewardSettings
 from schemas.yaml_faults import first_fault, place_in_yaml
 
 DEFAULT_FILE = "wellspring.yaml"
@@ -50,6 +52,35 @@ class Limits(BaseModel):
     )
 
 
+class Quality(BaseModel):
+    """When the readings that have landed are judged as a whole."""
+
+    model_config = ConfigDict(extra="forbid")
+    every_s: Annotated[float, Field(ge=0, le=86_400)] = Field(
+        default=60.0,
+        description="Seconds after which a driver that follows judges the days that have changed, when it has nothing "
+        "else to do. One that ends when all is done judges them then.",
+    )
+    days_at_once: Annotated[int, Field(ge=1, le=1_000)] = Field(
+        default=10, description="Most days of a study that are judged before the driver looks for new readings again."
+    )
+    suites_every_h: Annotated[float, Field(ge=0, le=8_760)] = Field(
+        default=24.0,
+        description="Hours after which a driver that follows has the newest day that has ended judged by suites, in a "
+        "process of its own; 0 for never.",
+    )
+
+
+class MetricsSettings(BaseModel):
+    """Where a driver that follows shows its figures."""
+
+    model_config = ConfigDict(extra="forbid")
+    host: str = Field(default="127.0.0.1", description="Address on which the figures can be fetched.")
+    port: Annotated[int, Field(ge=0, le=65535)] | None = Field(
+        default=None, description="Port of `/metrics` and `/healthz`; without one there are none. At most 65535."
+    )
+
+
 class Settings(BaseSettings):
     """Where everything lies and how it is reached. Paths in the file are relative to the file."""
 
@@ -73,6 +104,18 @@ class Settings(BaseSettings):
         default=Path("kafka"), description="Folder of the local broker that `wellspring kafka up` starts."
     )
     limits: Limits = Field(default_factory=lambda: Limits(), description="How much a plan takes, and how often.")
+    quality: Quality = Field(
+        default_factory=lambda: Quality(), description="When the readings that have landed are judged as a whole."
+    )
+    steward: StewardSettings = Field(
+        default_factory=lambda: StewardSettings(), description="The stewards' desk: its users, and how it is served."
+    )
+    alerts: AlertSettings = Field(
+        default_factory=lambda: AlertSettings(), description="Who is told when checks begin or cease to fail."
+    )
+    metrics: MetricsSettings = Field(
+        default_factory=lambda: MetricsSettings(), description="Where a driver that follows shows its figures."
+    )
 
     @classmethod
     def settings_customise_sources(

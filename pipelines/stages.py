@@ -6,10 +6,12 @@ the next stage and texts for the manifest.
 
 import json
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
 from connectors.ranges import OffsetRange, RangeReader
 from pipelines import delta
@@ -29,7 +31,9 @@ from pipelines.normalise import normalise
 from pipelines.plan import Plan, PlannedRange
 from pipelines.selection import select
 from pipelines.store import FolderStore
-from quality.gate import gate
+from quality.gate import Gate
+from quality.judged import Judged
+from quality.message_checks import MessageChecks
 
 BROKER_CLOCK = 1  # the record's timestamp is the broker's (LogAppendTime)
 
@@ -152,12 +156,26 @@ class Consent(Stage):
 class Check(Stage):
     """A study's readings get the flags of the checks that they fail."""
 
+    def start(self) -> None:
+        self._judges: dict[str, tuple[Gate, MessageChecks]] = {}
+
     def each(self, block: Block) -> Iterator[Block | str]:
-        partner, family = block.meta["partner"], block.meta["family"]
-        limit_us = self.plan.transit_limits_us.get(block.meta["study"])
-        flags = gate(block.messages, block.readings, family, self.plan.partners[partner].firmware, limit_us)
-        readings = with_columns(block.readings, [("flags", flags)])
+        study, partner, family = (block.meta[name] for name in ("study", "partner", "family"))
+        gate, message_checks = self._judges_of(study)
+        judged = Judged.of(block.messages, block.readings, family, self.plan.partners[partner].firmware)
+        answers = message_checks.judge(judged)
+        columns: list[tuple[str, Any]] = [("flags", gate.judge(judged) | answers.flags)]
+        if answers.compared.any():  # null where not: then the check does not apply
+            columns.append(("compared", pa.array(answers.compared.astype(np.int8), mask=~answers.compared)))
+        readings = with_columns(block.readings, columns)
         yield Block(block.meta, {**block.parts, "readings": readings})
+
+    def _judges_of(self, study: str) -> tuple[Gate, MessageChecks]:
+        found = self._judges.get(study)
+        if found is None:
+            of = self.plan.checks_of(study)
+            found = self._judges[study] = (Gate(of), MessageChecks(self.plan.medians.get(study, {}), of))
+        return found
 
 
 class Land(Stage):
@@ -168,7 +186,13 @@ class Land(Stage):
         self._halt = Halt(self.plan, store)
         self._files = _LiveFiles(store, self.plan)
         self._landing = Landing(
-            store, self.plan.n, self.plan.epoch, self._files, _file_keys(store), self._files.replaced_of
+            store,
+            self.plan.n,
+            self.plan.epoch,
+            self._files,
+            _file_keys(store),
+            self._files.replaced_of,
+            lru_cache(self.plan.checks_of),
         )
 
     def each(self, block: Block) -> Iterator[str]:

@@ -7,7 +7,7 @@ it began, and no other file.
 
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import duckdb
 import pyarrow as pa
@@ -69,16 +69,21 @@ def sql(store: Store, query: str, families: Mapping[str, Family] = FAMILIES) -> 
     on the session opens the live files of these views and nothing else, and its settings are locked.
     """
     named = [table for table in table_keys(store, families) if _names(query, view_name(table))]
-    with tempfile.TemporaryDirectory(prefix="wellspring-sql-") as spill, _connect(spill) as session:
+    with tempfile.TemporaryDirectory(prefix="wellspring-sql-") as spill, connect(spill) as session:
         paths = make_views(session, store, named or table_keys(store, families), families)
-        _lock(session, paths)
-        try:
-            statements = session.extract_statements(query)
-            if len(statements) != 1 or statements[0].type not in _ALLOWED:
-                raise QueryRefused("one SELECT at a time, please: the lake is changed by the driver alone")
-            return session.sql(statements[0]).to_arrow_table()
-        except duckdb.Error as error:
-            raise QueryRefused(_told(error)) from None
+        lock(session, paths)
+        return answer_of(session, query)
+
+
+def answer_of(session: duckdb.DuckDBPyConnection, query: str, parameters: Sequence[Any] = ()) -> pa.Table:
+    """The answer of a locked session to one SELECT; QueryRefused for anything else."""
+    try:
+        statements = session.extract_statements(query)
+        if len(statements) != 1 or statements[0].type not in _ALLOWED:
+            raise QueryRefused("one SELECT at a time, please: the lake is changed by the driver alone")
+        return session.sql(statements[0], params=list(parameters)).to_arrow_table()
+    except duckdb.Error as error:
+        raise QueryRefused(_told(error)) from None
 
 
 def make_views(
@@ -92,12 +97,13 @@ def make_views(
         if handle is not None:
             # not file_uris(): it escapes a blank in the lake's own path, and DuckDB takes it as it is
             files = [store.uri(live.file.path) for live in delta.live_files(handle, table)]
-            _make_view(session, files, view_name(table), family)
+            make_view(session, files, view_name(table), family)
             paths += files
     return paths
 
 
-def _connect(spill: str) -> duckdb.DuckDBPyConnection:
+def connect(spill: str) -> duckdb.DuckDBPyConnection:
+    """A session of its own, in UTC, which writes what it has no memory for to the folder `spill`."""
     session = duckdb.connect(
         ":memory:",
         config={
@@ -110,14 +116,21 @@ def _connect(spill: str) -> duckdb.DuckDBPyConnection:
     return session
 
 
-def _lock(session: duckdb.DuckDBPyConnection, paths: Sequence[str]) -> None:
+def lock(session: duckdb.DuckDBPyConnection, paths: Sequence[str]) -> None:
+    """From now on the session opens these files and nothing else, and its settings stay as they are."""
     session.execute(f"SET allowed_paths = {_list(paths)}")
     session.execute("SET enable_external_access = false")
     session.execute("SET lock_configuration = true")
 
 
-def _make_view(session: duckdb.DuckDBPyConnection, paths: Sequence[str], name: str, family: Family) -> None:
-    columns = ", ".join(_expressions(family))
+def make_view(
+    session: duckdb.DuckDBPyConnection, paths: Sequence[str], name: str, family: Family, *, with_counts: bool = False
+) -> None:
+    """Create the views `name` and `name_all` of the files with these addresses, or of none.
+
+    `with_counts` also shows the integers of a block that lies in the file as such, as `counts`, `scale` and `zero`.
+    """
+    columns = ", ".join(_expressions(family, with_counts))
     if paths:
         options = "hive_partitioning = true, union_by_name = true, hive_types = {'month': VARCHAR}"
         session.execute(f"CREATE VIEW {name}_all AS SELECT {columns} FROM read_parquet({_list(paths)}, {options}) AS t")
@@ -130,19 +143,20 @@ def _make_view(session: duckdb.DuckDBPyConnection, paths: Sequence[str], name: s
 _FROM_COUNTS = ("counts", "scale", "zero")
 
 
-def _expressions(family: Family) -> Iterator[str]:
+def _expressions(family: Family, with_counts: bool) -> Iterator[str]:
     """The view's columns: the family's and the month, a block's values as numbers whichever way they lie in the file."""
     for name in (*family.schema.names, "month"):
         if name == "values" and "counts" in family.schema.names:
             yield 'coalesce(t."values", list_transform(t.counts, lambda n: n * t.scale + t.zero)) AS "values"'
-        elif name not in _FROM_COUNTS:
+        elif with_counts or name not in _FROM_COUNTS:
             yield f't."{name}"'
 
 
 def _current(name: str, family: Family) -> str:
     if "record64" not in family.schema.names:
         return f"SELECT * FROM {name}_all"
-    last = "max(revision) OVER (PARTITION BY pseudonym, record64)"
+    # the bucket follows from the pseudonym: a query that is narrowed to some of them then looks at theirs alone
+    last = "max(revision) OVER (PARTITION BY pbucket, pseudonym, record64)"
     current = (
         f"SELECT * FROM {name}_all WHERE record64 IS NULL UNION ALL "
         f"SELECT * FROM {name}_all WHERE record64 IS NOT NULL QUALIFY revision = {last}"

@@ -9,13 +9,13 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from quality.gate import BITS, NO_OFFSET, OF_SPECIMENS, Scope, scope
-from schemas.families import LAB_RESULT
+from quality.applicable import ALWAYS, Condition, applies, counted, fulfilled
+from quality.checks import Check, checks
+from quality.judged import NO_OFFSET
 
 Array = npt.NDArray[Any]
 
 DAY_US = 86_400_000_000
-VERSION = 1
 KINDS = ("evaluated", "failed", "not_applicable")
 
 
@@ -23,7 +23,10 @@ _Name = tuple[str, str, str, str | None, str | None, int]
 
 
 class Stratum(NamedTuple):
-    """By what the answers of a check are counted; the day is the reading's, in UTC, as days since 1970."""
+    """By what the answers of a check are counted; the day is the reading's, in UTC, as days since 1970.
+
+    The version is the check's in the study: of the catalogue, and of what the study has changed.
+    """
 
     partner: str
     family: str
@@ -48,38 +51,52 @@ class Counts:
         return [[*stratum, kind, count] for kind in KINDS for stratum, count in getattr(self, kind).items()]
 
 
-def tally(messages: pa.Table, readings: Mapping[str, Any], family: str) -> Counts:
-    """The answers for readings that have their `flags`; readings of a message lie together.
+def tally(
+    messages: pa.Table, readings: Mapping[str, Any], family: str, of: Mapping[str, Check] | None = None
+) -> Counts:
+    """The answers for readings that have their `flags`, by the checks in force (`of`); readings of a message lie together.
 
     Of the messages partner, metric, device_model and firmware are asked, of the readings [n] their message, start and
-    end (microseconds, UTC), offset_min and flags, and of laboratory results what is known of the specimen.
+    end (microseconds, UTC), offset_min and flags, and the columns that checks need where there are such.
     """
     runs = _runs_of(messages, readings["message"], readings["start"], family)
-    sizes = {
-        Scope.ALL: runs.sums(np.ones(len(readings["start"]), dtype=bool)),
-        Scope.LASTING: runs.sums(readings["end"] > readings["start"]),
-        Scope.LOCATED: runs.sums(readings["offset_min"] != NO_OFFSET),
-        Scope.NONE: np.zeros(len(runs.names), dtype=np.int64),
-    }
-    of_specimens = family == LAB_RESULT.name
-    if of_specimens:
-        sizes[Scope.IN_TRANSIT] = runs.sums(_known(readings, "collected", "arrived"))
-        sizes[Scope.OF_LOT] = runs.sums(_known(readings, "collected", "lot_expires"))
+    sizes = _Sizes(runs, readings)
     seen, counts = int(np.bitwise_or.reduce(readings["flags"])), Counts()
-    for check, bit in BITS.items():
-        if check in OF_SPECIMENS and not of_specimens:
-            continue
-        failed = runs.sums((readings["flags"] >> bit & 1).astype(bool)) if seen >> bit & 1 else sizes[Scope.NONE]
-        applies = _applying(check, runs.names, sizes)
-        _add(
-            counts, [Stratum(*name, check, VERSION) for name in runs.names], applies, failed, sizes[Scope.ALL] - applies
-        )
+    for check in counted(checks() if of is None else of, family):
+        failed = runs.sums(readings["flags"] & check.mask != 0) if seen & check.mask else sizes.of(None)
+        strata = [Stratum(*name, check.id, check.version) for name in runs.names]
+        evaluated = _applying(check, runs.names, sizes)
+        _add(counts, strata, evaluated, failed, sizes.of(ALWAYS) - evaluated)
     return counts
 
 
-def _known(readings: Mapping[str, Any], *names: str) -> Array:
-    """Which readings [n] have all of these columns."""
-    return np.asarray(np.logical_and.reduce([_is_valid(readings[name]) for name in names]))
+@dataclass
+class _Sizes:
+    """How many readings of each stratum fulfil a condition, found once for all checks that ask it."""
+
+    runs: "_Runs"
+    readings: Mapping[str, Any]
+    known: dict[Condition | None, Array] = field(default_factory=dict)
+
+    def of(self, condition: Condition | None) -> Array:
+        if condition not in self.known:
+            self.known[condition] = self._count(condition)
+        return self.known[condition]
+
+    def _count(self, condition: Condition | None) -> Array:
+        if condition is None:
+            return np.zeros(len(self.runs.names), dtype=np.int64)
+        return self.runs.sums(fulfilled(condition, self._has, len(self.readings["start"])))
+
+    def _has(self, name: str) -> Array:
+        """Which readings [n] have a column."""
+        if name == "lasting":
+            return np.asarray(self.readings["end"] > self.readings["start"])
+        if name == "offset_min":
+            return np.asarray(self.readings[name] != NO_OFFSET)
+        if name not in self.readings:
+            return np.zeros(len(self.readings["start"]), dtype=bool)
+        return _is_valid(self.readings[name])
 
 
 def _is_valid(values: Any) -> Array:
@@ -88,10 +105,10 @@ def _is_valid(values: Any) -> Array:
     return np.asarray(values.is_valid().to_numpy(zero_copy_only=False))
 
 
-def _applying(check: str, names: list[_Name], sizes: Mapping[Scope, Array]) -> Array:
+def _applying(check: Check, names: list[_Name], sizes: _Sizes) -> Array:
     """To how many readings of each stratum a check applies."""
     kinds = [(name[2], name[4] is not None) for name in names]
-    found = {kind: sizes[scope(check, *kind)] for kind in set(kinds)}
+    found = {kind: sizes.of(applies(check, *kind)) for kind in set(kinds)}
     return np.array([found[kind][number] for number, kind in enumerate(kinds)])
 
 

@@ -9,7 +9,7 @@ The numbers of a block lie in `values`, or, where integers were sent, in `counts
 Of a laboratory's result `value` is the number, the limit that `comparator` is about, or the first of two numbers whose
 `relation` says what `second` is; `code` is the catalogue's word for a coded value. What ends in `_sent` is as the source
 sent it, `arrived` when the specimen came to the laboratory, `recalled` the ledger entry that took back a row which had
-landed.
+landed, `released` the one by which stewards let a row out of quarantine.
 """
 
 from dataclasses import dataclass
@@ -65,6 +65,19 @@ _MEASURED = [
     pa.field("arrived", UTC_MICROS),
     pa.field("analysed", UTC_MICROS),
     pa.field("lot_expires", UTC_MICROS),
+    pa.field("specimen64", pa.int64()),
+    pa.field("specimen_condition", pa.string()),
+    pa.field("rejection", pa.string()),
+    pa.field("rejected_for", pa.string()),
+    pa.field("haemolysis_index", pa.float64()),
+    pa.field("custody_gap", pa.string()),
+    pa.field("custody_back_us", pa.int64()),
+    pa.field("loq", pa.float64()),
+    pa.field("reportable_low", pa.float64()),
+    pa.field("reportable_high", pa.float64()),
+    pa.field("dilution", pa.float64()),
+    pa.field("run", pa.string()),
+    pa.field("run_controls", pa.string()),
 ]
 _WHEN = [
     pa.field("start", UTC_MICROS, nullable=False),
@@ -92,6 +105,7 @@ _CONTROL = [
     pa.field("revision", pa.int16(), nullable=False),
     pa.field("origin", pa.binary(), nullable=False),
     pa.field("origin_index", pa.int32(), nullable=False),
+    pa.field("released", pa.int64()),
 ]
 
 
@@ -140,6 +154,101 @@ CHECK_COUNT = Family(
 )
 """How often each check of the gate passed or failed, failed, and did not apply, by stratum and day (`start`, UTC)."""
 
+CHECK_RESULT = Family(
+    "check_result",
+    pa.schema(
+        [
+            pa.field("judge", pa.string(), nullable=False),
+            pa.field("partner", pa.string()),
+            pa.field("family", pa.string()),
+            pa.field("metric", pa.string()),
+            pa.field("device_model", pa.string()),
+            pa.field("firmware", pa.string()),
+            pa.field("start", UTC_MICROS, nullable=False),
+            pa.field("check", pa.string(), nullable=False),
+            pa.field("version", pa.int16(), nullable=False),
+            pa.field("n_eval", pa.int64(), nullable=False),
+            pa.field("n_fail", pa.int64(), nullable=False),
+            pa.field("n_na", pa.int64(), nullable=False),
+            pa.field("people", pa.int32(), nullable=False),
+            pa.field("measure", pa.float64()),
+            pa.field("entry", pa.int64(), nullable=False),
+        ]
+    ),
+    sort_key=("check", "metric", "start"),
+)
+"""How the checks that run after the commit went, by judge (`job`, `suite`), stratum and day (`start`, UTC; of weeks the
+first). `n_eval` counts what the check's scope says: windows, participant-days, messages. `people` is how many
+participants were evaluated; `measure` the statistic that was compared, null where it would be about fewer than the
+study's smallest cell."""
+
+DAY_SUMMARY = Family(
+    "day_summary",
+    pa.schema(
+        [
+            pa.field("level", pa.string(), nullable=False),
+            pa.field("partner", pa.string()),
+            pa.field("family", pa.string()),
+            pa.field("metric", pa.string()),
+            pa.field("device_model", pa.string()),
+            pa.field("firmware", pa.string()),
+            pa.field("start", UTC_MICROS, nullable=False),
+            pa.field("rows", pa.int64(), nullable=False),
+            pa.field("people", pa.int32(), nullable=False),
+            pa.field("enrolled", pa.int32(), nullable=False),
+            pa.field("median", pa.float64()),
+            pa.field("spread", pa.float64()),
+            pa.field("entry", pa.int64(), nullable=False),
+        ]
+    ),
+    sort_key=("level", "metric", "start"),
+)
+"""What a study holds of a day (`start`, UTC): of each stratum (level `stratum`), each metric (`metric`), and all (`study`).
+
+`people` are the participants with rows, `enrolled` those with a live consent that day; `median` and `spread` (median
+absolute deviation) of the values are null where fewer than the study's smallest cell stand behind them."""
+
+DECISION = Family(
+    "decision",
+    pa.schema(
+        [
+            pa.field("decision", pa.string(), nullable=False),
+            pa.field("kind", pa.string(), nullable=False),
+            pa.field("start", UTC_MICROS, nullable=False),
+            pa.field("by", pa.string(), nullable=False),
+            pa.field("second", pa.string()),
+            pa.field("check", pa.string()),
+            pa.field("about", pa.string(), nullable=False),
+            pa.field("reason", pa.string(), nullable=False),
+            pa.field("rows", pa.int64(), nullable=False),
+            pa.field("entry", pa.int64(), nullable=False),
+        ]
+    ),
+    sort_key=("start", "decision"),
+)
+"""What stewards decided, in order (`start` is when, UTC): release, discard, recall; propose, approve, decline; sign-off.
+
+`about` is JSON: the stratum or the numbers of the rows, the threshold, the day, or the decision that is approved."""
+
+DISCARDED = Family(
+    "discarded",
+    pa.schema(
+        [
+            *_WHO,
+            pa.field("family", pa.string(), nullable=False),
+            pa.field("start", UTC_MICROS, nullable=False),
+            pa.field("key64", pa.int64(), nullable=False),
+            pa.field("record64", pa.int64()),
+            pa.field("revision", pa.int16(), nullable=False),
+            pa.field("origin", pa.binary(), nullable=False),
+            pa.field("origin_index", pa.int32(), nullable=False),
+            pa.field("entry", pa.int64(), nullable=False),
+        ]
+    ),
+    sort_key=("pbucket", "pseudonym", "start"),
+)
+"""What stewards discarded, by key and without its value, so that it does not come back when it is sent again."""
+
 READING_FAMILIES = (OBSERVATION.name, WAVEFORM.name, LAB_RESULT.name, ANSWER.name)
 """The families whose rows are what has landed."""
 
@@ -149,4 +258,11 @@ REVISED_FAMILIES = (LAB_RESULT.name, ANSWER.name)
 ENTERED_IN_ERROR = ("D", "W")
 """The statuses of a row that takes back the earlier rows of its record: deleted, and wrong."""
 
-FAMILIES = {family.name: family for family in (OBSERVATION, WAVEFORM, LAB_RESULT, ANSWER, QUARANTINE, CHECK_COUNT)}
+FAMILIES = {
+    family.name: family
+    for family in (
+        *(OBSERVATION, WAVEFORM, LAB_RESULT, ANSWER),
+        *(QUARANTINE, DISCARDED),
+        *(CHECK_COUNT, CHECK_RESULT, DAY_SUMMARY, DECISION),
+    )
+}

@@ -11,9 +11,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from schemas.avro_columns import message_type
+from schemas.barcodes import is_barcode
 from schemas.clocks import is_zone
 from schemas.contracts import latest
-from schemas.lab_results import WITHOUT_VALUE, LabReport, lab_report
+from schemas.lab_results import WITHOUT_VALUE, LabReport, lab_report, may_be_barcode
 from schemas.limits import Flags, either, limits_of, of_lists
 from schemas.reasons import Rejected
 
@@ -47,8 +48,16 @@ def _doubtful(column: pa.StructArray, assumed_zone: str | None) -> Flags:
     found = either(limits_of(LabReport)(column), of_lists(lists, rules))
     for name in ("collected", "received"):
         found = either(found, _unplaced(column.field("specimen"), name, assumed_zone))
-    empty = _flags(pc.equal(pc.list_value_length(lists), 0))
-    return empty if found is None else np.asarray(empty | found)
+    beside = _flags(pc.equal(pc.list_value_length(lists), 0)) | _misread(column)
+    return beside if found is None else np.asarray(beside | found)
+
+
+def _misread(column: pa.StructArray) -> Flags:
+    """Reports of kits whose number is meant as a barcode and is none."""
+    subjects = column.field("subject").dictionary_encode()
+    misread = [may_be_barcode(one) and not is_barcode(one) for one in subjects.dictionary.to_pylist()]
+    of_kits = pc.equal(column.field("subject_kind"), "kit")
+    return _flags(pc.and_(pa.array(misread, pa.bool_()).take(subjects.indices), of_kits))
 
 
 def _without_value(results: pa.StructArray) -> Flags:

@@ -1,121 +1,43 @@
 """A laboratory's mapping file: where its messages name the kit or person, and what its own codes and units mean.
 
-The connector uses what is about the messages (`subject`, `zone`, `encoding`, `not_detected`). `codes`, `values` and
-`units` are used behind Kafka, so that a mistake in them is mended by a replay, not by asking the laboratory again.
+The connector uses what is about the messages (`subject`, `zone`, `encoding`, `not_detected`, and which observations are
+about the specimen or the run: `haemolysis`, `run`, `controls`). `codes`, `values`, `units`, `limits`, `conditions` and
+`rejections` are used behind Kafka, so that a mistake in them is mended by a replay, not by asking the laboratory again.
 """
 
-import re
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Self
 
 import yaml
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
+from pydantic import Field, StringConstraints, ValidationError, model_validator
 
 from schemas.headers import Text
 from schemas.lab_codes import plain
+from schemas.lab_entries import (
+    About,
+    AssayLimits,
+    Controls,
+    Entry,
+    Haemolysis,
+    LocalCode,
+    LocalCondition,
+    LocalRejection,
+    LocalValue,
+    SubjectField,
+)
 from schemas.lab_units import is_known, spelled
-from schemas.metrics import LABORATORY_FAMILIES, Metric, catalogue, is_loinc
+from schemas.metrics import Metric
 from schemas.registry import Zone
 from schemas.yaml_faults import first_fault, place_in_yaml
-
-IDENTIFIER_FIELDS = frozenset(
-    {
-        "PID-2", "PID-3", "PID-4", "PID-18", "SPM-2", "SPM-3", "SPM-30", "SPM-31", "SAC-3", "SAC-4",
-        "OBR-2", "OBR-3", "ORC-2", "ORC-3", "ORC-4",
-    }
-)  # fmt: skip
-"""The fields that a mapping may name: numbers of people, specimens and orders. Names and addresses have no place here."""
-
-_FIELD = re.compile(r"(?P<field>[A-Z]{3}-[0-9]{1,2})(\.(?P<component>[1-9]))?")
 
 
 class LabMappingError(Exception):
     """A mapping file that cannot be used; the text names the entry and what is wrong with it, never a value."""
 
 
-class _Entry(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-def _identifier_field(text: str) -> str:
-    found = _FIELD.fullmatch(text)
-    if found is None or found["field"] not in IDENTIFIER_FIELDS:
-        raise ValueError(
-            f"must be one of {', '.join(sorted(IDENTIFIER_FIELDS))}, with a component or without (PID-3.1)"
-        )
-    return text
-
-
-def _loinc(code: str) -> str:
-    if not is_loinc(code):
-        raise ValueError("must be digits, a hyphen and the right check digit")
-    return code
-
-
-def _metric(code: str) -> str:
-    found = catalogue().get(code)
-    if found is None or found.family not in LABORATORY_FAMILIES:
-        raise ValueError("must be a metric of the catalogue, of a laboratory's results or answers")
-    return code
-
-
-class SubjectField(_Entry):
-    """A field that names the kit or person. `identifier_type` chooses among several numbers of a person (CX.5)."""
-
-    kind: Literal["kit", "person"]
-    field: Annotated[str, AfterValidator(_identifier_field)]
-    identifier_type: Annotated[str, StringConstraints(min_length=1, max_length=20)] | None = None
-
-    @property
-    def segment(self) -> str:
-        return self.field[:3]
-
-    @property
-    def number(self) -> int:
-        return int(self.field[4:].split(".")[0])
-
-    @property
-    def component(self) -> int | None:
-        """From 1; None where the field names none."""
-        return int(self.field.partition(".")[2]) if "." in self.field else None
-
-
-class LocalCode(_Entry):
-    """What one of the laboratory's own codes is: a LOINC code, a metric of the catalogue, or both."""
-
-    code: Text
-    system: Text | None = None
-    loinc: Annotated[str, AfterValidator(_loinc)] | None = None
-    metric: Annotated[str, AfterValidator(_metric)] | None = None
-    note: str | None = None
-
-    @model_validator(mode="after")
-    def _means_something(self) -> Self:
-        if self.loinc is None and self.metric is None:
-            raise ValueError("needs loinc, metric or both")
-        return self
-
-
-class LocalValue(_Entry):
-    """What a word or code that the laboratory sends as a value is: `means` is a code of the metric, or of any metric."""
-
-    sent: Text
-    system: Text | None = None
-    metric: Annotated[str, AfterValidator(_metric)] | None = None
-    means: Text
-
-    @model_validator(mode="after")
-    def _means_something(self) -> Self:
-        every = catalogue()
-        metrics = (every.metrics[self.metric],) if self.metric else every.of_laboratories
-        if not any(self.means in metric.codes for metric in metrics):
-            raise ValueError("means must be a code of the metric, or of one of the catalogue's laboratory metrics")
-        return self
-
-
-class LabMapping(_Entry):
+class LabMapping(Entry):
     """What is known of a laboratory. Without a file: the barcode is in SPM-2, else OBR-3, and nothing else is known.
 
     `encoding` is that of messages which do not name theirs, `zone` the clock of times that have no offset and cannot
@@ -134,6 +56,12 @@ class LabMapping(_Entry):
     codes: tuple[LocalCode, ...] = ()
     values: tuple[LocalValue, ...] = ()
     units: dict[Text, Text] = Field(default_factory=dict)
+    limits: tuple[AssayLimits, ...] = ()
+    conditions: tuple[LocalCondition, ...] = ()
+    rejections: tuple[LocalRejection, ...] = ()
+    haemolysis: Haemolysis | None = None
+    run: About | None = None
+    controls: Controls | None = None
 
     @cached_property
     def unit_synonyms(self) -> Mapping[str, str]:
@@ -163,8 +91,35 @@ class LabMapping(_Entry):
     def _by_value(self) -> dict[tuple[str, str | None, str | None], str]:
         return {(plain(entry.sent), entry.system, entry.metric): entry.means for entry in self.values}
 
+    def limits_of(self, code: str, system: str | None) -> AssayLimits | None:
+        """What the assay of a code can measure; an entry with a system is about codes of that system only."""
+        return self._limits_by_code.get((code, system)) or self._limits_by_code.get((code, None))
+
+    @cached_property
+    def _limits_by_code(self) -> dict[tuple[str, str | None], AssayLimits]:
+        return {(entry.code, entry.system): entry for entry in self.limits}
+
+    @cached_property
+    def condition_words(self) -> Mapping[str, str]:
+        """The laboratory's own codes of conditions, as they are looked up."""
+        return {plain(entry.sent): entry.means for entry in self.conditions}
+
+    @cached_property
+    def rejection_words(self) -> Mapping[str, str]:
+        """The laboratory's own codes of why it rejected a specimen, as they are looked up."""
+        return {plain(entry.sent): entry.means for entry in self.rejections}
+
     @model_validator(mode="after")
     def _is_one_voice(self) -> Self:
+        about = [(one.code, one.system) for one in (self.haemolysis, self.run, self.controls) if one is not None]
+        if len(set(about)) != len(about):
+            raise ValueError("haemolysis, run and controls must have codes of their own")
+        if len(self._limits_by_code) != len(self.limits):
+            raise ValueError("limits has the same code and system twice")
+        if len(self.condition_words) != len(self.conditions) or len(self.rejection_words) != len(self.rejections):
+            raise ValueError("conditions or rejections has the same code twice")
+        if not all(is_known(entry.unit) for entry in self.limits if entry.unit is not None):
+            raise ValueError("the unit of limits must be a UCUM unit of schemas/lab_units.yaml or the metric catalogue")
         if len(self._by_code) != len(self.codes):
             raise ValueError("codes has the same code and system twice")
         if len(self._by_value) != len(self.values):

@@ -1,6 +1,6 @@
 """Laboratories' source records: the columns that every format of results has, one row an observation.
 
-`order`, `specimen`, `sent` and `result` are the records of the contract lab-result, field by field; of `result.value`
+`order`, `specimen`, `sent`, `run` and `result` are the records of the contract lab-result, field by field; of `result.value`
 one of the four kinds is there, or none. Where a clock is local, `start` and `end` are the wall clock's.
 """
 
@@ -51,9 +51,21 @@ RESULT = _record(
     method=CODE,
     observed=MOMENT,
     analysed=MOMENT,
+    dilution=pa.float64(),
 )
 ORDER = _record(id=_TEXT, placer_id=_TEXT, service=CODE)
-SPECIMEN = _record(id=_TEXT, type=CODE, site=CODE, method=CODE, collected=MOMENT, received=MOMENT)
+SPECIMEN = _record(
+    id=_TEXT,
+    type=CODE,
+    site=CODE,
+    method=CODE,
+    collected=MOMENT,
+    received=MOMENT,
+    conditions=_list(CODE),
+    rejected=_list(CODE),
+    haemolysis_index=pa.float64(),
+)
+RUN = _record(id=_TEXT, controls=_TEXT)
 
 LAB_SCHEMA = source_schema(
     column("message", pa.int32(), "Number of the message in the file, from 1", nullable=False),
@@ -68,5 +80,6 @@ LAB_SCHEMA = source_schema(
     column("order", ORDER, "The order that the results answer", nullable=False),
     column("specimen", SPECIMEN, "The specimen that was examined"),
     column("sent", MOMENT, "When the laboratory sent the report"),
+    column("run", RUN, "The run in which the results were measured, and how its controls came out"),
     column("result", RESULT, "The observation", nullable=False),
 )

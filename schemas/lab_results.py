@@ -17,6 +17,7 @@ from pydantic import (
     model_validator,
 )
 
+from schemas.barcodes import LENGTH, checked, spelled
 from schemas.clocks import clock_zone
 from schemas.headers import DAY_MINUTES, OptionalText, Text, field_rejection
 from schemas.reasons import Reason, Rejected
@@ -73,6 +74,16 @@ class Specimen(_Part):
     method: Code | None = None
     collected: Moment | None = None
     received: Moment | None = None
+    conditions: tuple[Code, ...] = ()
+    rejected: tuple[Code, ...] = ()
+    haemolysis_index: Finite | None = None
+
+
+class Run(_Part):
+    """The run of an analyser, and how its controls came out."""
+
+    id: OptionalText = None
+    controls: Literal["passed", "failed", "absent"] = "absent"
 
 
 class LabHeader(_Part):
@@ -84,6 +95,7 @@ class LabHeader(_Part):
     order: Order
     specimen: Specimen | None = None
     sent: Moment | None = None
+    run: Run | None = None
 
 
 class NumberValue(_Part):
@@ -163,6 +175,7 @@ class Result(_Part):
     method: Code | None = None
     observed: Moment
     analysed: Moment | None = None
+    dilution: Finite | None = None
 
     @model_validator(mode="after")
     def _has_a_value(self) -> Self:
@@ -191,7 +204,8 @@ class LabReport(LabHeader):
 def lab_report(message: dict[str, Any], assumed_zone: str | None = None) -> LabReport:
     """The judged report of a decoded message; Rejected with the path at fault and what was expected, never its value.
 
-    A moment by a wall clock needs an offset, a zone, or the zone that is assumed of its partner.
+    A moment by a wall clock needs an offset, a zone, or the zone that is assumed of its partner. A kit is named by a
+    barcode, or by a number that cannot be taken for one.
     """
     try:
         report = LabReport.model_validate(message)
@@ -199,12 +213,20 @@ def lab_report(message: dict[str, Any], assumed_zone: str | None = None) -> LabR
         raise _rejection(error) from None
     if not report.results:
         raise Rejected(Reason.NO_READINGS, "results", "at least one result")
+    if report.subject_kind == "kit" and may_be_barcode(report.subject):
+        checked(report.subject, "subject")
     for path, moment in report.moments.items():
         try:
             clock_zone(moment.clock == "local", moment.offset_min, moment.zone, assumed_zone)
         except Rejected as fault:
             raise Rejected(fault.reason, f"{path}.{fault.path}", fault.expected) from None
     return report
+
+
+def may_be_barcode(subject: str) -> bool:
+    """Whether a kit's number can only be meant as a barcode: it has as many letters and digits, blanks and hyphens apart."""
+    written = spelled(subject)
+    return len(written) == LENGTH and written.isascii() and written.isalnum()
 
 
 _RULES = {

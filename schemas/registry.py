@@ -78,7 +78,8 @@ def contract_of(topic: str) -> str:
 class Study(BaseModel):
     """Who may receive: when it runs, and whether its legal basis lets it keep data after a withdrawal.
 
-    A specimen that was longer on its way to the laboratory than `transit_limit_days` is flagged.
+    A specimen that was longer on its way to the laboratory than `transit_limit_days` is flagged. Of fewer people than
+    `smallest_cell` no number is published.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -88,6 +89,7 @@ class Study(BaseModel):
     active_until: AwareDatetime | None = None
     basis_after_withdrawal: KeepBasis = "none"
     transit_limit_days: Annotated[float, Field(gt=0, le=3650)] | None = None
+    smallest_cell: Annotated[int, Field(ge=2, le=1000)] = 10
 
     @property
     def keeps_after_withdrawal(self) -> bool:

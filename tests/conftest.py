@@ -134,6 +134,16 @@ def tmp_path(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
 
 
 @pytest.fixture
+def cheap_sessions(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The lake is asked in sessions that cost little and are not locked: for tests that are about something else."""
+    from tests import duck
+
+    for module in ("views", "lake_desk"):
+        for name in ("connect", "lock"):
+            monkeypatch.setattr(f"pipelines.{module}.{name}", getattr(duck, name))
+
+
+@pytest.fixture
 def logged() -> deque[str]:
     """What the test has written to logs until now, each record a line: its level, its logger, its text."""
     return listener.lines

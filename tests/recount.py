@@ -4,13 +4,21 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from quality.gate import BITS, OF_SPECIMENS
+import yaml
+
+from quality.checks import Check, checks
+from quality.in_force import checks_of
 from schemas.families import LAB_RESULT, QUARANTINE, READING_FAMILIES
 from schemas.metrics import Metric, catalogue
 from tests.worlds import World
 
 Answers = dict[tuple[Any, ...], tuple[int, int, int]]
 """(evaluated, failed, not applicable) by (partner, family, metric, device model, firmware, day, check)."""
+
+OF_SPECIMENS = (
+    *("collected", "arrived", "lot_expires", "specimen64", "custody_back_us", "specimen_condition", "haemolysis_index"),
+    *("rejection", "loq", "reportable_low", "reportable_high", "run_controls"),
+)
 
 _STRATUM = ("partner", "family", "metric", "device_model", "firmware")
 
@@ -22,9 +30,16 @@ def standing(world: World, study: str) -> Answers:
         family = "family" if view == QUARANTINE.name else f"'{view}' AS family"
         columns = f'{family}, partner, metric, device_model, firmware, start, "end", offset_min, flags'
         if view in (LAB_RESULT.name, QUARANTINE.name):
-            columns += ", collected, arrived, lot_expires"
+            columns += "".join(f", {name}" for name in OF_SPECIMENS)
         found += world.rows(study, columns, view)
-    return recount(found)
+    return recount(found, in_force(world, study))
+
+
+def in_force(world: World, study: str) -> dict[str, Check]:
+    """The catalogue of checks with what the world's registry says of the study."""
+    studies = yaml.safe_load((world.folder / "studies.yaml").read_text(encoding="utf-8"))["studies"]
+    days = next(found.get("transit_limit_days") for found in studies if found["id"] == study)
+    return checks_of(transit_limit_us=None if days is None else round(days * 86_400_000_000))
 
 
 def counted(world: World, study: str) -> Answers:
@@ -32,17 +47,18 @@ def counted(world: World, study: str) -> Answers:
     return summed(world.rows(study, view="check_count"))
 
 
-def recount(rows: Iterable[Mapping[str, Any]]) -> Answers:
-    """The answers for these rows by today's catalogue and their flags."""
+def recount(rows: Iterable[Mapping[str, Any]], of: Mapping[str, Check] | None = None) -> Answers:
+    """The answers for these rows by their flags and the catalogue in force, which is today's where none is given."""
     sums: dict[tuple[Any, ...], Counter[int]] = {}
+    counted = [check for check in (of or checks()).values() if check.is_counted]
     for row in rows:
         metric, lasts = catalogue().metrics[row["metric"]], row["end"] > row["start"]
-        for check, bit in BITS.items():
-            if check in OF_SPECIMENS and row["family"] != "lab_result":
+        for check in counted:
+            if check.families and row["family"] not in check.families:
                 continue
             applies = _applies(check, metric, lasts, row)
-            key = (*(row[name] for name in _STRATUM), row["start"].date(), check)
-            sums.setdefault(key, Counter()).update({0: applies, 1: row["flags"] >> bit & 1, 2: not applies})
+            key = (*(row[name] for name in _STRATUM), row["start"].date(), check.id)
+            sums.setdefault(key, Counter()).update({0: applies, 1: bool(row["flags"] & check.mask), 2: not applies})
     return {key: (found[0], found[1], found[2]) for key, found in sums.items()}
 
 
@@ -55,14 +71,14 @@ def summed(rows: Iterable[Mapping[str, Any]]) -> Answers:
     return {key: (found[0], found[1], found[2]) for key, found in sums.items()}
 
 
-def _applies(check: str, metric: Metric, lasts: bool, row: Mapping[str, Any]) -> bool:
-    own = {"TM-10": True, "TM-06": row["offset_min"] is not None, "CF-09": row["firmware"] is not None}
-    if check in own:
-        return own[check]
-    if check in OF_SPECIMENS:
-        other = "lot_expires" if check == "LK-06" else "arrived"
-        return row["collected"] is not None and row[other] is not None
-    if check == "PL-00":
+def _applies(check: Check, metric: Metric, lasts: bool, row: Mapping[str, Any]) -> bool:
+    if check.id == "PL-00":
         return metric.hard is not None or (metric.hard_per_second is not None and lasts)
-    limits = (metric.plausible, True), (metric.plausible_per_minute, lasts)
-    return any(limit is not None and limit.check == check and judged for limit, judged in limits)
+    if check.id.startswith("PL-"):
+        limits = (metric.plausible, True), (metric.plausible_per_minute, lasts)
+        return any(limit is not None and limit.check == check.id and judged for limit, judged in limits)
+    is_set = set(check.study_sets) <= set(check.parameters)
+    if not is_set or (check.metrics and metric.code not in check.metrics):
+        return False
+    needs = [need.split(" or ") for need in check.needs]
+    return all(any(row.get(name) is not None or check.parameters.get(name) for name in need) for need in needs)

@@ -14,7 +14,9 @@ from pipelines.accounts import Accounts, note
 from pipelines.check_counts import TakenOut, write_counts
 from pipelines.store import FolderStore
 from quality import strata
-from quality.gate import BITS, NO_OFFSET, Scope
+from quality.applicable import ALWAYS
+from quality.gate import BITS
+from quality.judged import NO_OFFSET
 from quality.strata import tally
 from schemas.families import CHECK_COUNT, OBSERVATION
 from tests.lakes import rows
@@ -133,9 +135,9 @@ def test_what_was_counted_is_taken_back_whatever_the_catalogue_says_today(
 ) -> None:
     """A check applied to nothing when rows landed and applies to all now, and the other way round."""
     content = made(200, 4, seed=1)
-    turned = {Scope.ALL: Scope.NONE, Scope.NONE: Scope.ALL}
-    scope = strata.scope
-    monkeypatch.setattr(strata, "scope", lambda *words: turned.get(scope(*words), scope(*words)))
+    turned = {ALWAYS: None, None: ALWAYS}
+    applies = strata.applies
+    monkeypatch.setattr(strata, "applies", lambda *words: turned.get(applies(*words), applies(*words)))
     counts = written(tmp_path, content)
     monkeypatch.undo()
     assert sums(counts) != fresh(content)

@@ -126,6 +126,7 @@ PUBLISHED = {
     "kit-event 1.0": "b2cc3afc60fe0497",
     "identity-link 1.0": "8b7f5cda84e4c80a",
     "lab-result 1.0": "07b135f35e096da9",
+    "lab-result 1.1": "a86b8e32505e6ed6",
     "rejected 1.0": "b3836f21c68fa0ed",
     "sensor-reading 1.0": "871e0a7bb2f6889a",
     "sensor-reading 1.1": "4cee58e3aad43393",

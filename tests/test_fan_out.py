@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from pipelines.blocks import Block
+from pipelines.blocks import Block, with_columns
 from pipelines.claims import claim
 from pipelines.coder import BlockCoder
 from pipelines.consent.register import Item
@@ -201,3 +201,15 @@ def test_decoded_blocks_hold_what_the_fan_out_must_drop() -> None:
     """The tests above would say nothing if the names were lost before."""
     block = decoded(message(**BOB, values=PLANTED))
     assert all(secret in memory(block) for secret in (b"zq-subject-bob", b"zq-watch-of-bob", b"zq-r1"))
+
+
+def test_a_run_has_the_same_name_for_everybody_and_another_in_every_study(tmp_path: Path) -> None:
+    """A laboratory's results come with the hash of their run, 0 for none."""
+    block = normalised(message(), message("s2", values=[70.0]))
+    runs = np.array([11, 12, 0, 11], dtype=np.uint64)
+    block = Block(block.meta, {**block.parts, "readings": with_columns(block.readings, [("run", runs)])})
+    links = [linked("s1", "ann"), linked("s2", "bob")]
+    found = fanned(tmp_path, block, *links, grant("ann"), grant("bob"), grant("ann", "cycle"))
+    first, second, none, other = found["sleep"].readings.column("run").to_pylist()
+    assert first == other != second and none is None
+    assert len(first) > 10 and not {first, second} & set(found["cycle"].readings.column("run").to_pylist())

@@ -10,8 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipelines.blocks import Block, column
-from quality.gate import BITS, OF_SPECIMENS, PLAUSIBILITY, QUARANTINES, gate
-from quality.strata import VERSION, Counts, Stratum, tally
+from quality.applicable import applies
+from quality.checks import Check, Where, checks
+from quality.gate import BITS, KERNELS, QUARANTINES, Gate
+from quality.gate_ranges import range_checks
+from quality.in_force import Approved, Proposal, checks_of
+from quality.strata import Counts, Stratum, tally
 from schemas.metrics import catalogue
 from tests.messages import (
     DAY,
@@ -28,6 +32,11 @@ from tests.messages import (
 )
 
 MIDNIGHT = START - START % DAY
+GATE = {check.id: check for check in checks().values() if check.where is Where.GATE and check.is_active}
+OF_SENSORS = [check for check in GATE if not check.startswith("LK-")]
+PLAIN = Gate()
+PLAUSIBILITY = sorted(range_checks() - {"PL-00"})
+LAB = ("collected", "arrived", "lot_expires")
 
 
 def block_of(*messages: dict[str, Any]) -> Block:
@@ -40,18 +49,22 @@ def block_of(*messages: dict[str, Any]) -> Block:
 def judged(*messages: dict[str, Any], firmware: tuple[str, ...] = ()) -> tuple[list[set[str]], Counts]:
     """The names of the checks that each reading fails, and the counts."""
     block = block_of(*messages)
-    flags = gate(block.messages, block.readings, block.meta["family"], firmware)
+    flags = PLAIN.flags(block.messages, block.readings, block.meta["family"], firmware)
     assert flags.dtype == np.int64
-    assert not (flags & ~sum(1 << bit for bit in BITS.values())).any()
-    return [{check for check, bit in BITS.items() if flag >> bit & 1} for flag in flags.tolist()], counted(block, flags)
+    return names_of(flags), counted(block, flags)
 
 
-def counted(block: Block, flags: Any) -> Counts:
+def names_of(flags: Any) -> list[set[str]]:
+    assert not (flags & ~sum(1 << BITS[check] for check in GATE)).any()
+    return [{check for check, bit in BITS.items() if flag >> bit & 1} for flag in flags.tolist()]
+
+
+def counted(block: Block, flags: Any, of: dict[str, Check] | None = None) -> Counts:
     """The counts of a block that lands as it is."""
     messages = pa.Table.from_batches([block.messages])
     messages = messages.append_column("partner", pa.repeat("acme", len(messages)))
     readings = {name: column(block.readings, name) for name in ("message", "start", "end", "offset_min")}
-    return tally(messages, {**readings, "flags": flags}, block.meta["family"])
+    return tally(messages, {**readings, "flags": flags}, block.meta["family"], of)
 
 
 def failed(*messages: dict[str, Any], firmware: tuple[str, ...] = ()) -> list[set[str]]:
@@ -70,18 +83,17 @@ def steps(*counted: tuple[int, float]) -> dict[str, Any]:
     return of("steps_interval", *(value for _, value in counted), times=times)
 
 
-def test_no_bit_is_given_twice_and_the_known_ones_stay() -> None:
-    assert len(set(BITS.values())) == len(BITS)
-    assert set(BITS) == {"PL-00", *PLAUSIBILITY, "TM-06", "TM-10", "CF-09", *OF_SPECIMENS}
-    assert set(PLAUSIBILITY) == {"PL-01", "PL-02", "PL-03", "PL-04", "PL-05", "PL-09"}
-    assert (BITS["PL-00"], BITS["PL-09"], BITS["TM-06"], BITS["TM-10"], BITS["CF-09"]) == (0, 6, 16, 17, 24)
-    assert [BITS[check] for check in OF_SPECIMENS] == [32, 33, 34]
-    assert QUARANTINES == 1 << 0 | 1 << 32 | 1 << 34
+def test_every_check_of_the_gate_has_a_kernel_and_every_kernel_a_check() -> None:
+    assert set(KERNELS) | range_checks() == set(GATE)
+    assert not set(KERNELS) & range_checks()
 
 
-def test_every_plausible_limit_of_the_catalogue_is_a_check_of_the_gate() -> None:
-    limits = [limit for m in catalogue().metrics.values() for limit in (m.plausible, m.plausible_per_minute)]
-    assert {limit.check for limit in limits if limit} <= set(PLAUSIBILITY)
+def test_what_is_critical_holds_a_row_back_and_what_is_doubtful_does_not() -> None:
+    held_back = {check for check in GATE if QUARANTINES >> BITS[check] & 1}
+    assert held_back == {"PL-00", "LK-03", "LK-04", "LK-05", "LK-06", "LK-08", "LK-09", "LK-11"}
+    assert {check for check in BITS if QUARANTINES >> BITS[check] & 1} - held_back == {
+        *("PL-06", "TM-04", "UQ-04"),
+    }
 
 
 # Values
@@ -225,10 +237,11 @@ def test_several_faults_are_several_bits() -> None:
 
 def answers(counts: Counts) -> dict[str, tuple[int, int, int]]:
     """By check: evaluated, failed, not applicable."""
-    totals: dict[str, list[int]] = {check: [0, 0, 0] for check in BITS if check not in OF_SPECIMENS}
+    totals: dict[str, list[int]] = {check: [0, 0, 0] for check in GATE}
     for place, counter in enumerate((counts.evaluated, counts.failed, counts.not_applicable)):
         for stratum, number in counter.items():
-            totals[stratum.check][place] += number
+            if stratum.check in totals:
+                totals[stratum.check][place] += number
     return {check: (a, b, c) for check, (a, b, c) in totals.items()}
 
 
@@ -247,10 +260,11 @@ def test_every_check_answers_for_every_reading() -> None:
     found, counts = judged(*MIXED)
     total = len(found)
     assert total == 18
-    for check, (evaluated, fails, not_applicable) in answers(counts).items():
+    for check in OF_SENSORS:
+        evaluated, fails, not_applicable = answers(counts)[check]
         assert evaluated + not_applicable == total, check
         assert fails == sum(check in names for names in found), check
-    assert answers(counts) == {
+    assert {check: answers(counts)[check] for check in OF_SENSORS} == {
         "PL-00": (15, 3, 3),
         "PL-01": (9, 2, 9),
         "PL-02": (2, 1, 16),
@@ -282,7 +296,7 @@ def test_counts_add_up_however_the_messages_are_cut_into_blocks() -> None:
 
 def test_counts_are_by_device_firmware_metric_and_day() -> None:
     _, counts = judged(MIXED[0], MIXED[6])
-    device: dict[str, Any] = {"partner": "acme", "family": "observation", "metric": "heart_rate", "version": VERSION}
+    device: dict[str, Any] = {"partner": "acme", "family": "observation", "metric": "heart_rate", "version": 1}
     today, before = MIDNIGHT // DAY, MIDNIGHT // DAY - 1
     first = {**device, "device_model": "A", "firmware": "1.0.0", "day": today}
     plain = {**device, "device_model": None, "firmware": None}
@@ -304,11 +318,11 @@ def test_flags_do_not_depend_on_where_the_readings_lie() -> None:
     """A filtered block, as one study gets it: messages without a reading, offsets that do not begin at 0."""
     block = block_of(acceleration(999, 2, 3), acceleration(1, 2, 3), acceleration(1, -999, 3))
     readings = block.readings.slice(1)
-    flags = gate(block.messages, readings, "waveform", ())
+    flags = PLAIN.flags(block.messages, readings, "waveform")
     assert flags.tolist() == [0, 1]
     numbers = block_of(of("heart_rate", 301, 60), of("heart_rate", 61), of("heart_rate", 19))
     kept = numbers.readings.filter(column(numbers.readings, "message") != 1)
-    flags = gate(numbers.messages, kept, "observation", ())
+    flags = PLAIN.flags(numbers.messages, kept, "observation")
     assert [flag & 1 for flag in flags.tolist()] == [1, 0, 1]
 
 
@@ -318,8 +332,8 @@ def test_a_reading_is_judged_like_this_alone(chosen: list[bool], order: list[int
     """Whichever readings lie beside it; but for its order among them (TM-10)."""
     block = block_of(*(MIXED[place] for place in order))
     kept = block.readings.filter(pa.array(chosen))
-    flags = gate(block.messages, kept, "observation", ()) & ~(1 << BITS["TM-10"])
-    alone = [gate(block.messages, kept.slice(row, 1), "observation", ())[0] for row in range(kept.num_rows)]
+    flags = PLAIN.flags(block.messages, kept, "observation") & ~(1 << BITS["TM-10"])
+    alone = [PLAIN.flags(block.messages, kept.slice(row, 1), "observation")[0] for row in range(kept.num_rows)]
     assert flags.tolist() == alone
 
 
@@ -328,3 +342,120 @@ def test_packed_intervals_are_judged_like_any() -> None:
     assert failed(sensor(metric="steps_interval", unit="{steps}", times=times, values=packed("i2", 301))) == [
         {"PL-00", "PL-04"}
     ]
+
+
+# Specimens
+
+
+def specimens(*rows: tuple[str, int | None, int | None, int | None]) -> tuple[pa.RecordBatch, pa.RecordBatch]:
+    """Results, each a metric and when its specimen was taken and arrived and its kit's lot expires, in hours from START."""
+    count, numbers = len(rows), list(range(len(rows)))
+    metric, *times = zip(*rows, strict=True)
+    messages = {"metric": pa.array(metric), "channels": pa.nulls(count, pa.list_(pa.string()))}
+    messages |= dict.fromkeys(("firmware", "device_model"), pa.nulls(count, pa.string()))
+    known = {
+        name: [None if t is None else START + t * HOUR for t in column] for name, column in zip(LAB, times, strict=True)
+    }
+    readings = {
+        "message": pa.array(numbers, pa.int32()),
+        "start": pa.array([START] * count),
+        "end": pa.array([START] * count),
+        "value": pa.array([np.nan] * count),
+        "comparator": pa.nulls(count, pa.string()),
+        "offset_min": pa.array([60] * count, pa.int16()),
+    }
+    readings |= {name: pa.array(moments, pa.int64()) for name, moments in known.items()}
+    return pa.RecordBatch.from_pydict(messages), pa.RecordBatch.from_pydict(readings)
+
+
+def specimens_judged(
+    of: dict[str, Check], *rows: tuple[str, int | None, int | None, int | None]
+) -> tuple[list[set[str]], Counts]:
+    messages, readings = specimens(*rows)
+    flags = Gate(of).flags(messages, readings, "lab_result")
+    table = pa.Table.from_batches([messages]).append_column("partner", pa.repeat("acme", len(messages)))
+    columns = {name: column(readings, name) for name in ("message", "start", "end", "offset_min")}
+    known = {name: readings.column(name) for name in LAB}
+    return names_of(flags), tally(table, {**columns, **known, "flags": flags}, "lab_result", of)
+
+
+@pytest.mark.parametrize(
+    ("check", "rows", "wanted"),
+    [
+        ("LK-05", [("potassium", 0, 9, None), ("potassium", 0, 8, None), ("hba1c", 0, 9, None)], (3, 1, 0)),
+        ("LK-05", [("folate", 0, 13, None), ("folate", None, 13, None), ("vitamin_d", 0, 999, None)], (1, 1, 2)),
+        ("LK-06", [("hba1c", 5, None, 5), ("hba1c", 4, None, 5), ("hba1c", 4, None, None)], (2, 1, 1)),
+        ("LK-06", [("zinc", 0, 24 * 31, 9000), ("zinc", 0, 24 * 30, None), ("zinc", None, 1, 1)], (2, 1, 1)),
+        ("LK-16", [("zinc", 0, 37, None), ("zinc", 0, 36, None), ("zinc", 0, None, None)], (2, 1, 1)),
+    ],
+)  # fmt: skip
+def test_a_specimen_that_fails_one_that_passes_and_one_that_is_not_asked(
+    check: str, rows: list[tuple[str, int | None, int | None, int | None]], wanted: tuple[int, int, int]
+) -> None:
+    found, counts = specimens_judged(checks_of(transit_limit_us=36 * HOUR), *rows)
+    assert [check in names for names in found] == [True, False, False]
+    assert answers(counts)[check] == wanted
+
+
+def test_a_study_without_a_limit_asks_nobody_how_fast_a_specimen_came() -> None:
+    found, counts = specimens_judged(checks(), ("zinc", 0, 999, None))
+    assert "LK-16" not in found[0]
+    assert answers(counts)["LK-16"] == (0, 0, 1)
+
+
+def test_an_answer_to_a_question_is_not_judged_by_its_specimen() -> None:
+    messages, readings = specimens(("hba1c", 99, 0, 0))
+    assert PLAIN.flags(messages, readings, "lab_result")[0] != 0
+    assert PLAIN.flags(messages, readings, "answer").tolist() == [0]
+
+
+def test_a_sensor_is_not_asked_about_specimens() -> None:
+    _, counts = judged(of("heart_rate", 60))
+    assert {stratum.check for stratum in counts.not_applicable} & {"LK-03", "LK-05", "LK-06", "LK-16"} == set()
+
+
+# What a study has changed
+
+
+def changed(check: str, **parameters: Any) -> dict[str, Check]:
+    proposal = Proposal(check=check, warning=0.1, alarm=0.2, parameters=parameters)
+    return checks_of([Approved(decision="d", proposed_by="a", approved_by="b", at_us=0, reason="r", proposal=proposal)])
+
+
+@pytest.mark.parametrize(
+    ("check", "parameters", "message", "wanted"),
+    [
+        ("TM-10", {"back_s": 120.0}, of("heart_rate", 60, 61, times={"at": [START + MINUTE, START]}), []),
+        ("TM-10", {"back_s": 50.0}, of("heart_rate", 60, 61, times={"at": [START + MINUTE, START]}), [1]),
+        ("TM-06", {"step_min": 60.0}, of("heart_rate", 60, offset_min=330), [0]),
+        ("PL-01", {"low": {"heart_rate": 40.0}}, of("heart_rate", 39, 40, 240, 241), [0, 3]),
+        ("PL-01", {"high": {"heart_rate": 200.0}}, of("heart_rate", 24, 25, 200, 201), [0, 3]),
+    ],
+)  # fmt: skip
+def test_the_numbers_of_the_study_are_judged_by_and_their_version_is_counted(
+    check: str, parameters: dict[str, Any], message: dict[str, Any], wanted: list[int]
+) -> None:
+    block, catalogue_of_study = block_of(message), changed(check, **parameters)
+    flags = Gate(catalogue_of_study).flags(block.messages, block.readings, "observation")
+    assert np.flatnonzero(flags >> BITS[check] & 1).tolist() == wanted
+    counts = counted(block, flags, catalogue_of_study)
+    assert {stratum.version for stratum in counts.evaluated if stratum.check == check} == {101}
+    assert {stratum.version for stratum in counts.evaluated if stratum.check != check} == {1}
+
+
+def test_a_check_that_is_turned_dormant_is_neither_judged_nor_counted() -> None:
+    asleep = {name: check.model_copy(update={"missing": "x"}) for name, check in checks().items()}
+    block = block_of(of("heart_rate", 60, 61, 500, times={"at": [START, START - HOUR, START]}, offset_min=7))
+    flags = Gate(asleep).flags(block.messages, block.readings, "observation")
+    assert flags.tolist() == [0, 0, 0]
+    assert counted(block, flags, asleep).listed() == []
+
+
+def test_nothing_fails_a_check_that_does_not_apply_to_it() -> None:
+    block = block_of(*MIXED)
+    flags = PLAIN.flags(block.messages, block.readings, "observation")
+    codes, firmware = (block.messages.column(name).to_pylist() for name in ("metric", "firmware"))
+    for row, message in enumerate(column(block.readings, "message").tolist()):
+        for name in OF_SENSORS:
+            if applies(GATE[name], codes[message], firmware[message] is not None) is None:
+                assert not flags[row] >> BITS[name] & 1, (row, name)

@@ -18,7 +18,8 @@ from connectors.hl7v2 import HL7V2, Reader
 from connectors.hl7v2_encodings import ENCODINGS
 from connectors.hl7v2_lines import MOST_SEGMENT_BYTES
 from connectors.receipt import Receipt
-from schemas.lab_mapping import LabMapping, LabMappingError, SubjectField
+from schemas.lab_entries import SubjectField
+from schemas.lab_mapping import LabMapping, LabMappingError
 from schemas.lab_records import LAB_SCHEMA
 from tests.canaries import MARK
 from tests.lab_messages import BAD, BESIDE, HEADER, PID, file_with_faults, message, obr, obx, spm
@@ -513,6 +514,7 @@ def test_a_result_says_all_that_the_message_says() -> None:
         "method": {"code": "M1", "system": "99M", "text": "Strip"},
         "observed": at | {"at": 1_709_191_800_000_000, "taken_from": "OBX-14"},
         "analysed": at | {"at": 1_709_287_200_000_000, "taken_from": "OBX-19", "offset_from": "MSH-7"},
+        "dilution": None,
     }
     assert one["specimen"] == {
         "id": "KIT1",
@@ -521,6 +523,9 @@ def test_a_result_says_all_that_the_message_says() -> None:
         "method": {"code": "VENIP", "system": "HL70488", "text": "Puncture"},
         "collected": at | {"at": 1_709_191_800_000_000, "taken_from": "SPM-17"},
         "received": at | {"at": 1_709_280_000_000_000, "taken_from": "SPM-18"},
+        "conditions": [],
+        "rejected": [],
+        "haemolysis_index": None,
     }
     assert (one["source_name"], one["type"], one["value"], one["unit"]) == ("North Lab", "2345-7", "5.10", "mmol/L")
 

@@ -12,7 +12,7 @@ import pytest
 from pipelines.consent import snapshot as module
 from pipelines.consent.build import AMBIGUOUS_MEMBER, kit_timeline
 from pipelines.consent.chains import NEVER, NO_END
-from pipelines.consent.kits import UNTOLD, KitFacts, KitNews, KitUnclear
+from pipelines.consent.kits import REASONS, UNTOLD, KitFacts, KitNews, KitUnclear
 from pipelines.consent.packed import read_about
 from pipelines.consent.register import LinkRow, Register, Tombstone
 from pipelines.consent.snapshot import Snapshot, Snapshots
@@ -117,6 +117,20 @@ def test_what_is_known_of_kits_whoever_told_it_and_however_they_are_spelled(
     assert hours(facts, "lot_expires") == [401 * 24 + 12, None, None, 401 * 24 + 12], (
         "the last day ends in the far west"
     )
+    assert hours(facts, "packed") == [0, None, None, 0]
+
+
+def test_a_kits_whole_way_is_known_and_why_it_was_rejected(register: Register, snapshots: Snapshots) -> None:
+    way = ("packed", "sent", "activated", "collected", "posted", "received", "resulted")
+    told(
+        register, *(news(kind, hour) for hour, kind in enumerate(way, 1)), news("rejected", 9), news("rejected", 8, TWO)
+    )
+    told(register, news("rejected", 10, number=4, reason="too_late"))
+    facts = snapshots.refresh().open().kits([ONE, TWO, THREE])
+    assert [hours(facts, name)[0] for name in way] == [1, 2, 3, 4, 5, 6, 7]
+    assert [UNTOLD if at == UNTOLD else REASONS[at] for at in facts.rejected_for.tolist()] == [
+        *("too_late", "leaked", UNTOLD),
+    ]
 
 
 def test_a_lot_without_expiry_does_not_expire(register: Register, snapshots: Snapshots) -> None:
@@ -330,8 +344,8 @@ def test_a_snapshot_of_another_layout_is_built_anew(register: Register, snapshot
     tell(register, event("grant", 1, 1))
     base = snapshots.refresh().path
     about = (base / "about.json").read_text(encoding="utf-8")
-    assert '"layout": 2, ' in about
-    (base / "about.json").write_text(about.replace('"layout": 2, ', ""), encoding="utf-8")
+    assert '"layout": 3, ' in about
+    (base / "about.json").write_text(about.replace('"layout": 3, ', ""), encoding="utf-8")
     later = Snapshots(register, tmp_path / "snapshots", {}, ("hr",)).refresh()
     assert later.path != base and later.path.name.startswith("base")
     assert later.open().kits([ONE]).known.tolist() == [False]

@@ -57,6 +57,7 @@ NULLABLE = {
         "number",
     ),
     *("relation", "second", "moment", "time_of_day", "unit", "reference_range", "analysed"),
+    *("run", "dilution", "haemolysis_index"),
 }
 
 
@@ -167,6 +168,7 @@ def test_the_same_messages_are_refused_in_the_same_words(zone: str | None, uncle
     for base in bases[1::4] if zone is None else ():  # of a zone it is the clocks that matter: the first has them all
         messages += changed(base, unclear, ("results", 0, "value"))
     messages += [with_last(several[0], **fault) for fault in ({"sub_id": ""}, {"value": None}, {"occurrence": -1})]
+    messages += [{**several[0], "subject": "X" * 16, "subject_kind": kind} for kind in ("kit", "person")]
     expected = one_by_one(messages, zone)
     assert at_once(messages, zone) == expected
     assert len(expected) > 100 and (zone == "Nowhere/Else" or len(messages) - len(expected) > 100)

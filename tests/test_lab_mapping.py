@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from schemas import lab_mapping
-from schemas.lab_mapping import IDENTIFIER_FIELDS, LabMapping, LabMappingError, load_lab_mapping
+from schemas.lab_entries import IDENTIFIER_FIELDS
+from schemas.lab_mapping import LabMapping, LabMappingError, load_lab_mapping
 from schemas.lab_units import ucum
 from schemas.metrics import catalogue
 from tests.canaries import MARK
@@ -37,6 +38,13 @@ def test_a_code_is_found_by_its_system_and_else_without_one() -> None:
     assert of_system and of_any
     assert (of_system.loinc, of_any.metric) == ("2345-7", "hba1c")
     assert found.local_code("b", None) is None
+
+
+def test_limits_are_found_by_code_and_system_and_else_without_one() -> None:
+    found = lab_mapping.parse("laboratory: x\nlimits: [{code: a, system: L, loq: 1}, {code: a, loq: 2}]")
+    of_system, of_any = found.limits_of("a", "L"), found.limits_of("a", None)
+    assert of_system and of_any
+    assert (of_system.loq, of_any.loq, found.limits_of("b", "L")) == (1, 2, None)
 
 
 def test_a_value_is_one_of_the_metrics_codes_or_none() -> None:
@@ -85,6 +93,18 @@ def test_fields_with_names_and_addresses_cannot_be_named(field: str) -> None:
         ("laboratory: x\nvalues: [{sent: Nix, means: negative}, {sent: ' nix', means: positive}]", "metric twice"),
         (f"laboratory: x\nunits: {{q: {MARK}}}", "units must stand for UCUM units"),
         ("laboratory: x\nunits: {µq: '%', μq: '1'}", "same spelling twice"),
+        ("laboratory: x\nlimits: [{code: a}]", "needs loq, low or high"),
+        ("laboratory: x\nlimits: [{code: a, low: 2, high: 2}]", "low must be below high"),
+        ("laboratory: x\nlimits: [{code: a, loq: .nan}]", "limits.0.loq: "),
+        (f"laboratory: x\nlimits: [{{code: a, loq: 1, unit: {MARK}}}]", "the unit of limits must be a UCUM unit"),
+        ("laboratory: x\nlimits: [{code: a, loq: 1}, {code: a, low: 1}]", "limits has the same code and system twice"),
+        (f"laboratory: x\nconditions: [{{sent: a, means: {MARK}}}]", "conditions.0.means: "),
+        (f"laboratory: x\nrejections: [{{sent: a, means: {MARK}}}]", "rejections.0.means: "),
+        ("laboratory: x\nrejections: [{sent: a, means: empty}, {sent: ' A', means: leaked}]", "the same code twice"),
+        ("laboratory: x\ncontrols: {code: a}", "controls.passed: Field required"),
+        ("laboratory: x\ncontrols: {code: a, passed: []}", "controls.passed: "),
+        ("laboratory: x\nhaemolysis: {code: a, mg_dl: 0}", "haemolysis.mg_dl: "),
+        ("laboratory: x\nrun: {code: a}\nhaemolysis: {code: a}", "must have codes of their own"),
         ("laboratory: x\nsubjekt: []", "subjekt: Extra inputs"),
         ("laboratory: [", "not YAML at line"),
     ],

@@ -2,6 +2,7 @@
 
 import io
 import json
+import random
 from typing import Any
 
 import pyarrow as pa
@@ -12,6 +13,7 @@ from connectors.hl7v2 import Reader
 from connectors.kafka import KafkaUnreachable
 from connectors.lab_results import CONTRACT, lab_messages, publish_results
 from connectors.receipt import Receipt
+from schemas.barcodes import in_groups, issue_many
 from schemas.contracts import FOLDER, HEADER_BYTES, contracts, decode, encode, latest
 from schemas.lab_records import LAB_SCHEMA
 from schemas.lab_results import lab_report
@@ -33,7 +35,7 @@ def decoded(batch: pa.RecordBatch, **options: int) -> list[dict[str, Any]]:
 
 def example() -> dict[str, Any]:
     """The message of the example that uses every field."""
-    file = FOLDER.with_name("examples") / "lab-result.1.0.every_field.pass.json"
+    file = FOLDER.with_name("examples") / "lab-result.1.1.every_field.pass.json"
     found: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))["message"]
     return found
 
@@ -58,7 +60,7 @@ def test_a_message_says_what_the_records_say() -> None:
     rows = batch.to_pylist()
     assert sent["subject"] == "KIT1"
     assert sent["laboratory"] == "North Lab"
-    for name in ("subject", "subject_kind", "order", "specimen", "sent"):
+    for name in ("subject", "subject_kind", "order", "specimen", "sent", "run"):
         assert sent[name] == rows[0][name]
     assert len(sent["results"]) == len(GOOD)
     for result, row in zip(sent["results"], rows, strict=True):
@@ -229,7 +231,17 @@ def test_a_message_of_today_is_read_for_ever() -> None:
     }
     first = next(one for one in contracts().values() if one.label == "lab-result 1.0")
     assert encode(CONTRACT, small, first) == FIRST_BYTES
-    assert decode(FIRST_BYTES, CONTRACT)["results"][0]["value"]["number"] == 5.0
+    read = decode(FIRST_BYTES, CONTRACT)
+    assert read["results"][0]["value"]["number"] == 5.0
+    assert read["run"] is None and read["results"][0]["dilution"] is None, "what came with 1.1"
+
+
+def test_a_specimen_of_the_first_version_says_nothing_of_its_condition() -> None:
+    first = next(one for one in contracts().values() if one.label == "lab-result 1.0")
+    sent = {**example(), "specimen": {"id": "s"}, "results": []}
+    del sent["run"]
+    specimen = decode(encode(CONTRACT, sent, first), CONTRACT)["specimen"]
+    assert (specimen["conditions"], specimen["rejected"], specimen["haemolysis_index"]) == ([], [], None)
 
 
 @pytest.mark.parametrize(
@@ -252,6 +264,12 @@ def test_a_message_of_today_is_read_for_ever() -> None:
         ("results.0.reference_range", "x" * 1001, Reason.FIELD),
         ("results.0.abnormal_flags", ["x" * 201], Reason.FIELD),
         ("results.0.occurrence", -1, Reason.FIELD),
+        ("results.0.dilution", float("nan"), Reason.NOT_FINITE),
+        ("specimen.haemolysis_index", float("inf"), Reason.NOT_FINITE),
+        ("specimen.conditions.0.code", "", Reason.FIELD),
+        ("specimen.rejected.0.text", "x" * 1001, Reason.FIELD),
+        ("run.id", "x" * 201, Reason.FIELD),
+        ("run.controls", "xxxx", Reason.FIELD),
     ],
 )
 def test_what_is_at_fault_is_told_by_its_path_without_the_value(path: str, value: Any, reason: Reason) -> None:
@@ -285,3 +303,34 @@ def test_only_a_status_that_says_so_does_without_a_value(status: str) -> None:
     for other in "XDW":
         sent["results"][0]["status"] = other
         assert lab_report(sent).results[0].value is None
+
+
+# -- kits' barcodes
+
+
+BARCODE = next(issue_many(1, random.Random(5).choice))
+
+
+@pytest.mark.parametrize(
+    "as_sent", [BARCODE, in_groups(BARCODE).lower(), "KIT1", "K7Q2-9XW4", BARCODE[1:], "LAB/2024/000017X"]
+)
+def test_a_barcode_and_a_number_that_is_none(as_sent: str) -> None:
+    """Whose kits have other numbers links them itself."""
+    assert lab_report(changed("subject", as_sent)).subject == as_sent
+
+
+@pytest.mark.parametrize("place", range(16))
+def test_a_report_of_a_kit_whose_barcode_was_misread_is_refused(place: int) -> None:
+    wrong = "8" if BARCODE[place] != "8" else "9"
+    for misread in (BARCODE[:place] + wrong + BARCODE[place + 1 :], BARCODE[:place] + "O" + BARCODE[place + 1 :]):
+        for written in (misread, in_groups(misread).lower()):
+            with pytest.raises(Rejected) as caught:
+                lab_report(changed("subject", written))
+            assert (caught.value.reason, caught.value.path) == (Reason.FIELD, "subject")
+            assert written not in str(caught.value)
+
+
+def test_a_persons_number_is_no_barcode() -> None:
+    sent = changed("subject", BARCODE[::-1])
+    sent["subject_kind"] = "person"
+    assert lab_report(sent).results

@@ -20,6 +20,7 @@ from pipelines.halt import Halt
 from pipelines.landing import Landing
 from pipelines.stages import Land
 from pipelines.store import FolderStore
+from quality.checks import checks
 from quality.gate import BITS, QUARANTINES
 from schemas.families import FAMILIES
 from tests.test_rows import made
@@ -241,6 +242,61 @@ def test_a_duplicate_uses_up_no_revision(runs: Runs) -> None:
     runs.run(block([1], record64=[70]))
     files, _ = runs.run(block([2], record64=[70]))
     assert [row["revision"] for row in runs.rows(files)] == [1]
+
+
+def test_another_value_for_the_same_lands_with_a_flag(runs: Runs) -> None:
+    """Of a record that came before, or beside a reading of the same moment; the first is left as it is."""
+    bit = 1 << BITS["UQ-02"]
+    files, _ = runs.run(block([1, 2], record64=[70, 71]), block([3], [FEB + HOUR + 2]))
+    assert {row["key64"]: row["flags"] for row in runs.rows(files)} == {1: 0, 2: 0, 3: bit}
+    files, _ = runs.run(block([4, 5], [FEB + 9 * HOUR, FEB], record64=[70, None]))
+    assert {row["key64"]: row["flags"] for row in runs.rows(files)} == {4: bit, 5: 0}
+    assert runs.answers["sleep", "UQ-02", "evaluated"] == 5
+    assert runs.answers["sleep", "UQ-02", "failed"] == 2
+
+
+def test_answers_are_counted_under_the_version_that_is_in_force_in_the_study(runs: Runs) -> None:
+    changed = {**checks(), "PL-01": checks()["PL-01"].model_copy(update={"version": 101})}
+    in_force = {"sleep": changed, "cycle": checks()}
+    landing = Landing(runs.store, 1, 1, lambda table, month: [], FileKeys(runs.store), checks_of=in_force.__getitem__)
+    notes = [*landing.add(block([1])), *landing.add(block([2], study="cycle")), *landing.finish()]
+    versions = {
+        note["study"]: {(stratum[6], stratum[7]) for *stratum, _, _ in note["answers"]}
+        for note in map(json.loads, notes)
+    }
+    assert {("PL-01", 101), ("PL-02", 1)} <= versions["sleep"]
+    assert {("PL-01", 1), ("PL-02", 1)} <= versions["cycle"]
+
+
+def result(key: int, origin: bytes, status: str = "F", record64: int | None = None) -> Block:
+    """A result of one specimen, of the report `origin`."""
+    found = block([key], [FEB], record64=[key if record64 is None else record64])
+    messages = found.messages.set_column(found.messages.schema.get_field_index("origin"), "origin", pa.array([origin]))
+    readings = found.readings
+    for name, value in (("status", status), ("code_sent", "4548-4"), ("specimen64", 5), ("run", "r")):
+        readings = readings.append_column(name, pa.array([value]))
+    meta = {**found.meta, "family": "lab_result"}
+    return Block(meta, {"messages": messages, "readings": readings})
+
+
+def test_a_second_final_result_waits_for_a_steward(runs: Runs) -> None:
+    first, _ = runs.run(result(1, b"1", "P", 70), result(2, b"2", "F", 70))
+    assert [file.table for file in first] == ["study=sleep/lab_result"]
+    files, _ = runs.run(result(3, b"3", "C", 70), result(4, b"4"))
+    assert {file.table: runs.keys([file]) for file in files} == {
+        "study=sleep/lab_result": [3],
+        "study=sleep/quarantine": [4],
+    }
+    later, _ = runs.run(result(5, b"5"))
+    assert {file.table: runs.keys([file]) for file in later} == {"study=sleep/quarantine": [5]}
+    assert runs.answers["sleep", "UQ-04", "failed"] == 2
+    assert runs.answers["sleep", "UQ-02", "evaluated"] == 0
+
+
+def test_of_results_a_file_for_quarantine_is_expected_always(runs: Runs) -> None:
+    landing = Landing(runs.store, 1, 1, lambda table, month: [], FileKeys(runs.store))
+    assert list(landing.add(result(1, b"1"))) == []
+    assert landing.files == 3
 
 
 def test_it_is_known_beforehand_how_many_files_come_of_it(runs: Runs, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from connectors.kafka import KafkaUnreachable
-from pipelines import answer
+from pipelines import answer, follow
 from pipelines.accounts import LawBroken
 from pipelines.answer import answer_next
 from pipelines.entries import Entry, Kind, LakeError, RequestRefused, rfc3339
@@ -276,10 +276,13 @@ def test_a_kill_at_any_step_does_nothing_twice(
     assert everything(driver.store) == []
 
 
+KNOWN = sorted({*answer.KINDS, *answer.DECISIONS, "count"})
+
+
 @pytest.mark.parametrize(
     ("kind", "selected", "why"),
     [
-        ("nonsense", {}, "it is of a kind that this driver does not know; it knows count, recall, replay"),
+        ("nonsense", {}, f"it is of a kind that this driver does not know; it knows {', '.join(KNOWN)}"),
         ("count", {"much": 1}, "how many is not said"),
     ],
 )
@@ -391,11 +394,12 @@ def test_a_watch_that_looks_while_it_is_done_misses_no_entry(driver: Any, monkey
 
 
 class Following(StandIn):
-    """A driver that follows: notes what it does, and stops after so many doings."""
+    """A driver that follows: notes what it does, and stops after so many doings. `days` are left to judge."""
 
-    def __init__(self, root: Path, busy: bool, most: int) -> None:
+    def __init__(self, root: Path, busy: bool, most: int, days: int = 0) -> None:
         super().__init__(root)
-        self.settings = SimpleNamespace(limits=SimpleNamespace(freshness_s=3600.0))
+        limits, quality = SimpleNamespace(freshness_s=3600.0), SimpleNamespace(every_s=60.0)
+        self.settings, self.days = SimpleNamespace(limits=limits, quality=quality), days
         self.done: list[str] = []
         self.stop, self._busy, self._most = threading.Event(), busy, most
         self.fails = lambda step: self._note("entry") if step == "committed" else None
@@ -413,6 +417,79 @@ class Following(StandIn):
             self.stop.set()
 
 
+class Judge:
+    """The quality job of a driver that follows."""
+
+    is_busy = False
+
+    def __init__(self, driver: Following) -> None:
+        self._driver = driver
+
+    def turn(self, every_s: float = 0.0) -> str | None:
+        if not self._driver.days:
+            return None
+        self._driver.days -= 1
+        self._driver._note("judge")
+        return "entry"
+
+    def close(self) -> None:
+        self._driver.done.append("closed")
+
+
+@pytest.fixture(autouse=True)
+def _judge(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(follow, "Judging", Judge)
+    does = dict.fromkeys(("turn", "finish", "close"), lambda: None) | {"cycled": lambda seconds: None}
+    monkeypatch.setattr(follow, "Lookout", lambda *_: SimpleNamespace(**does))
+    monkeypatch.setattr(follow, "SuiteTurns", lambda *_: SimpleNamespace(**does))
+
+
+class LongJudge(Judge):
+    """It needs three turns for a day."""
+
+    _parts = 0
+
+    @property
+    def is_busy(self) -> bool:  # type: ignore[override]
+        return self._parts % 3 > 0
+
+    def turn(self, every_s: float = 0.0) -> str | None:
+        self._parts += 1 if self._driver.days else 0
+        if not self.is_busy:
+            return super().turn(every_s)
+        self._driver._note("part")
+        return None
+
+
+def test_a_large_day_is_judged_between_cycles_and_without_a_pause(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(follow, "Judging", LongJudge)
+    driver: Any = Following(tmp_path, busy=False, most=99, days=1)
+    work_off(driver)
+    assert driver.done == ["cycle", "part", "cycle", "part", "cycle", "judge", "cycle", "closed"]
+    driver = Following(tmp_path, busy=False, most=4, days=2)
+    monkeypatch.setattr(driver.stop, "wait", lambda seconds: pytest.fail("it waits"))
+    follow_until(driver, driver.stop, lambda text: None)
+    assert driver.done == ["cycle", "part", "part", "judge", "closed"]
+
+
+def test_what_has_changed_is_judged_when_nothing_else_is_to_be_done(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(answer.KINDS, "count", count)
+    driver: Any = Following(tmp_path, busy=False, most=4, days=9)
+    asked(driver.store, 1)
+    follow_until(driver, driver.stop, lambda text: None)
+    assert driver.done == ["cycle", "entry", "judge", "judge", "closed"]
+
+
+def test_a_full_backlog_is_not_kept_waiting_by_what_is_to_be_judged(tmp_path: Path) -> None:
+    driver: Any = Following(tmp_path, busy=True, most=3, days=9)
+    follow_until(driver, driver.stop, lambda text: None)
+    assert driver.done == ["cycle", "cycle", "cycle", "closed"]
+
+
 def test_a_request_does_not_wait_until_the_next_cycle_is_due(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(answer.KINDS, "count", count)
     driver: Any = Following(tmp_path, busy=False, most=3)
@@ -425,7 +502,7 @@ def test_a_request_does_not_wait_until_the_next_cycle_is_due(tmp_path: Path, mon
 
     monkeypatch.setattr(driver.stop, "wait", wait)
     follow_until(driver, driver.stop, lambda text: None)
-    assert driver.done == ["cycle", "entry", "entry"] and waited[0] <= LOOK_S
+    assert driver.done == ["cycle", "entry", "entry", "closed"] and waited[0] <= LOOK_S
 
 
 def test_a_long_request_and_a_full_backlog_take_turns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -433,12 +510,12 @@ def test_a_long_request_and_a_full_backlog_take_turns(tmp_path: Path, monkeypatc
     driver: Any = Following(tmp_path, busy=True, most=6)
     asked(driver.store, 9)
     follow_until(driver, driver.stop, lambda text: None)
-    assert driver.done == ["cycle", "entry"] * 3
+    assert driver.done == [*["cycle", "entry"] * 3, "closed"]
 
 
-def test_working_off_ends_when_neither_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_working_off_ends_when_nothing_of_all_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(answer.KINDS, "count", count)
-    driver: Any = Following(tmp_path, busy=False, most=99)
+    driver: Any = Following(tmp_path, busy=False, most=99, days=1)
     asked(driver.store, 2)
     work_off(driver)
-    assert driver.done == ["cycle", "entry", "cycle", "entry", "cycle"]
+    assert driver.done == ["cycle", "entry", "cycle", "entry", "cycle", "judge", "cycle", "closed"]

@@ -12,6 +12,7 @@ from pipelines.rows import join, ordered, table
 from pipelines.write import write_sorted
 from schemas.families import FAMILIES, OBSERVATION, QUARANTINE, WAVEFORM, Family
 from tests.lakes import rows
+from tests.parquet_pages import pages
 from tests.test_rows import study_block
 
 DELTA = {"start", "end", "received", "entry", "origin_index", "consent_seq"}
@@ -48,11 +49,11 @@ def test_the_footer_says_the_familys_columns_and_nothing_of_where_it_was_made(fa
 
 
 @pytest.mark.parametrize("family", FAMILIES.values(), ids=lambda f: f.name)
-def test_only_bucket_start_and_record_have_statistics(family: Family, tmp_path: Path) -> None:
+def test_nothing_has_statistics_but_what_rows_are_found_by(family: Family, tmp_path: Path) -> None:
     path = tmp_path / "a.parquet"
     write_sorted(rows(family, 20), family, path)
     found = columns(path)
-    wanted = {"pbucket", "start", "record64"} & {*family.schema.names}
+    wanted = {"pbucket", "start", "record64", "check", "level"} & {*family.schema.names}
     assert wanted and {name for name, c in found.items() if c.is_stats_set} == wanted
     assert not any(c.has_column_index or c.has_offset_index for c in found.values())
 
@@ -122,3 +123,20 @@ def test_a_long_table_has_several_groups(monkeypatch: pytest.MonkeyPatch, tmp_pa
     monkeypatch.setattr(module, "ROW_GROUP_ROWS", 8)
     write_sorted(rows(OBSERVATION, 20), OBSERVATION, tmp_path / "a.parquet")
     assert pq.read_metadata(tmp_path / "a.parquet").num_row_groups == 3
+
+
+def test_of_large_blocks_a_group_has_few(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(module, "ROW_GROUP_NUMBERS", 100)
+    for column, numbers in (("counts", list(range(30))), ("values", [0.5] * 30)):
+        write_sorted(rows(WAVEFORM, 10, **{column: [numbers] * 10}), WAVEFORM, tmp_path / "a.parquet")
+        assert pq.read_metadata(tmp_path / "a.parquet").num_row_groups == 4
+    write_sorted(rows(WAVEFORM, 10, values=[[0.5] * 300] * 10), WAVEFORM, tmp_path / "a.parquet")
+    assert pq.read_metadata(tmp_path / "a.parquet").num_row_groups == 10
+    write_sorted(rows(WAVEFORM, 10), WAVEFORM, tmp_path / "a.parquet")
+    assert pq.read_metadata(tmp_path / "a.parquet").num_row_groups == 1
+
+
+def test_what_is_said_of_all_rows_takes_one_page(tmp_path: Path) -> None:
+    path = tmp_path / "a.parquet"
+    write_sorted(rows(OBSERVATION, 60_000), OBSERVATION, path)
+    assert [page.dictionary for page in pages(path) if page.column == "partner"] == [True, False]

@@ -32,7 +32,6 @@ from connectors.publisher import Publisher, Receipt
 from connectors.ranges import OffsetRange, RangeReader
 from connectors.topics import create_topics, wanted_topics
 from pipelines.answer import answer_next
-from pipelines.cli import execute
 from pipelines.driver import Driver, now_us
 from pipelines.entries import Entry
 from pipelines.keys import KeyRing
@@ -46,6 +45,7 @@ from schemas.consent_events import ConsentEvent, IdentityLink, chain_key
 from schemas.contracts import decode, encode
 from schemas.registry import load_partners
 from tests.canaries import member, source, subject
+from tests.command import execute
 
 SECOND = 1_000_000
 HOUR = 3600 * SECOND

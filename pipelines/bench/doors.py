@@ -16,7 +16,8 @@ from pipelines.bench.figures import Figure, Stopwatch
 from pipelines.bench.own_process import in_own_process
 from pipelines.bench.world import DAY_US, BenchWorld, own_broker
 from pipelines.follow import work_off
-from schemas.lab_mapping import LabMapping, SubjectField
+from schemas.lab_entries import SubjectField
+from schemas.lab_mapping import LabMapping
 
 SMALL_MB, LARGE_MB = 200, 2_000
 RESULTS = 50_000

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from pipelines.bench.figures import cpu_seconds, peak_bytes
+from pipelines.spared import spare
 
 _LONGEST_S = 1_200
 
@@ -28,6 +29,7 @@ def in_own_process(work: Callable[[], object]) -> Measured:
 
 
 def _do(work: Callable[[], object], answers: "multiprocessing.Queue[tuple[float, int]]") -> None:
+    spare()
     before = cpu_seconds()
     work()
     answers.put((cpu_seconds() - before, peak_bytes()))

@@ -133,6 +133,13 @@ class BenchWorld:
                 values = self.random.integers(480, 1500, readings) / 10.0
                 publisher.send(f"s{person}".encode(), encode("sensor-reading", _scalar(person, start, values)))
 
+    def publish_minutes(self, person: int, start_us: int, readings: int) -> None:
+        """One message of a person's heart rate, a reading a minute."""
+        values = self.random.integers(480, 1500, readings) / 10.0
+        message = _scalar(person, start_us, values, period_us=60_000_000)
+        with Publisher(self.settings.kafka, self.topic) as publisher:
+            publisher.send(f"s{person}".encode(), encode("sensor-reading", message))
+
     def publish_waveforms(self, messages: int, samples: int, begin_us: int) -> None:
         """Messages of acceleration in three channels at 32 Hz, as 16-bit numbers of a real device's resolution."""
         with Publisher(self.settings.kafka, self.topic) as publisher:
@@ -143,10 +150,10 @@ class BenchWorld:
                 publisher.send(f"s{person}".encode(), encode("sensor-reading", _waveform(person, start, values)))
 
 
-def _scalar(person: int, start: int, values: Any) -> dict[str, Any]:
+def _scalar(person: int, start: int, values: Any, period_us: int = 1_000_000) -> dict[str, Any]:
     return {
         **_header(person, "heart_rate", "/min"),
-        "times": {"start": start, "period": 1_000_000},
+        "times": {"start": start, "period": period_us},
         "values": {"dtype": "f8", "data": values.astype("<f8").tobytes(), "scale": 1.0},
     }
 

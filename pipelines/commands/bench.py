@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from pipelines.bench.figures import Figure
 
 EXAMPLE = "Example: wellspring bench spine --json"
-GROUPS = ("spine", "doors")
+GROUPS = ("spine", "doors", "quality")
 
 
 def bench(
@@ -44,6 +44,10 @@ def _group(name: str) -> Callable[[Callable[[str], None]], Iterator["Figure"]]:
         from pipelines.bench.doors import doors
 
         return doors
+    if name == "quality":
+        from pipelines.bench.quality import quality
+
+        return quality
     from pipelines.bench.spine import spine
 
     return spine

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from datetime import date
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -23,7 +24,7 @@ from pipelines.ledger import LakeError
 from pipelines.settings import Settings, SettingsError, load_settings
 from schemas.lab_mapping import LabMappingError
 from schemas.reasons import Rejected
-from schemas.registry import Partner, RegistryError, load_partners
+from schemas.registry import Partner, RegistryError, Study, load_partners, load_studies
 
 Config = Annotated[
     Path | None,
@@ -69,6 +70,25 @@ def partner_named(settings: Settings, name: str) -> Partner:
             f"no partner of that name is registered in {settings.partners}: add it there, then create its topics"
         )
     return found
+
+
+def study_named(settings: Settings, name: str) -> Study:
+    """The registered study of that name; Refused where there is none."""
+    found = load_studies(settings.studies).get(name)
+    if found is None:
+        raise Refused(f"no study of that name is registered in {settings.studies}")
+    return found
+
+
+def day_of(text: str) -> date:
+    """The day that an option `--day` names; wrong usage where it names none, or one of which there can be no readings."""
+    try:
+        day = date.fromisoformat(text)
+    except ValueError:
+        raise typer.BadParameter("--day takes YYYY-MM-DD") from None
+    if not 1900 <= day.year < 3000:
+        raise typer.BadParameter("--day takes a day from 1900 to 2999")
+    return day
 
 
 def failure_of(error: Exception) -> int | None:

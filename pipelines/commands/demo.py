@@ -30,8 +30,9 @@ def demo(
     keep: Annotated[bool, typer.Option("--keep", help="Leave the broker running at the end.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Play the demo world: a real Kafka, some thirty people, a phone, a kit, and what lands of it. Needs nothing else."""
+    """Play the demo world: a real Kafka, some fifty people, a phone, a kit, and what becomes of it. Needs nothing else."""
     from pipelines.demo.narrator import Narrator
+    from pipelines.demo.show_quality import show_sign_in
 
     began = time.monotonic()
     narrator = Narrator(_console(as_json))
@@ -42,6 +43,7 @@ def demo(
         raise Refused(
             "the demo was stopped before its end, and its broker with it: run it again to begin anew"
         ) from None
+    show_sign_in(performance.inspection, narrator)
     if as_json:
         put({**_as_json(ground, performance, keep), "seconds": round(time.monotonic() - began, 1)})
     else:
@@ -124,15 +126,26 @@ _MEANING = {
     "kafka": "the broker's data and logs",
     "consents": "what people agreed to; consents-2.ndjson is the second act's, and so on",
     "exports": "what the phone and the laboratory gave, and what happened to the kit",
+    "reports": "how each study's data stood on each day: open them in a browser",
+    "users": "the stewards' desk's users, with hashes of their passwords",
 }
 
 
 def _paths(ground: "Ground") -> dict[str, Path]:
     folders = {name: ground.folder / name for name in ("lake", "vault", "kafka")}
-    return {"config": ground.config, **folders, "consents": ground.consents(0), "exports": ground.folder / "exports"}
+    return {
+        "config": ground.config,
+        **folders,
+        "consents": ground.consents(0),
+        "exports": ground.folder / "exports",
+        "reports": ground.reports,
+        "users": ground.users,
+    }
 
 
 def _as_json(ground: "Ground", performance: "Performance", keep: bool) -> dict[str, Any]:
+    from pipelines.demo.show_quality import as_json
+
     story = performance.world
     return {
         "world": {
@@ -149,6 +162,7 @@ def _as_json(ground: "Ground", performance: "Performance", keep: bool) -> dict[s
         "kit": performance.way,
         "figures": performance.answers,
         "lake": performance.report.as_json(),
+        "quality": as_json(performance.inspection),
         "problems": performance.problems,
         "paths": {name: str(path) for name, path in _paths(ground).items()},
         "kafka": {"bootstrap": performance.settings.kafka.bootstrap, "running": keep},

@@ -2,19 +2,24 @@
 
 import signal
 import threading
-from contextlib import closing
-from typing import Annotated, Any
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from pipelines.commands.asking import await_answer, say_asked
 from pipelines.commands.common import AsJson, Config, Refused, put, say, settings_of
-from pipelines.entries import Entry, now_us
+from pipelines.entries import Entry, Kind, now_us
 from pipelines.ledger import Ledger
 from pipelines.requests import ask
+from pipelines.settings import MetricsSettings
 from pipelines.store import FolderStore
 from pipelines.wanted import parse_ranges, selection
 from pipelines.watch import Watch
+
+if TYPE_CHECKING:
+    from pipelines.metrics import Metrics
 
 EXAMPLE = (
     "Examples: wellspring run --once; wellspring run --follow --json; "
@@ -62,7 +67,10 @@ def run(
 
     tell = put_entry if as_json else say_entry
     try:
-        with closing(Driver(settings, on_entry=tell, say=say, accept_loss=accept_loss)) as driver:
+        with (
+            closing(Driver(settings, on_entry=tell, say=say, accept_loss=accept_loss)) as driver,
+            _shown(settings.metrics if follow else None) as metrics,
+        ):
             if dry_run:
                 put(dry(driver, wanted))
                 return
@@ -72,13 +80,32 @@ def run(
                 while answer_next(driver):  # what is taken back is, again
                     pass
             elif follow:
-                follow_until(driver, _stopped(), say)
+                follow_until(driver, _stopped(), say, metrics)
             else:
                 work_off(driver)
     except DriverAlive:
         if not wanted:
             raise
         await_answer(settings, Watch(FolderStore(settings.lake), "replay", selection(wanted)), tell)
+
+
+@contextmanager
+def _shown(settings: MetricsSettings | None) -> "Iterator[Metrics | None]":
+    """The figures that are shown while the driver follows; None where they are not."""
+    if settings is None or settings.port is None:
+        yield None
+        return
+    from pipelines.metrics import Metrics
+    from pipelines.metrics_server import serving
+
+    metrics = Metrics()
+    with ExitStack() as stack:
+        try:
+            port = stack.enter_context(serving(settings.host, settings.port, metrics))
+        except OSError as error:
+            raise Refused(f"nothing can listen on {settings.host} port {settings.port}: {error.strerror}") from None
+        say(f"figures are on {settings.host} port {port}: /metrics, /healthz")
+        yield metrics
 
 
 def _stopped() -> threading.Event:
@@ -97,6 +124,9 @@ def say_entry(entry: Entry) -> None:
     """An entry in a line, after another of what was lost, if anything was."""
     if lost := entry.cause.get("lost"):
         say(f"{lost} records were lost to retention: they had not been read")
+    if entry.kind == Kind.JUDGE:
+        say(f"entry {entry.n} judge: {entry.cause['days']} days of {entry.cause['study']}")
+        return
     if "readings" not in entry.counts:
         say(f"entry {entry.n} {entry.kind}")
         return

@@ -22,7 +22,7 @@ from pipelines.consent.packed import Arrays, write_arrays
 from pipelines.consent.register import LinkRow, Register
 from schemas.registry import KIT, Study
 
-LAYOUT = 2
+LAYOUT = 3
 """The layout of a snapshot's arrays. One of another layout is not built upon."""
 
 AMBIGUOUS_MEMBER = -2
@@ -126,7 +126,7 @@ def _subjects(register: Register, since: int, salt: bytes) -> Arrays:
 
 
 def _kits(register: Register, since: int, salt: bytes) -> Arrays:
-    """The kits' hashes in order, high and low [2, n], and each kit's facts [4, n]; no arrays where there are no kits."""
+    """The kits' hashes in order, high and low [2, n], and each kit's facts [9, n]; no arrays where there are no kits."""
     digests, facts = bytearray(), array("q")
     for barcode, *moments in register.kits(since):
         digests += subject_digest(salt, KIT, barcode)

@@ -9,7 +9,7 @@ import sqlite3
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from itertools import groupby
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,11 +19,13 @@ from pipelines.faults import EARLIEST_LIVE_US, SKEW_US
 from pipelines.zones import DAY_US
 from schemas.barcodes import spelled
 from schemas.consent_events import moment_of
-from schemas.kit_events import KitEvent
+from schemas.kit_events import KitEvent, Why
 from schemas.registry import KIT
 
 UNTOLD = NEVER
 """In place of a moment of which no event tells."""
+REASONS: tuple[str, ...] = get_args(Why)
+"""Why kits are rejected. A snapshot holds places among them: where one is inserted, its layout is another."""
 
 TABLES = """
 CREATE TABLE IF NOT EXISTS kits (barcode TEXT PRIMARY KEY, changed INTEGER NOT NULL) WITHOUT ROWID;
@@ -37,7 +39,9 @@ CREATE TABLE IF NOT EXISTS kit_faults (
 """
 _ORDER = "at_us, severity, event_id, partner, details"
 _FACTS = """
-SELECT k.barcode, e.event, e.at_us, e.lot_expires FROM kits k {index} CROSS JOIN kit_events e ON e.barcode = k.barcode
+SELECT k.barcode, e.event, e.at_us, e.lot_expires,
+    CASE e.event WHEN 'rejected' THEN json_extract(e.details, '$.reason') END
+FROM kits k {index} CROSS JOIN kit_events e ON e.barcode = k.barcode
 WHERE k.changed > ? ORDER BY k.barcode, e.at_us, e.severity, e.event_id, e.partner, e.details"""
 _BY_LAST_EVENT = f"""
 SELECT event, count(*) FROM (
@@ -53,6 +57,12 @@ _CONFLICTS = """
 SELECT count(*) FROM (
     SELECT subject FROM links WHERE partner = ? GROUP BY subject
     HAVING count(DISTINCT member) > 1 OR min(readable) < 1)"""
+_MOMENTS_OF = """
+SELECT e.barcode, e.event, min(e.at_us), json_extract(e.details, '$.reason')
+FROM (SELECT subject, min(member) AS member FROM links WHERE partner = ? GROUP BY subject
+      HAVING count(DISTINCT member) = 1 AND min(readable) > 0) l
+JOIN chains c ON c.member = l.member JOIN studies s ON s.id = c.study JOIN kit_events e ON e.barcode = l.subject
+WHERE s.study = ? GROUP BY e.barcode, e.event ORDER BY e.barcode"""
 _FAULTS = "SELECT coalesce(sum(records), 0), coalesce(sum(deleted), 0) FROM kit_faults"
 
 
@@ -62,13 +72,19 @@ class KitFacts:
 
     A moment is UNTOLD where no event tells of it. `known[i]` is False for a kit of which no event was ever heard; then
     all of its moments are UNTOLD. From `lot_expires_us` on it is nowhere on earth any more the last day of its lot.
+    `rejected_for` is why the laboratory rejected it, by the place in REASONS, UNTOLD where it did not.
     """
 
     known: NDArray[np.bool_]
+    packed_us: NDArray[np.int64]
+    sent_us: NDArray[np.int64]
+    activated_us: NDArray[np.int64]
     collected_us: NDArray[np.int64]
     posted_us: NDArray[np.int64]
     received_us: NDArray[np.int64]
+    resulted_us: NDArray[np.int64]
     lot_expires_us: NDArray[np.int64]
+    rejected_for: NDArray[np.int64]
 
 
 class KitNews(NamedTuple):
@@ -87,10 +103,15 @@ class KitRow(NamedTuple):
     """One kit's facts, as in KitFacts."""
 
     barcode: str
+    packed_us: int
+    sent_us: int
+    activated_us: int
     collected_us: int
     posted_us: int
     received_us: int
+    resulted_us: int
     lot_expires_us: int
+    rejected_for: int
 
 
 @dataclass(frozen=True)
@@ -161,10 +182,19 @@ def kit_rows(db: sqlite3.Connection, since: int = 0) -> Iterator[KitRow]:
     index = "INDEXED BY kits_changed" if since else "NOT INDEXED"
     rows = db.execute(_FACTS.format(index=index), (since,))
     for barcode, events in groupby(rows, key=lambda row: row[0]):
-        at = dict.fromkeys(("collected", "posted", "received", "packed"), UNTOLD)
-        for _, event, at_us, lot_expires in events:  # in their order: the last one stands
-            at[event] = at_us if event != "packed" else _end_of(lot_expires)
-        yield KitRow(barcode, at["collected"], at["posted"], at["received"], at["packed"])
+        at, expires_us, reason = dict.fromkeys(_TOLD, UNTOLD), UNTOLD, UNTOLD
+        for _, event, at_us, lot_expires, why in events:  # in their order: the last one stands
+            at[event] = at_us
+            if event == "packed":
+                expires_us = _end_of(lot_expires)
+            elif event == "rejected":
+                reason = REASONS.index(why)
+        moments = {f"{name}_us": at[name] for name in _TOLD}
+        yield KitRow(barcode=barcode, **moments, lot_expires_us=expires_us, rejected_for=reason)
+
+
+_TOLD = ("packed", "sent", "activated", "collected", "posted", "received", "resulted")
+"""The events whose moments are known of a kit, as in KitRow."""
 
 
 def _end_of(day: int | None) -> int:
@@ -182,6 +212,11 @@ def kit_events(db: sqlite3.Connection, barcode: str) -> list[dict[str, Any]]:
         {"at": moment_of(at_us), "event": event, "partner": partner, "event_id": event_id, **json.loads(details)}
         for at_us, event, partner, event_id, details in rows
     ]
+
+
+def moments_of(db: sqlite3.Connection, study: str) -> list[tuple[str, str, int, str | None]]:
+    """(barcode, event, when it happened first, its reason) of the kits of the study's members; of no kit in conflict."""
+    return [tuple(row) for row in db.execute(_MOMENTS_OF, (KIT, study))]
 
 
 def kit_status(db: sqlite3.Connection) -> KitStatus:

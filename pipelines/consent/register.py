@@ -63,6 +63,10 @@ _CHAINS = f"""
 SELECT c.member, c.study, NOT c.closed AND c.events = c.top, {_FIELDS}
 FROM members m {{index}} CROSS JOIN chains c ON c.member = m.id LEFT JOIN events e ON e.chain = c.id
 WHERE m.changed > ? ORDER BY m.id, c.study, e.seq"""
+_CHAINS_OF = f"""
+SELECT m.member, NOT c.closed AND c.events = c.top, {_FIELDS}
+FROM studies s JOIN chains c ON c.study = s.id JOIN members m ON m.id = c.member LEFT JOIN events e ON e.chain = c.id
+WHERE s.study = ? ORDER BY m.id, e.seq"""
 _SUBJECTS = """
 SELECT s.partner, s.subject, l.member, l.from_us, l.to_us, l.readable > 0
 FROM subjects s {index} LEFT JOIN links l ON l.partner = s.partner AND l.subject = s.subject
@@ -354,6 +358,16 @@ class Register:
         for (member, study, whole), group in groupby(rows, key=lambda row: row[:3]):
             events = [self._chain_event(row[3:]) for row in group if row[3] is not None]
             yield ChainRow(member, study, bool(whole), events)
+
+    def chains_of(self, study: str) -> Iterator[tuple[str, bool, list[ChainEvent]]]:
+        """(member, whether the chain is whole, its events) of everybody who has a chain in the study, by member's ref."""
+        rows = self._db.execute(_CHAINS_OF, (study,))
+        for (member, whole), group in groupby(rows, key=lambda row: row[:2]):
+            yield member, bool(whole), [self._chain_event(row[2:]) for row in group if row[2] is not None]
+
+    def kit_moments(self, study: str) -> list[tuple[str, str, int, str | None]]:
+        """(barcode, event, when it happened first, its reason) of the kits of those who have a chain in the study."""
+        return kits.moments_of(self._db, study)
 
     def subjects(self, since: int = 0) -> Iterator[tuple[str, str, list[LinkRow]]]:
         """(partner, subject, links) of the subjects touched after version `since`; no links where they are gone."""

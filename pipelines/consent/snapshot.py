@@ -10,7 +10,7 @@ import shutil
 import time
 import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -133,7 +133,7 @@ class Snapshot:
     def kits(self, barcodes: Sequence[str]) -> KitFacts:
         """What is known of each kit, however its barcode is spelled: capitals, blanks and hyphens do not matter."""
         known = np.zeros(len(barcodes), dtype=np.bool_)
-        moments = np.full((4, len(barcodes)), UNTOLD, dtype=np.int64)
+        moments = np.full((len(fields(KitFacts)) - 1, len(barcodes)), UNTOLD, dtype=np.int64)
         parts = [part for part in self._parts if part.has_kits]
         if parts:
             high, low = hash_columns(b"".join(subject_digest(self._salt, KIT, spelled(code)) for code in barcodes))

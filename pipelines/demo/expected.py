@@ -9,6 +9,7 @@ import numpy as np
 
 from pipelines.demo.bad_messages import Bad
 from pipelines.demo.expected_doors import judge_doors
+from pipelines.demo.expected_pilot import judge_pilot
 from pipelines.demo.messages import Message
 from pipelines.demo.people import HEART, Choice, Wearer, Windows
 from pipelines.demo.signals import Flags, Signal
@@ -18,7 +19,7 @@ from schemas.reasons import Code
 
 
 def expected(of: World) -> Expected:
-    """The sums of a world whose three acts were published and run to the end."""
+    """The sums of a world whose four acts were published and run to the end."""
     sums = Expected()
     let_in: dict[tuple[int, str], Flags] = {}
     for act in of.acts:
@@ -29,6 +30,7 @@ def expected(of: World) -> Expected:
             else:
                 _judge(record, sums, let_in)
     judge_doors(of.doors, sums)
+    judge_pilot(of.pilot, sums)
     return sums
 
 
@@ -117,7 +119,7 @@ def _settle(
     sums.duplicate += int(repeated.sum())
     sums.quarantined += int((fresh & signal.impossible).sum())
     sums.landed += int(landed.sum())
-    sums.flagged += int((landed & signal.unlikely).sum())
+    sums.flagged += int((landed & (signal.unlikely | before)).sum())  # another value for the same record is flagged
     sums.revised += int((fresh & before).sum())
     let_in[id(origin), study] = before | covered
     if message.metric == HEART:

@@ -12,7 +12,7 @@ from infra.local_kafka import Address, LocalKafka
 from pipelines.commands.common import Refused
 from pipelines.demo.kit import RESULT_FILES
 from pipelines.demo.laboratory import MAPPING
-from pipelines.demo.people import BANDS, NORTH_LAB, PHONES, WATCHES
+from pipelines.demo.people import BANDS, NORTH_LAB, PACER, PHONES, WATCHES
 from pipelines.demo.phone import EXPORT, LATER_EXPORT
 from pipelines.demo.world import STUDIES
 from pipelines.heartbeat import live_heartbeat
@@ -27,8 +27,8 @@ _FOLDERS = ("kafka", "lake", "vault")
 _LABORATORY = f"laboratories/{NORTH_LAB}.yaml"
 _KIT_EVENTS = "exports/kit-events.ndjson"
 _FILES = (
-    *("wellspring.yaml", "partners.yaml", "studies.yaml", _LABORATORY),
-    *(f"consents-{act}.ndjson" for act in (1, 2, 3)),
+    *("wellspring.yaml", "partners.yaml", "studies.yaml", "users.yaml", _LABORATORY),
+    *(f"consents-{act}.ndjson" for act in (1, 2, 3, 4)),
     *(f"exports/{name}" for name in (EXPORT, LATER_EXPORT, *RESULT_FILES)),
     _KIT_EVENTS,
 )
@@ -62,6 +62,16 @@ class Ground:
     def kit_events(self) -> Path:
         """What happened to the kit, as `wellspring kits publish` takes it."""
         return self.folder / _KIT_EVENTS
+
+    @property
+    def users(self) -> Path:
+        """The stewards' desk's users."""
+        return self.folder / "users.yaml"
+
+    @property
+    def reports(self) -> Path:
+        """The folder of the studies' reports, a file for each study and day."""
+        return self.folder / "reports"
 
     @property
     def laboratory(self) -> Path:
@@ -108,12 +118,15 @@ def _clear(ground: Ground) -> None:
                 shutil.rmtree(folder)
         for name in _FILES:
             (ground.folder / name).unlink(missing_ok=True)
+        for report in (path for study in STUDIES for path in ground.reports.glob(f"{study}-????-??-??.html")):
+            report.unlink()
     except OSError as error:
         raise Refused(f"what an earlier demo left in {ground.folder} cannot be deleted: {error.strerror}") from None
 
 
 _PARTNERS = [
     *({"name": name, "contracts": ["sensor-reading"], "partitions": 4} for name in (WATCHES, BANDS)),
+    {"name": PACER, "contracts": ["sensor-reading"], "partitions": 2, "received": "header"},
     {"name": PHONES, "contracts": ["app-export"], "partitions": 1},
     {"name": NORTH_LAB, "contracts": ["lab-result", "kit-event"], "partitions": 1, "retention_days": 8},
 ]
@@ -132,6 +145,7 @@ def settle(ground: Ground, address: Address) -> Settings:
             "kafka": {"bootstrap": address.bootstrap},
             "broker_folder": "kafka",
             "limits": {"freshness_s": 1.0},
+            "steward": {"users": "users.yaml"},
         },
     )
     _write_yaml(ground.folder / "partners.yaml", {"partners": _PARTNERS})

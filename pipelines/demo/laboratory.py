@@ -7,7 +7,8 @@ from typing import NamedTuple
 
 from pipelines.demo.people import NORTH_LAB
 from schemas.families import ENTERED_IN_ERROR
-from schemas.lab_mapping import LabMapping, LocalCode
+from schemas.lab_entries import LocalCode
+from schemas.lab_mapping import LabMapping
 
 PATIENT_NAME, PATIENT_STREET = "Quillfeather", "17 Harbour Lane"
 """What the laboratory knows of the person, and nobody else may learn from it."""

@@ -12,8 +12,8 @@ from pipelines.entries import rfc3339
 
 HEART, STEPS, SKIN, MOTION = "heart_rate", "steps_interval", "skin_temperature", "acceleration"
 ALL = (HEART, STEPS, SKIN, MOTION)
-SHIFTWORK, HEATWAVE, CYCLELAB = "shiftwork", "heatwave", "cyclelab"
-WATCHES, BANDS, PHONES, NORTH_LAB = "lumen", "tideband", "petal", "north-lab"
+SHIFTWORK, HEATWAVE, CYCLELAB, PILOT = "shiftwork", "heatwave", "cyclelab", "pilot"
+WATCHES, BANDS, PHONES, NORTH_LAB, PACER = "lumen", "tideband", "petal", "north-lab", "pacer"
 
 NEVER = 2**62
 """Later than everything in the world, microseconds."""

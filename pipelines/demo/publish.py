@@ -11,6 +11,7 @@ from connectors.publisher import Publisher
 from pipelines.commands.common import Refused, partner_named
 from pipelines.commands.connect_file import outlet
 from pipelines.demo.bad_messages import BOMB_BYTES, Bad
+from pipelines.demo.batches import Batch
 from pipelines.demo.world import Record
 from pipelines.settings import Settings
 from schemas.consent_events import IdentityLink, chain_key, parse_line
@@ -54,6 +55,14 @@ def publish_records(settings: Settings, records: Sequence[Record], on_progress: 
                 on_progress(number, len(records))
         _all_there(*publishers.values())
     on_progress(len(records), len(records))
+
+
+def publish_batches(settings: Settings, batches: Sequence[Batch]) -> None:
+    """Publish what a partner's gateway kept, each with the moment at which it took it."""
+    with Publisher(settings.kafka, Batch.topic) as publisher:
+        for batch in batches:
+            publisher.send(batch.key, batch.value_bytes(), batch.headers)
+        _all_there(publisher)
 
 
 def publish_kit_events(settings: Settings, partner: str, lines: Sequence[str]) -> None:

@@ -20,6 +20,12 @@ def entry_line(entry: Entry) -> str:
     counts: Any = entry.counts
     if entry.kind == Kind.RECALL:
         return f"ledger entry {entry.n}: {entry.kind}, rows taken from the table into quarantine: {entry.cause['rows']}"
+    if entry.kind == Kind.JUDGE:
+        days = counted(int(str(entry.cause["days"])), "day")
+        return f"ledger entry {entry.n}: {entry.kind}, {days} of {entry.cause['study']}"
+    if "decision" in entry.cause:
+        rows = counted(int(str(entry.cause["rows"])), "row")
+        return f"ledger entry {entry.n}: {entry.kind}, about {rows} in quarantine ({entry.cause['decision']})"
     if not counts:
         return f"ledger entry {entry.n}: {entry.kind}"
     readings, studies = counts["readings"], counts["studies"].values()

@@ -6,14 +6,13 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from rich import box
-from rich.markup import escape
-from rich.table import Table
-
 from pipelines.demo.narrator import Narrator
 from pipelines.demo.questions import QUESTIONS
+from pipelines.demo.show_quality import show_quality
 from pipelines.demo.stage import Performance
+from pipelines.demo.stewards import STEWARD
 from pipelines.demo.sums import Law
+from pipelines.demo.tables import table
 from schemas.barcodes import in_groups
 from schemas.reasons import REASON_MEANING, Code, Reason
 
@@ -22,7 +21,7 @@ _WITHHELD = {
     Code.OUTSIDE_WINDOW: "taken at a time that was not agreed to",
 }
 _SETTLED = {
-    "quarantined": "outside the metric's hard range",
+    "quarantined": "held back by a check, for stewards",
     "duplicate": "there already",
     "landed": "in the study's tables",
 }
@@ -40,16 +39,17 @@ def show(performance: Performance, narrator: Narrator) -> None:
         "every sum is the one that was counted from the story, before the pipeline saw it", performance.as_told
     )
     report = performance.report
-    files = sum(table.files for table in report.tables.values())
+    files = sum(one.files for one in report.tables.values())
     narrator.tick(
         f"lake check: {report.entries} entries, {len(report.tables)} tables and {files} files agree", report.is_sound
     )
     for question, rows in performance.answers.items():
         narrator.title(question)
         narrator.say(f"[dim]{QUESTIONS[question]}[/]")
-        narrator.console.print(_table(rows))
+        narrator.console.print(table(rows))
     narrator.title("The kit's way, by UTC")
-    narrator.console.print(_table([{event["event"]: _minute(event["at"]) for event in performance.way}]))
+    narrator.console.print(table([{event["event"]: _minute(event["at"]) for event in performance.way}]))
+    show_quality(performance.inspection, narrator)
 
 
 def _minute(moment: str) -> str:
@@ -70,7 +70,7 @@ def _came_in(counts: dict[str, Any], narrator: Narrator) -> None:
         {"rejected": reason, "count": count, "because": REASON_MEANING[Reason(reason)]}
         for reason, count in counts["rejected"].items()
     ]
-    narrator.console.print(_table(rows))
+    narrator.console.print(table(rows))
 
 
 def _outcomes(counts: dict[str, Any], narrator: Narrator) -> None:
@@ -83,22 +83,7 @@ def _outcomes(counts: dict[str, Any], narrator: Narrator) -> None:
         rows.append({"outcome": f"withheld, {code}", **shares, "because": _WITHHELD.get(Code(code), "")})
     for outcome, meaning in _SETTLED.items():
         rows.append({"outcome": outcome, **{name: sums[outcome] for name, sums in studies.items()}, "because": meaning})
-    narrator.console.print(_table(rows))
-
-
-def _table(rows: list[dict[str, Any]]) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for name, value in (rows[0] if rows else {"nothing": ""}).items():
-        table.add_column(name, justify="right" if isinstance(value, int | float) else "left")
-    for row in rows:
-        table.add_row(*map(_cell, row.values()))
-    return table
-
-
-def _cell(value: Any) -> str:
-    if value is None:
-        return ""
-    return f"{value:,}" if isinstance(value, int) else escape(str(value))
+    narrator.console.print(table(rows))
 
 
 def _sum(law: Law) -> str:
@@ -118,6 +103,9 @@ def next_commands(config: Path, barcode: str, running: bool) -> list[str]:
         f"{command} kits show {in_groups(barcode)} {option}",
         f"{command} lake check {option}",
         f"{command} consent status {option}",
+        f"{command} report --study pilot --html report.html {option}",
+        f"{command} quarantine list --study pilot --by {STEWARD} {option}",
+        f"{command} steward {option}",
     ]
     follow = f"{command} run --follow {option}"
     if running:

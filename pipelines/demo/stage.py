@@ -9,6 +9,7 @@ from infra.local_kafka import Address
 from pipelines.consent.register import Register
 from pipelines.demo.expected import expected
 from pipelines.demo.ground import Ground, settle
+from pipelines.demo.inspection import Inspection, play_pilot
 from pipelines.demo.narrator import Narrator
 from pipelines.demo.publish import publish_consents, publish_records
 from pipelines.demo.questions import QUESTIONS
@@ -31,7 +32,8 @@ from schemas.registry import load_partners
 class Performance:
     """What was told, and what came of it.
 
-    `receipts` say what was published of each file, `way` what happened to the kit; `answers` are rows by question.
+    `receipts` say what was published of each file, `way` what happened to the kit; `answers` are rows by question,
+    `inspection` is what checks found and stewards did.
     """
 
     world: World
@@ -42,6 +44,7 @@ class Performance:
     way: list[dict[str, Any]]
     answers: dict[str, list[dict[str, Any]]]
     report: Report
+    inspection: Inspection
 
     @property
     def laws(self) -> list[Law]:
@@ -75,16 +78,17 @@ def perform(ground: Ground, address: Address, narrator: Narrator) -> Performance
         for act in story.acts:
             _play(act, story, ground, driver, narrator)
         receipts = play_doors(story.doors, ground, driver, narrator)
+        inspection = play_pilot(story, ground, driver, narrator)
     finally:
         driver.close()
     with narrator.step("adding up the ledger and asking the lake", lambda: "ledger added up, lake checked and asked"):
-        return _look(story, settings, told, receipts)
+        return _look(story, settings, told, receipts, inspection)
 
 
 def _described(story: World) -> str:
-    people, watches = len(story.people), len(story.cast.devices)
-    messages = sum(len(act.records) for act in story.acts)
-    return f"a world of {people} people, {watches} devices, {messages:,} messages, a phone and a kit"
+    people, watches = len(story.people), len(story.cast.devices) + len(story.pilot.devices)
+    messages = sum(len(act.records) for act in story.acts) + len(story.pilot.batches)
+    return f"a world of {people} people, {watches} devices, {messages:,} messages, a phone, a kit and a pilot"
 
 
 _TITLES = (
@@ -106,7 +110,9 @@ def _play(act: Act, story: World, ground: Ground, driver: Driver, narrator: Narr
     run_out(driver, narrator)
 
 
-def _look(story: World, settings: Settings, told: dict[str, Any], receipts: Receipts) -> Performance:
+def _look(
+    story: World, settings: Settings, told: dict[str, Any], receipts: Receipts, inspection: Inspection
+) -> Performance:
     store = FolderStore(settings.lake)
     ledger = Ledger(store)
     sums = ledger_sums(ledger.entries(1))
@@ -114,4 +120,4 @@ def _look(story: World, settings: Settings, told: dict[str, Any], receipts: Rece
     with closing(Register(settings.vault / "register.sqlite")) as register:
         way = register.kit_events(story.doors.kit.barcode)
     report = lake_check(store, ledger, law=entry_law)
-    return Performance(story, settings, sums, told, receipts, way, answers, report)
+    return Performance(story, settings, sums, told, receipts, way, answers, report, inspection)

@@ -18,7 +18,7 @@ class Standing(NamedTuple):
 
 @dataclass
 class StudySums:
-    """What becomes of the readings that one study considers."""
+    """What becomes of the readings that one study considers; `released` are rows that two people let out of quarantine."""
 
     considered: int = 0
     withheld: Counter[str] = field(default_factory=Counter)
@@ -27,6 +27,7 @@ class StudySums:
     landed: int = 0
     flagged: int = 0
     revised: int = 0
+    released: int = 0
     heart: dict[str, tuple[int, float]] = field(default_factory=dict)
     """By day, UTC: how many heart rates landed, and their sum."""
     results: list[Standing] = field(default_factory=list)

@@ -1,8 +1,9 @@
-"""The world of the demo: a few days of some thirty people, as consent lines and records of Kafka, in three acts.
+"""The world of the demo: a few days of some thirty people, as consent lines and records of Kafka, in four acts.
 
 A pure function of a seed and the moment at which it ends. Act 1 (number 0) brings what people had agreed to, the first
 days and everything that can be wrong with a message; act 2 a late grant, a late link, a narrowing, a withdrawal, the
-last day, and messages that were sent before; act 3 what comes through other doors: files of a phone and a laboratory.
+last day, and messages that were sent before; act 3 what comes through other doors: files of a phone and a laboratory;
+act 4 a pilot whose devices go wrong.
 """
 
 from collections.abc import Iterator, Sequence
@@ -12,9 +13,12 @@ import numpy as np
 
 from pipelines.demo.bad_messages import Bad, bad_messages
 from pipelines.demo.cast import DAY, HOUR, MINUTE, Cast, cast
+from pipelines.demo.defects import DEFECTS
 from pipelines.demo.doors import Doors, doors
 from pipelines.demo.messages import Message, block
-from pipelines.demo.people import CYCLELAB, HEART, HEATWAVE, MOTION, SHIFTWORK, SKIN, STEPS, Device, Person
+from pipelines.demo.people import CYCLELAB, HEART, HEATWAVE, MOTION, PILOT, SHIFTWORK, SKIN, STEPS, Device, Person
+from pipelines.demo.pilot import DAYS as PILOT_DAYS
+from pipelines.demo.pilot import Pilot, pilot
 from pipelines.demo.signals import (
     DAY_MINUTES,
     Floats,
@@ -34,6 +38,7 @@ STUDIES: dict[str, tuple[str, KeepBasis]] = {
     SHIFTWORK: ("Shift work, sleep and the heart", "public_interest_research"),
     HEATWAVE: ("Heat waves in the city", "none"),
     CYCLELAB: ("Cycle, microbiome and what phones know", "none"),
+    PILOT: ("A pilot: do the devices do?", "none"),
 }
 _SPAN_US = {HEART: 2 * HOUR, STEPS: 4 * HOUR, SKIN: 6 * HOUR}
 _BLOCK_HOURS = (2, 9, 13, 20)
@@ -60,11 +65,12 @@ class World:
     cast: Cast
     acts: tuple[Act, Act]
     doors: Doors
+    pilot: Pilot
 
     @property
     def people(self) -> tuple[Person, ...]:
         """Everybody."""
-        return *self.cast.people, self.doors.person
+        return *self.cast.people, self.doors.person, *self.pilot.people
 
     def consent_lines(self, act: int, moment_us: int) -> list[str]:
         """What the consent authority publishes in an act, one JSON object a line; `moment_us` is its beginning."""
@@ -91,7 +97,12 @@ def world(now_us: int, seed: int = SEED) -> World:
     first += [*_sent_again(first, 0, every=40), *_partly_broken(first), *bad_messages(people.devices[0], begin)]
     second = _in_order_of_time(second)
     second += [*_sent_again(first, 1, every=25), *_counted_anew(first)]
-    return World(now_us, begin, end, people, (Act(0, first), Act(1, second)), doors(seed, end))
+    return World(now_us, begin, end, people, (Act(0, first), Act(1, second)), doors(seed, end), _pilot(now_us, seed))
+
+
+def _pilot(now_us: int, seed: int) -> Pilot:
+    """The days before today, which are over."""
+    return pilot(now_us // DAY - PILOT_DAYS, seed, DEFECTS)
 
 
 def _messages_of(device: Device, rng: np.random.Generator, begin: int, number: int) -> Iterator[Message]:

@@ -6,6 +6,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
+import pandas  # noqa: F401  before the command is imported, whose process does without it
 import pytest
 
 from infra.local_kafka import Address, LocalKafka

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -18,13 +19,15 @@ from connectors.ranges import OffsetRange, RangeReader
 from infra.local_kafka import LocalKafka
 from pipelines.demo.expected import expected
 from pipelines.demo.laboratory import PATIENT_NAME, PATIENT_STREET
-from pipelines.demo.people import CYCLELAB
+from pipelines.demo.people import CYCLELAB, PILOT
 from pipelines.demo.phone_xml import PHONE_NAME, WATCH_NAME
+from pipelines.demo.pilot import DAYS as PILOT_DAYS
 from pipelines.demo.tally import Expected, Standing
-from pipelines.demo.world import World, world
+from pipelines.demo.world import DAYS, World, world
 from pipelines.ledger import Ledger
 from pipelines.store import FolderStore
 from pipelines.views import sql
+from quality.users import load_users
 from tests.parquet_pages import found_in
 from tests.worlds import wait_for
 
@@ -115,7 +118,7 @@ def test_the_lake_answers_what_the_story_knows(played: Played) -> None:
             store, f"select count(*) as n, count_if(flags <> 0) as flagged from {study}_observation"
         ).to_pylist()[0]
         every = sql(store, f"select count(*) as n from {study}_observation_all").to_pylist()[0]
-        assert rows["flagged"] == told.flagged
+        assert rows["flagged"] == told.flagged + told.released
         assert every["n"] - rows["n"] == told.revised
 
 
@@ -123,7 +126,7 @@ def test_it_says_so_as_json(played: Played) -> None:
     said = played.said
     assert said["problems"] == []
     assert said["counts"] == said["expected"] == played.told.as_json()
-    assert [law["holds"] for law in said["laws"]] == [True] * 6
+    assert [law["holds"] for law in said["laws"]] == [True] * 7
     assert said["lake"]["sound"]
     assert all(Path(path).exists() for path in said["paths"].values())
     assert said["kafka"]["running"]
@@ -142,6 +145,43 @@ def test_the_laboratory_s_results_stand_as_the_story_tells(played: Played) -> No
     assert answers == [{"metric": "has_symptoms", "code": "yes", "modality": "self_reported"}]
     held = [entry["counts"]["held"] for entry in _entries(played) if "H_KIT" in entry["counts"]["held"]]
     assert held == [{"H_KIT": 1}]
+
+
+def test_two_people_released_what_was_held_back_wrongly(played: Played) -> None:
+    decision, told = played.said["quality"]["decision"], played.told.studies[PILOT]
+    assert (decision["second"], decision["by"], decision["check"], decision["rows"]) == ("ada", "grace", "PL-06", 6)
+    (release,) = [e for e in Ledger(FolderStore(played.folder / "lake")).entries(1) if e.kind == "release"]
+    assert (release.n, release.cause["released"], told.released) == (decision["entry"], 6, 6)
+    query = f"select count(*) as n from {PILOT}_observation where metric = 'weight' and value > 160"
+    assert sql(FolderStore(played.folder / "lake"), query).to_pylist() == [{"n": 6 + 3}]
+
+
+def test_reports_tell_of_each_study_and_day_and_of_nobody(played: Played) -> None:
+    reports = [Path(path) for path in played.said["quality"]["reports"]]
+    days = {path.stem[-10:] for path in reports}
+    assert len(days) >= DAYS
+    wanted = {f"{study}-{day}.html" for study in played.told.studies for day in days if study != PILOT}
+    wanted |= {f"{PILOT}-{day}.html" for day in sorted(days)[-PILOT_DAYS:]}
+    assert {path.name for path in (played.folder / "reports").iterdir()} == wanted == {path.name for path in reports}
+    people = [person.member.encode() for person in played.story.people]
+    content = b"".join(path.read_bytes() for path in reports)
+    assert not [name for name in [*PLANTED, *people] if name in content]
+    assert b"fewer than 10 people" in content
+    assert {"shiftwork", "pilot"} <= {study for study, found in played.said["quality"]["found"].items() if found}
+    hidden = [one for found in played.said["quality"]["found"].values() for one in found.values()]
+    assert {one["failed"] is None for one in hidden} == {True, False}, "some is told, and some would tell of few people"
+
+
+def test_its_stewards_can_sign_in_and_their_passwords_lie_nowhere(played: Played) -> None:
+    path = played.folder / "users.yaml"
+    assert path.stat().st_mode & 0o777 == 0o600
+    said = dict(re.findall(r"^  (ada|grace|vera) +(\S{16})  ", played.errors, re.MULTILINE))
+    users = load_users(path)
+    assert played.said["quality"]["users"] == sorted(said) == ["ada", "grace", "vera"]
+    for name, password in said.items():
+        assert users.sign_in(name, password) is not None
+        assert password not in json.dumps(played.said)
+        assert not [p for p in played.folder.rglob("*.yaml") if password in p.read_text(encoding="utf-8")]
 
 
 def test_what_the_doors_took_in_is_told_with_receipts(played: Played) -> None:

@@ -21,6 +21,7 @@ from pipelines.requests import FOLDER, ask, everything
 from pipelines.wanted import parse_ranges, selection
 from tests.worlds import ROOT, World, delete_records, make_world, once, wait_for
 
+KNOWN = "approve, decline, discard, judge, propose, recall, release, replay, sign-off"
 UNTIL_KILLED = """
 import os, signal, sys
 from pathlib import Path
@@ -110,7 +111,7 @@ def test_what_the_driver_refuses_is_told_and_its_stream_goes_on(world: World) ->
         assert f"wellspring: request 3 is refused: {why}\n" in said.stderr
         assert [(row["request"], row["state"], row["why"]) for row in listed(world)] == [
             (1, "refused", "it cannot be read: ask again"),
-            (2, "refused", "it is of a kind that this driver does not know; it knows recall, replay"),
+            (2, "refused", f"it is of a kind that this driver does not know; it knows {KNOWN}"),
             (3, "refused", why),
         ]
         assert "request 3 is refused: nothing of" in driver.errors

@@ -1,0 +1,97 @@
+"""What somebody at the desk decides: shown first, then left for the driver, and what came of it."""
+
+import sys
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import typer
+
+from pipelines.commands.asking import await_answer, say_asked
+from pipelines.commands.common import Refused, put, say, show_rows
+from pipelines.commands.run import put_entry
+from pipelines.commands.signing_in import Desk
+from pipelines.entries import Entry, now_us
+from pipelines.ledger import Ledger
+from pipelines.requests import ask
+from pipelines.store import FolderStore
+from pipelines.watch import Watch
+from quality.chosen import Effect, effect, names_somebody, recall_effect
+from quality.desk import Stratum
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What somebody at the desk asks of the driver."""
+
+    desk: Desk
+    kind: str
+    study: str
+    reason: str
+    as_json: bool
+
+    def of_rows(self, stratum: Stratum, expected: int | None, dry_run: bool, no_wait: bool, **more: str) -> None:
+        """Show what it would change and, if that is what is wanted, have it done."""
+        found = (recall_effect if self.kind == "recall" else effect)(self.desk.lake, self.study, stratum)
+        if dry_run:
+            self._show(found)
+            return
+        if found.needs_two and self.kind in ("release", "discard"):
+            raise Refused(
+                f"a critical check failed: two people decide, so `wellspring quarantine propose {self.kind}` it, and "
+                "have it approved by another"
+            )
+        about = {**more, **stratum.as_json(), "expected": self._confirmed(found, expected)}
+        self.leave(about, no_wait)
+
+    def _show(self, found: Effect) -> None:
+        if self.as_json:
+            put(asdict(found))
+            return
+        people = "too few to say of how many people" if found.people is None else f"of {found.people} people"
+        two = "; two people decide" if found.needs_two else ""
+        say(f"{self.kind} would be about {found.rows} rows, {people}{two}")
+        for name, counts in (("check", found.by_check), ("metric", found.by_metric), ("day", found.by_day)):
+            show_rows(f"by {name}", [{name: key, "rows": count} for key, count in counts.items()], False)
+
+    def _confirmed(self, found: Effect, expected: int | None) -> int:
+        """How many rows it is about, as somebody has seen."""
+        if not found.rows:
+            raise Refused("there are no such rows")
+        if expected is None and not sys.stdin.isatty():
+            raise Refused(f"it is about {found.rows} rows: look with --dry-run, then say --expected {found.rows}")
+        if expected not in (None, found.rows):
+            raise Refused(f"what you were shown has changed: {found.rows} rows now")
+        if expected is None:
+            self._show(found)
+            typer.confirm("is that what you want?", abort=True, err=True)
+        return found.rows
+
+    def leave(self, about: dict[str, Any], no_wait: bool) -> None:
+        """Leave the request, and wait for what becomes of it."""
+        selection: dict[str, Any] = {
+            "study": self.study,
+            "by": self.desk.user.name,
+            "reason": self.reason,
+            "about": about,
+        }
+        if names_somebody(self.reason):
+            raise Refused("the reason names a participant: say why without a pseudonym")
+        noted = {name: value for name, value in about.items() if name != "rows"}
+        self.desk.note(self.study, self.kind, {**noted, "reason": self.reason})
+        store = FolderStore(self.desk.settings.lake)
+        if no_wait:
+            say_asked(ask(Ledger(store), self.kind, selection, now_us()), self.as_json)
+            return
+        watch = Watch(store, self.kind, selection)
+        await_answer(self.desk.settings, watch, put_entry if self.as_json else _say_decided)
+
+
+def _say_decided(entry: Entry) -> None:
+    """What an entry did, in a line: a replay as readings, a decision as rows."""
+    cause: dict[str, Any] = dict(entry.cause)
+    if "released" not in cause:
+        say(f"entry {entry.n} {entry.kind}: {cause.get('rows', 0)} rows")
+        return
+    stay = "".join(f", {count} stay ({code})" for code, count in cause["withheld"].items())
+    there = f", {cause['duplicate']} were there already" if cause["duplicate"] else ""
+    say(f"entry {entry.n} {entry.kind}: {cause['released']} rows released{there}{stay}")

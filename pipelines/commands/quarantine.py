@@ -1,0 +1,204 @@
+"""wellspring quarantine list|show|decisions|release|discard|recall|replay|propose|approve|decline."""
+
+from typing import Annotated, Any, Literal
+
+import typer
+
+from pipelines.commands.common import AsJson, Config, say, show_rows
+from pipelines.commands.deciding import Asked
+from pipelines.commands.signing_in import Desk, chosen, signed_in
+from quality.checks import checks
+from quality.chosen import condition
+from quality.desk import Stratum
+from quality.suppression import withheld_rows
+
+app = typer.Typer(
+    help="What waits for a steward, and what stewards decide about it: the desk without a browser.",
+    no_args_is_help=True,
+)
+
+Study = Annotated[str, typer.Option(help="The study.", show_default=False)]
+By = Annotated[str, typer.Option("--by", help="Who you are, as the users file has it.", show_default=False)]
+Where = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--where",
+        help="FIELD=VALUE, several of which must all hold: check, family, metric, partner, device_model, firmware, day, "
+        "or row for rows by their numbers.",
+        show_default=False,
+    ),
+]
+Reason = Annotated[str, typer.Option(help="Why, in words that name no participant.", show_default=False)]
+Expected = Annotated[
+    int | None,
+    typer.Option(
+        min=1, help="How many rows you were shown; without it you are shown them and asked.", show_default=False
+    ),
+]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what it would change, change nothing.")]
+NoWait = Annotated[bool, typer.Option("--no-wait", help="Leave it to the driver as a request, and end.")]
+Proposal = Annotated[str, typer.Argument(help="The proposal's id, as `decisions` lists it.", show_default=False)]
+
+_CODES = "Exit codes: 0 done, 1 refused or failed, 2 wrong usage."
+
+
+# -- what waits, and what was decided
+
+
+@app.command("list", epilog=f"{_CODES} Example: wellspring quarantine list --study sleep --by ada")
+def list_(study: Study, by: By, where: Where = None, config: Config = None, as_json: AsJson = False) -> None:
+    """How many rows wait, by check, metric, partner, device model and day; no values, and nothing of too few people."""
+    with signed_in(config, by, "view", study) as desk:
+        rows = _waiting(desk, study, chosen(where, everything=True))
+        smallest = desk.lake.studies()[study].smallest_cell
+    show_rows("waiting", rows, as_json)
+    if any(row["rows"] is None for row in rows):
+        say(f"without a number: fewer than {smallest} people, or what would give them away")
+
+
+_NAMES = ("metric", "partner", "device_model", "day")
+_WAITING = """
+SELECT c.name AS "check", q.metric, q.partner, q.device_model, CAST(q.start AS DATE) AS day,
+  count(*) AS n, count(DISTINCT q.pseudonym) AS people
+FROM (SELECT * FROM quarantine WHERE {where}) AS q LEFT JOIN (SELECT unnest(?) AS name, unnest(?) AS mask) AS c
+  ON q.flags & c.mask <> 0 OR q.recalled IN (SELECT entry FROM decision WHERE kind = 'recall' AND "check" = c.name)
+GROUP BY ALL ORDER BY ALL"""
+
+
+def _waiting(desk: Desk, study: str, stratum: Stratum) -> list[dict[str, Any]]:
+    """Rows by what they failed, one that failed two checks at both. Of too few people it is not said how many."""
+    where, values = condition(stratum)
+    known = [(check.id, check.mask) for check in checks().values()]
+    masks = [[name for name, _ in known], [mask for _, mask in known]]
+    found = desk.lake.query(study, _WAITING.format(where=where), [*values, *masks]).to_pylist()
+    hidden = withheld_rows([row["people"] for row in found], desk.lake.studies()[study].smallest_cell)
+    return [
+        {"check": row["check"], **{name: row[name] for name in _NAMES}, "rows": None if hides else row["n"]}
+        for row, hides in zip(found, hidden, strict=True)
+    ]
+
+
+_SHOWN = (
+    *("row", "pseudonym", "family", "metric", "value", "code", "unit", "start", "end"),
+    *("partner", "device_model", "firmware", "flags", "recalled", "received", "entry"),
+)
+
+
+@app.command(epilog=f"{_CODES} Example: wellspring quarantine show --study sleep --where check=PL-00 --by ada")
+def show(
+    study: Study,
+    by: By,
+    where: Where = None,
+    limit: Annotated[int, typer.Option(min=1, max=10_000, help="Most rows shown.")] = 20,
+    offset: Annotated[int, typer.Option(min=0, help="Rows passed over.")] = 0,
+    config: Config = None,
+    as_json: AsJson = False,
+) -> None:
+    """The rows themselves, with values and pseudonyms: that you have seen them is noted in the study's audit."""
+    stratum = chosen(where, everything=True)
+    with signed_in(config, by, "rows", study) as desk:
+        desk.note(study, "rows", {**stratum.as_json(), "limit": limit, "offset": offset})
+        page = desk.lake.rows(study, stratum, limit, offset)
+    rows = [{name: row[name] for name in _SHOWN} for row in page.rows.to_pylist()]
+    show_rows(f"{len(rows)} of {page.total} rows", rows, as_json)
+
+
+@app.command(epilog=f"{_CODES} Example: wellspring quarantine decisions --study sleep --by ada --json")
+def decisions(study: Study, by: By, config: Config = None, as_json: AsJson = False) -> None:
+    """What was decided and proposed in the study, by whom and why."""
+    with signed_in(config, by, "view", study) as desk:
+        rows = desk.lake.query(study, "SELECT * EXCLUDE (month) FROM decision ORDER BY entry").to_pylist()
+    show_rows("decisions", rows, as_json)
+
+
+# -- decisions
+
+
+def _about_rows(kind: str, words: str, example: str) -> None:
+    """Make the command of a decision about rows."""
+
+    def command(
+        study: Study,
+        reason: Reason,
+        by: By,
+        where: Where = None,
+        expected: Expected = None,
+        dry_run: DryRun = False,
+        no_wait: NoWait = False,
+        config: Config = None,
+        as_json: AsJson = False,
+    ) -> None:
+        stratum = chosen(where)
+        with signed_in(config, by, "decide", study) as desk:
+            Asked(desk, kind, study, reason, as_json).of_rows(stratum, expected, dry_run, no_wait)
+
+    app.command(kind, help=words, epilog=f"{_CODES} Example: wellspring quarantine {kind} --study sleep {example}")(
+        command
+    )
+
+
+_about_rows(
+    "release",
+    "Let rows into their table; whoever's consent does not let them in by now, their rows stay.",
+    '--where check=PL-01 --where day=2026-11-20 --reason "seen on the film" --by ada --dry-run',
+)
+_about_rows(
+    "discard",
+    "Take rows away for good: sent again, they do not come back.",
+    '--where firmware=1.2.3 --reason "a broken firmware" --by ada --expected 120',
+)
+_about_rows(
+    "recall",
+    "Take landed rows back into quarantine; of a check, those that it flagged.",
+    '--where device_model=A1 --where day=2026-11-20 --reason "the strap was loose" --by ada',
+)
+_about_rows(
+    "replay",
+    "Have the records of rows that wait judged again, by today's catalogue and consent.",
+    '--where check=PL-00 --reason "the range was wrong" --by ada',
+)
+
+
+@app.command(
+    epilog=f"{_CODES} Example: wellspring quarantine propose discard --study sleep --where check=PL-00 "
+    '--reason "no heart beats so" --by ada'
+)
+def propose(
+    decision: Annotated[Literal["release", "discard"], typer.Argument(help="What is proposed.", show_default=False)],
+    study: Study,
+    reason: Reason,
+    by: By,
+    where: Where = None,
+    expected: Expected = None,
+    dry_run: DryRun = False,
+    no_wait: NoWait = False,
+    config: Config = None,
+    as_json: AsJson = False,
+) -> None:
+    """Propose what is done with rows that failed a critical check; another person approves it."""
+    stratum = chosen(where)
+    with signed_in(config, by, "propose", study) as desk:
+        Asked(desk, "propose", study, reason, as_json).of_rows(stratum, expected, dry_run, no_wait, decision=decision)
+
+
+def _settles(kind: Literal["approve", "decline"], words: str, example: str) -> None:
+    """Make a command that settles a proposal."""
+
+    def command(
+        proposal: Proposal,
+        study: Study,
+        reason: Reason,
+        by: By,
+        no_wait: NoWait = False,
+        config: Config = None,
+        as_json: AsJson = False,
+    ) -> None:
+        with signed_in(config, by, "approve" if kind == "approve" else "propose", study) as desk:
+            Asked(desk, kind, study, reason, as_json).leave({"proposal": proposal}, no_wait)
+
+    told = f"{_CODES} Example: wellspring quarantine {kind} {'0123456789abcdef' * 2} --study sleep {example}"
+    app.command(kind, help=words, epilog=told)(command)
+
+
+_settles("approve", "Approve what another person has proposed: it is done at once.", '--reason "seen too" --by bob')
+_settles("decline", "Let a proposal come to nothing: another's, or your own.", '--reason "they may be true" --by bob')

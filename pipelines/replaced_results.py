@@ -1,0 +1,108 @@
+"""Results of the quality job that take the place of earlier ones, file by file: what goes, and what comes.
+
+A file holds one day until its month is over, so that judging a day again writes little.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from datetime import date
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from pipelines.files import DataFile, family_of
+from pipelines.landing import publish
+from pipelines.plan import Replacement
+from pipelines.store import Store
+from schemas.families import FAMILIES
+
+DAY_US = 86_400_000_000
+Goes = Callable[[pa.Table], npt.NDArray[np.bool_]]
+"""Which rows of a table [n] are replaced."""
+
+
+def replacement(
+    store: Store,
+    table: str,
+    live: Iterable[DataFile],
+    rows: pa.Table,
+    days: Iterable[int],
+    goes: Goes,
+    at: tuple[int, int],
+) -> Replacement:
+    """What entry and epoch `at` do to the table so that `rows` stand in place of those that go.
+
+    `days`, counted since 1970, are those on which anything goes. The rows' `entry` becomes the entry's number.
+    """
+    n, epoch = at
+    gone = np.array(sorted(set(days)), dtype=np.int64)
+    remove, add = [], []
+    for file in live:
+        if not _may_hold(file, gone):
+            continue
+        kept = _kept(store, file, goes)
+        if kept is None:
+            continue
+        remove.append(file.path)
+        if kept.num_rows:
+            add.append(publish(store, kept, table, file.month, n, epoch))
+    family = FAMILIES[family_of(table)]
+    place = family.schema.get_field_index("entry")
+    numbered = rows.set_column(place, family.schema.field(place), pa.repeat(pa.scalar(n, pa.int64()), len(rows)))
+    add += [publish(store, part, table, month, n, epoch) for month, part in _by_day(numbered, family.sort_key)]
+    return Replacement(remove=tuple(remove), add=tuple(add))
+
+
+def result_goes(judge: str, replaced: Iterable[tuple[str, date]]) -> Goes:
+    """The rows of CHECK_RESULT that are the judge's answers of these checks and days."""
+    days: dict[str, list[int]] = {}
+    for check, day in replaced:
+        days.setdefault(check, []).append(number_of(day))
+
+    def goes(rows: pa.Table) -> npt.NDArray[np.bool_]:
+        found, of_day = np.zeros(len(rows), dtype=bool), _days(rows)
+        own = pc.equal(rows.column("judge"), judge).to_numpy()
+        for check, numbers in days.items():
+            found |= pc.equal(rows.column("check"), check).to_numpy() & np.isin(of_day, numbers)
+        return np.asarray(found & own)
+
+    return goes
+
+
+def summary_goes(days: Iterable[date]) -> Goes:
+    """The rows of DAY_SUMMARY of these days."""
+    numbers = [number_of(day) for day in days]
+    return lambda rows: np.isin(_days(rows), numbers)
+
+
+def number_of(day: date) -> int:
+    """A day as counted since 1970."""
+    return day.toordinal() - date(1970, 1, 1).toordinal()
+
+
+def _may_hold(file: DataFile, days: npt.NDArray[np.int64]) -> bool:
+    span = (file.start_min_us or 0) // DAY_US, (file.start_max_us or 0) // DAY_US + 1  # results have a start
+    first, after = np.searchsorted(days, span)
+    return bool(first < after)
+
+
+def _kept(store: Store, file: DataFile, goes: Goes) -> pa.Table | None:
+    """The rows of a file that stay, None where all do."""
+    with store.open_file(file.path) as source:
+        rows = pq.ParquetFile(source).read(columns=FAMILIES[family_of(file.table)].schema.names)
+    going = goes(rows)
+    return rows.filter(pa.array(~going)) if going.any() else None
+
+
+def _by_day(rows: pa.Table, sort_key: tuple[str, ...]) -> Iterator[tuple[str, pa.Table]]:
+    """(month, rows) of each day in the family's order."""
+    days = _days(rows)
+    for day in np.unique(days):
+        part = rows.filter(pa.array(days == day)).sort_by([(name, "ascending") for name in sort_key])
+        yield str(day.astype("datetime64[D]"))[:7], part
+
+
+def _days(rows: pa.Table) -> npt.NDArray[np.int64]:
+    return np.asarray(rows.column("start").cast(pa.int64()).to_numpy() // DAY_US)

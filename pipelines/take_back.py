@@ -1,0 +1,48 @@
+"""Recall by stewards, and by the job that judges after the commit: landed rows go to quarantine, where they are decided."""
+
+from dataclasses import replace
+
+from pipelines.chosen_rows import count, landed
+from pipelines.decided import WELLSPRING, Decision, change, has_changed, valid
+from pipelines.driver import Driver
+from pipelines.entries import Kind, RequestRefused
+from pipelines.recall import to_quarantine
+from pipelines.requests import Change
+from quality.checks import checks
+from quality.chosen import Chosen
+from quality.desk import Stratum
+
+
+class _Recalled(Chosen):
+    """The landed rows that are taken back, and how many they were when somebody looked, if anybody did."""
+
+    expected: int | None = None
+
+
+def take_back(driver: Driver, decision: Decision) -> Change | None:
+    """The change that takes the chosen rows back; None where a job asks for what is not there any more.
+
+    A job does not take back what people have released: it would find the same again and again.
+    """
+    recalled, by_job = valid(_Recalled, decision.about), decision.by == WELLSPRING
+    parts = landed(driver, decision.study, _meant(decision, recalled.stratum), undecided=by_job)
+    rows = count(parts)
+    if not rows and by_job:
+        return None
+    if not rows:
+        raise RequestRefused("there are no such rows in the study's tables")
+    if recalled.expected not in (None, rows):
+        raise has_changed(rows)
+    replaced = to_quarantine(driver, decision.study, [(part.file, part.mine) for part in parts])
+    return change(driver, decision, Kind.RECALL, decision.about, rows=rows, replaced=replaced)
+
+
+def _meant(decision: Decision, stratum: Stratum) -> Stratum:
+    """The rows that are meant: of a check those that it flagged, but what a later job found is about all of the rest."""
+    check = stratum.check
+    if check is None or (decision.by != WELLSPRING and checks()[check].mask):
+        return stratum
+    meant = replace(stratum, check=None)
+    if not meant.as_json():
+        raise RequestRefused("this check flags no rows: say which rows are meant")
+    return meant

@@ -1,0 +1,199 @@
+"""`wellspring quarantine`: the desk without a browser, with the same rights, requests and audit."""
+
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from argon2 import PasswordHasher
+
+from pipelines.commands import deciding
+from pipelines.entries import RequestRefused
+from pipelines.requests import FOLDER, everything
+from quality.chosen import number_of
+from tests.canaries import member, subject
+from tests.offline import Offline
+from tests.readings import grant, linked, message
+from tests.worlds import Ended
+
+pytestmark = pytest.mark.usefixtures("cheap_sessions")
+PASSWORD = "a long password"
+ROLES = {"vic": "viewer", "ada": "steward", "bob": "approver"}
+
+
+@pytest.fixture(scope="module")
+def password() -> str:
+    """Its hash, a cheap one."""
+    return PasswordHasher(time_cost=1, memory_cost=8, parallelism=1).hash(PASSWORD)
+
+
+@pytest.fixture(scope="module")
+def landed(tmp_path_factory: pytest.TempPathFactory, password: str) -> Path:
+    """A deployment with users: one flagged reading landed, three are held back."""
+    folder = tmp_path_factory.mktemp("landed") / "lake"
+    made = Offline(folder)
+    made.consent(linked(subject("ann"), member("ann")), grant(member("ann")))
+    made.land(message(subject("ann"), [60.0, 245.0, 400.0, 401.0, 402.0]))
+    made.close()
+    users = [{"name": name, "password": password, "studies": {"sleep": role}} for name, role in ROLES.items()]
+    (folder / "users.yaml").write_text(json.dumps({"users": users}), encoding="utf-8")
+    return folder
+
+
+@pytest.fixture
+def lake(tmp_path: Path, landed: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Offline]:
+    """A copy of it that is the test's own; whoever waits for the driver has it at hand."""
+    shutil.copytree(landed, tmp_path / "lake")
+    made = Offline(tmp_path / "lake", there=True)
+    monkeypatch.setenv("WELLSPRING_STEWARD_PASSWORD", PASSWORD)
+
+    def at_once(settings: Any, watch: Any, tell: Any) -> None:
+        made.answer_all()
+        for entry in watch.look():
+            tell(entry)
+        if watch.refused:
+            raise RequestRefused(watch.refused)
+
+    monkeypatch.setattr(deciding, "await_answer", at_once)
+    yield made
+    made.close()
+
+
+def typed(lake: Offline, words: str, *more: str, by: str = "ada") -> Ended:
+    return lake.world.execute("quarantine", *words.split(), *more, "--study", "sleep", "--by", by)
+
+
+def listed(lake: Offline, words: str, *more: str, **who: str) -> list[dict[str, Any]]:
+    said = typed(lake, words, *more, "--json", **who)
+    assert said.returncode == 0, said.stderr
+    return [json.loads(line) for line in said.stdout.splitlines()]
+
+
+def audited(lake: Offline) -> list[tuple[str, str]]:
+    from pipelines.lake_desk import LakeDesk
+
+    desk = LakeDesk(lake.world.settings)
+    try:
+        return [(seen.by, seen.what) for seen in desk.audited("sleep")]
+    finally:
+        desk.close()
+
+
+def test_a_list_counts_by_check_and_of_too_few_people_nothing(lake: Offline) -> None:
+    where = {"metric": "heart_rate", "partner": "acme", "device_model": None, "day": "2025-03-14"}
+    assert listed(lake, "list", by="vic") == [{"check": name, **where, "rows": None} for name in ("PL-00", "PL-01")]
+    assert "fewer than 10 people" in typed(lake, "list", by="vic").stderr
+    registry = lake.world.settings.studies
+    registry.write_text(registry.read_text().replace("- id: sleep", "- id: sleep\n  smallest_cell: 2"))
+    lake.consent(linked(subject("ben"), member("ben")), grant(member("ben")))
+    lake.land(message(subject("ben"), [403.0]), offset=1)
+    assert listed(lake, "list", by="vic") == [{"check": name, **where, "rows": 4} for name in ("PL-00", "PL-01")]
+    lake.decided("recall", {"check": "SQ-05", "metric": "heart_rate"}, by="wellspring")
+    assert ("SQ-05", None) in [(row["check"], row["rows"]) for row in listed(lake, "list", by="vic")]
+    assert audited(lake) == []
+
+
+def test_rows_are_shown_to_stewards_and_that_is_noted(lake: Offline) -> None:
+    rows = listed(lake, "show --where check=PL-00 --limit 2")
+    assert [row["value"] for row in rows] == [400.0, 401.0] and len(rows[0]["row"]) == 16
+    assert audited(lake) == [("ada", "rows")]
+    assert typed(lake, "show", by="vic").returncode == 1
+    assert audited(lake) == [("ada", "rows")]
+
+
+def test_a_row_is_recalled_released_and_listed_among_the_decisions(lake: Offline) -> None:
+    said = typed(lake, "recall --where check=PL-01 --expected 1", "--reason", "loose")
+    assert said.returncode == 0 and said.stderr.endswith("recall: 1 rows\n"), said.stderr
+    key = next(row["key64"] for row in lake.world.rows("sleep", view="quarantine") if row["value"] == 245.0)
+    said = typed(lake, f"release --where row={number_of(key)} --expected 1 --reason seen")
+    assert said.returncode == 0 and "release: 1 rows released\n" in said.stderr, said.stderr
+    assert [(row["kind"], row["by"], row["reason"]) for row in listed(lake, "decisions", by="vic")] == [
+        ("recall", "ada", "loose"), ("release", "ada", "seen"),
+    ]  # fmt: skip
+    assert audited(lake) == [("ada", "release"), ("ada", "recall")]
+
+
+def test_two_people_decide_what_is_critical(lake: Offline) -> None:
+    said = typed(lake, "discard --where check=PL-00 --expected 3 --reason no")
+    assert said.returncode == 1 and "wellspring quarantine propose discard" in said.stderr
+    (entry,) = listed(lake, "propose discard --where check=PL-00 --expected 3 --reason no")
+    assert entry["kind"] == "decide"
+    proposal = entry["cause"]["request"]["id"]
+    assert typed(lake, f"approve {proposal} --reason yes", by="ada").returncode == 1  # no approver
+    (entry,) = listed(lake, f"approve {proposal} --reason yes", by="bob")
+    assert (entry["kind"], entry["cause"]["rows"]) == ("discard", 3)
+    assert typed(lake, f"decline {proposal} --reason no", by="bob").returncode == 1
+    assert lake.values("quarantine") == []
+
+
+def test_a_dry_run_says_what_would_change_and_changes_nothing(lake: Offline) -> None:
+    (found,) = listed(lake, "release --where check=PL-00 --reason x --dry-run")
+    assert found == {
+        "rows": 3, "people": None, "needs_two": True, "by_check": {"PL-00": 3, "PL-01": 3},
+        "by_metric": {"heart_rate": 3}, "by_day": {"2025-03-14": 3},
+    }  # fmt: skip
+    said = typed(lake, "recall --where metric=heart_rate --reason x --dry-run")
+    assert "recall would be about 2 rows, too few to say of how many people\n" in said.stderr
+    assert not list(lake.driver.store.list(FOLDER)) and audited(lake) == []
+
+
+def test_without_a_number_and_a_terminal_nothing_is_decided(lake: Offline) -> None:
+    said = typed(lake, "propose release --where check=PL-00 --reason x")
+    assert said.returncode == 1 and "look with --dry-run, then say --expected 3" in said.stderr
+    said = typed(lake, "propose release --where check=PL-00 --reason x --expected 4")
+    assert said.returncode == 1 and "what you were shown has changed: 3 rows now" in said.stderr
+    assert typed(lake, "recall --where check=PL-02 --reason x --expected 4").returncode == 1
+    said = typed(lake, f"recall --where check=PL-01 --reason {'A2' * 13} --expected 1")
+    assert said.returncode == 1 and "the reason names a participant" in said.stderr and audited(lake) == []
+    assert not list(lake.driver.store.list(FOLDER))
+
+
+def test_a_request_is_left_for_a_driver_that_comes(lake: Offline) -> None:
+    (said,) = listed(lake, "replay --where check=PL-00 --reason x --expected 3 --no-wait")
+    (asked,) = everything(lake.driver.store)
+    assert said["id"] == asked.id and asked.request is not None
+    assert asked.request.selection == {
+        "study": "sleep", "by": "ada", "reason": "x", "about": {"check": "PL-00", "expected": 3},
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "release --where check=PL-00 --reason x --expected 3",
+        "recall --where check=PL-01 --reason x --expected 1",
+        "replay --where check=PL-00 --reason x --expected 3",
+        "propose release --where check=PL-00 --reason x --expected 3",
+        f"approve {'0' * 32} --reason x",
+        f"decline {'0' * 32} --reason x",
+        "show",
+    ],
+)
+def test_a_viewer_decides_nothing(lake: Offline, words: str) -> None:
+    said = typed(lake, words, by="vic")
+    assert said.returncode == 1 and "you may not do this in that study" in said.stderr
+    assert not list(lake.driver.store.list(FOLDER)) and audited(lake) == []
+
+
+def test_nobody_sees_anything_of_another_study_nor_whether_there_is_one(lake: Offline) -> None:
+    told = {
+        lake.world.execute("quarantine", "list", "--study", study, "--by", "bob").stderr
+        for study in ("cycle", "no-such")
+    }
+    assert len(told) == 1 and "you may not do this in that study" in told.pop()
+
+
+def test_a_wrong_password_opens_nothing(lake: Offline, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WELLSPRING_STEWARD_PASSWORD", "another password")
+    told = {typed(lake, "list", by=name).stderr for name in ("ada", "nobody")}
+    assert told == {"wellspring: no user has this name and password\n"}
+    monkeypatch.delenv("WELLSPRING_STEWARD_PASSWORD")
+    assert "set WELLSPRING_STEWARD_PASSWORD" in typed(lake, "list").stderr
+
+
+@pytest.mark.parametrize("where", ["", "check", "checks=PL-00", "rows=1", "check=PL-99", "day=x", "row=x"])
+def test_what_names_no_rows_is_wrong_usage(lake: Offline, where: str) -> None:
+    said = typed(lake, "release --reason x", *(["--where", where] if where else []))
+    assert said.returncode == 2 and not list(lake.driver.store.list(FOLDER))

@@ -1,0 +1,58 @@
+"""The desk's test button: for stewards of the study only, with its form's token, noted in the audit, told how it went."""
+
+from typing import Any
+
+import pytest
+
+from quality.web.settings import StewardSettings
+from tests.steward_world import desk
+from tests.stewards import Browser, Clock, as_, desk_app, users
+
+PATH = "/studies/sleep/alerts/test"
+
+
+@pytest.fixture
+def asked() -> list[str]:
+    return []
+
+
+@pytest.fixture
+def world() -> Any:
+    return desk(days=1)
+
+
+@pytest.fixture
+def app(world: Any, asked: list[str]) -> Any:
+    def test_alerts(study: str) -> list[tuple[str, str]]:
+        asked.append(study)
+        return [("on-call", ""), ("team", "it refuses <the> message")]
+
+    return desk_app(world, users, StewardSettings(), b"secret of the tests", Clock(), test_alerts)
+
+
+def test_a_steward_tests_the_alerts_of_their_study(app: Any, world: Any, asked: list[str]) -> None:
+    ada = as_(app, "ada")
+    assert "Test the alerts" in ada.get("/studies/sleep").text
+    response = ada.post(PATH)
+    assert response.status_code == 200 and asked == ["sleep"]
+    assert "on-call" in response.text and "no: it refuses &lt;the&gt; message" in response.text
+    assert [(seen.by, seen.study, seen.what) for seen in world.seen][-1] == ("ada", "sleep", "alerts test")
+
+
+@pytest.mark.parametrize(("name", "status"), [("vic", 403), ("eve", 404), ("nia", 404)])
+def test_nobody_else_does(app: Any, asked: list[str], name: str, status: int) -> None:
+    visitor = as_(app, name)
+    assert "Test the alerts" not in visitor.get("/studies/sleep").text
+    assert visitor.post(PATH).status_code == status and asked == []
+
+
+def test_a_form_without_its_token_is_refused(app: Any, asked: list[str]) -> None:
+    ada = as_(app, "ada")
+    ada.token = ""
+    assert ada.post(PATH).status_code == 403 and asked == []
+
+
+def test_where_nobody_is_alerted_there_is_no_button_and_it_is_said(world: Any) -> None:
+    ada: Browser = as_(desk_app(world, users, StewardSettings(), b"secret of the tests", Clock()), "ada")
+    assert "Test the alerts" not in ada.get("/studies/sleep").text
+    assert "Nobody is alerted of this study" in ada.post(PATH).text

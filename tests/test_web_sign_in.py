@@ -1,0 +1,232 @@
+"""Signing in and out: sessions, their cookies, the tokens of forms, and how often a password may be tried."""
+
+from typing import Any
+
+import pytest
+from argon2 import PasswordHasher
+
+from quality import users as users_module
+from quality.users import Role, User, Users, UsersError
+from quality.web.app import desk_app
+from quality.web.attempts import FREE, MOST, Attempts
+from quality.web.settings import StewardSettings
+from tests.steward_world import TODAY, desk
+from tests.stewards import PASSWORD, Browser, Clock, app_over, as_, users
+
+
+@pytest.fixture(scope="module")
+def world() -> Any:
+    return desk(days=1)
+
+
+@pytest.fixture
+def _cheap(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Comparing for a name that nobody has costs next to nothing."""
+    monkeypatch.setattr(users_module, "HASHER", PasswordHasher(time_cost=1, memory_cost=64, parallelism=1))
+    users_module._nobody.cache_clear()
+
+
+def cookies_of(response: Any) -> str:
+    return "\n".join(response.headers.get_list("set-cookie"))
+
+
+def test_a_session_has_another_id_after_signing_in_and_none_after_signing_out(world: Any) -> None:
+    browser = Browser(app_over(world))
+    browser.get("/sign-in")
+    before, token = browser.client.cookies["wellspring"], browser.token
+    response = browser.post("/sign-in", {"name": "Ada", "password": PASSWORD})
+    assert (response.status_code, response.headers["location"]) == (303, "/")
+    signed_in = browser.client.cookies["wellspring"]
+    assert signed_in != before and browser.get("/").status_code == 200 and browser.token != token
+    assert browser.get("/sign-in").headers["location"] == "/"
+    browser.client.cookies.set("wellspring", before, domain="127.0.0.1", path="/")
+    assert browser.get("/").status_code == 303
+    browser.client.cookies.set("wellspring", signed_in, domain="127.0.0.1", path="/")
+    browser.get("/")
+    assert browser.post("/sign-out").headers["location"] == "/sign-in"
+    browser.client.cookies.set("wellspring", signed_in, domain="127.0.0.1", path="/")
+    assert browser.get("/").status_code == 303
+
+
+@pytest.mark.parametrize(
+    ("settings", "name", "secure"),
+    [({}, "wellspring", False), ({"url": "https://quality.example.org"}, "__Host-wellspring", True)],
+)
+def test_a_cookie_is_for_the_server_alone(world: Any, settings: dict[str, str], name: str, secure: bool) -> None:
+    origin = settings.get("url", "http://127.0.0.1:8600")
+    said = cookies_of(Browser(app_over(world, **settings), origin).get("/sign-in"))
+    assert said.startswith(f"{name}=") and "HttpOnly" in said and "SameSite=strict" in said and "Path=/" in said
+    assert ("Secure" in said) == secure
+
+
+def test_a_session_ends_when_nobody_is_there_and_after_some_hours_in_any_case(world: Any) -> None:
+    clock = Clock()
+    browser = as_(app_over(world, clock, idle_minutes=30, session_hours=2), "ada")
+    for _ in range(4):
+        clock.now += 29 * 60
+        assert browser.get("/").status_code == 200
+    clock.now += 29 * 60
+    assert browser.get("/").status_code == 303
+    browser = as_(app_over(world, clock, idle_minutes=30), "ada")
+    clock.now += 31 * 60
+    assert browser.get("/").status_code == 303
+
+
+def test_a_page_that_asks_by_itself_keeps_no_session_alive(world: Any) -> None:
+    clock = Clock()
+    browser = as_(app_over(world, clock, idle_minutes=30), "ada")
+    clock.now += 29 * 60
+    assert browser.client.get("/", headers={"HX-Request": "true"}).status_code == 200
+    clock.now += 2 * 60
+    response = browser.client.get("/", headers={"HX-Request": "true"})
+    assert (response.status_code, response.headers["hx-redirect"]) == (401, "/sign-in")
+
+
+def test_a_cookie_that_was_not_made_here_is_nobody_s(world: Any) -> None:
+    browser = as_(app_over(world), "vic")
+    own = browser.client.cookies["wellspring"]
+    of_other_desk = desk_app(world, users, StewardSettings(), b"another secret", Clock())
+    stolen = as_(of_other_desk, "ada").client.cookies["wellspring"]
+    for forged in (own[:-2] + "xx", stolen, "x", own.replace(".", "..", 1)):
+        browser.client.cookies.set("wellspring", forged, domain="127.0.0.1", path="/")
+        assert browser.get("/").status_code == 303
+
+
+@pytest.mark.parametrize("after", [Users([]), Users([User(name="ada", studies={"sleep": Role.STEWARD})])])
+def test_with_the_user_or_their_password_the_session_goes(world: Any, after: Users) -> None:
+    now = users()
+    app = desk_app(world, lambda: now, StewardSettings(), b"secret", Clock())
+    browser = as_(app, "ada")
+    now = after
+    assert browser.get("/studies/sleep").status_code == 303
+
+
+def test_a_role_that_is_taken_away_is_gone_at_once(world: Any) -> None:
+    now = users()
+    app = desk_app(world, lambda: now, StewardSettings(), b"secret", Clock())
+    browser = as_(app, "ada")
+    ada = now.by_name["ada"]
+    now = Users([ada.model_copy(update={"studies": {}})])
+    assert browser.get("/studies/sleep").status_code == 404
+
+
+def test_nobody_is_in_while_the_users_file_cannot_be_used(world: Any) -> None:
+    def broken() -> Users:
+        raise UsersError("users.0.name: no")
+
+    browser = Browser(desk_app(world, broken, StewardSettings(), b"secret", Clock()))
+    assert browser.get("/").status_code == 303 and browser.get("/sign-in").status_code == 200
+
+
+@pytest.mark.parametrize("path", ["/sign-out", "/studies/sleep/sign-off", "/sign-in"])
+@pytest.mark.parametrize("token", ["", "0" * 32, "ü"])
+def test_a_form_without_its_token_is_refused(world: Any, path: str, token: str) -> None:
+    browser = as_(app_over(world), "ada")
+    before = len(world.asked)
+    fields = {"token": token, "day": TODAY.isoformat(), "reason": "r", "name": "cyd", "password": PASSWORD}
+    assert browser.client.post(path, data=fields).status_code == 403
+    assert len(world.asked) == before and browser.get("/").status_code == 200
+
+
+def test_another_session_s_token_is_refused(world: Any) -> None:
+    app = app_over(world)
+    ada, bob = as_(app, "ada"), as_(app, "bob")
+    ada.token = bob.token
+    assert ada.post("/studies/sleep/sign-off", {"day": TODAY.isoformat(), "reason": "r"}).status_code == 403
+
+
+@pytest.mark.parametrize(
+    ("status", "headers", "body"),
+    [
+        (303, {"origin": "null", "sec-fetch-site": "same-origin"}, b""),
+        (403, {"origin": "https://elsewhere.example"}, b""),
+        (403, {"origin": "null", "sec-fetch-site": "cross-site"}, b""),
+        (403, {"sec-fetch-site": "same-site"}, b""),
+        (415, {"content-type": "application/json"}, b"{}"),
+        (415, {"content-type": "text/plain"}, b"token=x"),
+        (413, {}, b"reason=" + b"x" * 70_000),
+    ],
+)
+def test_a_form_from_elsewhere_or_too_large_is_refused(
+    world: Any, status: int, headers: dict[str, str], body: bytes
+) -> None:
+    browser = as_(app_over(world), "ada")
+    said = {"content-type": "application/x-www-form-urlencoded", **headers}
+    content = body or f"token={browser.token}&reason=r&day={TODAY}".encode()
+    response = browser.client.post("/studies/sleep/sign-off", content=content, headers=said)
+    assert response.status_code == status
+
+
+def test_the_desk_answers_to_its_own_name_only(world: Any) -> None:
+    browser = Browser(app_over(world))
+    assert browser.get("/sign-in", host="elsewhere.example").status_code == 421
+    assert browser.get("/sign-in", host="localhost:8600").status_code == 200
+    assert browser.get("/sign-in", host="[::1]:8600").status_code == 200
+
+
+def test_a_thousand_wrong_passwords_are_slowed() -> None:
+    """Tried once a second, hardly any is looked at."""
+    clock = Clock()
+    attempts = Attempts(clock)
+    looked_at = 0
+    for _ in range(1000):
+        looked_at += attempts.begin("ada", "192.0.2.1") == 0
+        clock.now += 1
+    assert FREE["name"] < looked_at < 20
+
+
+@pytest.mark.usefixtures("_cheap")
+@pytest.mark.parametrize("name", ["ada", "nobody-of-that-name"])
+def test_whoever_guesses_has_to_wait_and_is_not_told_whether_there_is_such_a_name(world: Any, name: str) -> None:
+    clock = Clock()
+    browser = Browser(app_over(world, clock))
+    browser.get("/sign-in")
+    answers = [browser.post("/sign-in", {"name": name, "password": "wrong password"}) for _ in range(40)]
+    assert [answer.status_code for answer in answers] == [403] * 5 + [429] * 35
+    assert answers[-1].headers["Retry-After"] == "1" and "Try again in 1 s" in answers[-1].text
+    assert browser.post("/sign-in", {"name": name, "password": PASSWORD}).status_code == 429
+    clock.now += 300
+    assert browser.post("/sign-in", {"name": "ada", "password": PASSWORD}).status_code == 303
+
+
+def test_many_names_from_one_address_are_slowed_too() -> None:
+    clock = Clock()
+    attempts = Attempts(clock)
+    begun = [attempts.begin(f"name-{i}", "192.0.2.1") for i in range(1000)]
+    assert begun.count(0) == FREE["address"] and attempts.begin("name-1", "192.0.2.2") == 0
+
+
+def test_a_wait_doubles_has_an_end_and_is_forgotten() -> None:
+    clock = Clock()
+    attempts = Attempts(clock)
+    waits = []
+    for i in range(20):
+        while wait := attempts.begin("ada", f"192.0.2.{i}"):
+            waits.append(wait)
+            clock.now += wait
+    assert waits[:4] == [1, 2, 4, 8] and max(waits) == 300
+    clock.now += 3601
+    assert attempts.begin("ada", "192.0.2.1") == 0 == attempts.begin("ada", "192.0.2.1")
+
+
+def test_the_right_password_clears_the_name_and_memory_is_bounded() -> None:
+    attempts = Attempts(Clock())
+    for _ in range(FREE["address"] * 2):
+        assert attempts.begin("ada", "192.0.2.1") == 0
+        attempts.right("ada", "192.0.2.1")
+    for i in range(MOST):
+        attempts.begin(f"name-{i}", f"address-{i}")
+    assert len(attempts._tries) == MOST
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"host": "0.0.0.0"}, "url is needed"),
+        ({"url": "quality.example.org"}, "url"),
+        ({"oidc_issuer": "https://id.example.org"}, "go together"),
+    ],
+)
+def test_settings_fit_together(settings: dict[str, str], words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        StewardSettings(**settings)  # type: ignore[arg-type]
