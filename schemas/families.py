@@ -108,6 +108,19 @@ _CONTROL = [
     pa.field("released", pa.int64()),
 ]
 
+_SOME_OR_ALL = [pa.field(name, pa.string()) for name in ("partner", "family", "metric")]
+_OF_DEVICE = [
+    pa.field("device_model", pa.string()),
+    pa.field("firmware", pa.string()),
+    pa.field("start", UTC_MICROS, nullable=False),
+]
+_COUNTED = [
+    *_OF_DEVICE,
+    pa.field("check", pa.string(), nullable=False),
+    pa.field("version", pa.int16(), nullable=False),
+    *(pa.field(name, pa.int64(), nullable=False) for name in ("n_eval", "n_fail", "n_na")),
+]
+
 
 @dataclass(frozen=True)
 class Family:
@@ -139,14 +152,7 @@ CHECK_COUNT = Family(
             pa.field("partner", pa.string(), nullable=False),
             pa.field("family", pa.string(), nullable=False),
             pa.field("metric", pa.string(), nullable=False),
-            pa.field("device_model", pa.string()),
-            pa.field("firmware", pa.string()),
-            pa.field("start", UTC_MICROS, nullable=False),
-            pa.field("check", pa.string(), nullable=False),
-            pa.field("version", pa.int16(), nullable=False),
-            pa.field("n_eval", pa.int64(), nullable=False),
-            pa.field("n_fail", pa.int64(), nullable=False),
-            pa.field("n_na", pa.int64(), nullable=False),
+            *_COUNTED,
             pa.field("entry", pa.int64(), nullable=False),
         ]
     ),
@@ -159,17 +165,8 @@ CHECK_RESULT = Family(
     pa.schema(
         [
             pa.field("judge", pa.string(), nullable=False),
-            pa.field("partner", pa.string()),
-            pa.field("family", pa.string()),
-            pa.field("metric", pa.string()),
-            pa.field("device_model", pa.string()),
-            pa.field("firmware", pa.string()),
-            pa.field("start", UTC_MICROS, nullable=False),
-            pa.field("check", pa.string(), nullable=False),
-            pa.field("version", pa.int16(), nullable=False),
-            pa.field("n_eval", pa.int64(), nullable=False),
-            pa.field("n_fail", pa.int64(), nullable=False),
-            pa.field("n_na", pa.int64(), nullable=False),
+            *_SOME_OR_ALL,
+            *_COUNTED,
             pa.field("people", pa.int32(), nullable=False),
             pa.field("measure", pa.float64()),
             pa.field("entry", pa.int64(), nullable=False),
@@ -187,12 +184,8 @@ DAY_SUMMARY = Family(
     pa.schema(
         [
             pa.field("level", pa.string(), nullable=False),
-            pa.field("partner", pa.string()),
-            pa.field("family", pa.string()),
-            pa.field("metric", pa.string()),
-            pa.field("device_model", pa.string()),
-            pa.field("firmware", pa.string()),
-            pa.field("start", UTC_MICROS, nullable=False),
+            *_SOME_OR_ALL,
+            *_OF_DEVICE,
             pa.field("rows", pa.int64(), nullable=False),
             pa.field("people", pa.int32(), nullable=False),
             pa.field("enrolled", pa.int32(), nullable=False),
