@@ -71,7 +71,10 @@ def _numbers(
     if check.scope is Scope.STUDY_DAY:
         return CheckNumbers(check, state, of, None, None, None, None, {})
     row, fails, judged, failed = rows[of], share_of(check, rows[of], k), None, None
-    if not (is_weekly(check) or check.id in telling or _counts_people(check, row)):  # several days tell of a week
+    few = any(0 < part < k for part in (row["n_fail"], row["n_eval"] - row["n_fail"]))  # they are of fewer people still
+    if not (
+        few or is_weekly(check) or check.id in telling or _counts_people(check, row)
+    ):  # several days tell of a week
         judged, failed = row["n_eval"], row["n_fail"]
         fails = Share(failed / judged)
     rest = not_applicable(row["n_na"], row["n_eval"])
@@ -84,7 +87,7 @@ def share_of(check: Check, row: Row | None, k: int) -> Share | None:
         return None
     if _counts_people(check, row):
         return share_that_fails(row["n_fail"], row["n_eval"], k)
-    return share_of_rows(row["n_fail"], row["n_eval"])
+    return share_of_rows(row["n_fail"], row["n_eval"], k)
 
 
 def _counts_people(check: Check, row: Row) -> bool:

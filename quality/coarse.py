@@ -19,9 +19,14 @@ _ROWS_STEP = 0.001
 _REST_STEP = 0.05
 
 
-def share_of_rows(part: int, whole: int) -> Share | None:
-    """How large a part of rows is, to a tenth of a per cent; None of nothing."""
-    return _rounded(part / whole, _ROWS_STEP) if whole else None
+def share_of_rows(part: int, whole: int, k: int) -> Share | None:
+    """How large a part of rows is, to a tenth of a per cent; None of nothing.
+
+    Of rows so few that this would tell how many they are, as of so many people: each may be another one's.
+    """
+    if whole * _ROWS_STEP < k / 2:
+        return share_that_fails(part, whole, k)
+    return _rounded(part / whole, _ROWS_STEP)
 
 
 def not_applicable(rest: int, judged: int) -> Share | None:

@@ -89,9 +89,9 @@ def test_a_list_counts_by_check_and_of_too_few_people_nothing(lake: Offline) -> 
     registry.write_text(registry.read_text().replace("- id: sleep", "- id: sleep\n  smallest_cell: 2"))
     lake.consent(linked(subject("ben"), member("ben")), grant(member("ben")))
     lake.land(message(subject("ben"), [403.0]), offset=1)
-    assert listed(lake, "list", by="vic") == [{"check": name, **where, "rows": 4} for name in ("PL-00", "PL-01")]
+    assert listed(lake, "list", by="ada") == [{"check": name, **where, "rows": 4} for name in ("PL-00", "PL-01")]
     lake.decided("recall", {"check": "SQ-05", "metric": "heart_rate"}, by="wellspring")
-    assert ("SQ-05", None) in [(row["check"], row["rows"]) for row in listed(lake, "list", by="vic")]
+    assert ("SQ-05", None) in [(row["check"], row["rows"]) for row in listed(lake, "list", by="ada")]
     assert audited(lake) == []
 
 
@@ -112,7 +112,47 @@ def test_a_row_is_recalled_released_and_listed_among_the_decisions(lake: Offline
     assert [(row["kind"], row["by"], row["reason"]) for row in listed(lake, "decisions", by="vic")] == [
         ("recall", "ada", "loose"), ("release", "ada", "seen"),
     ]  # fmt: skip
-    assert audited(lake) == [("ada", "release"), ("ada", "recall")]
+    noted = ["release", "preview", "recall", "preview"]
+    assert audited(lake) == [("ada", what) for what in noted]
+
+
+def test_of_how_many_rows_and_which_a_decision_was_a_viewer_is_not_told(lake: Offline) -> None:
+    key = next(row["key64"] for row in lake.world.rows("sleep", view="quarantine") if row["value"] == 400.0)
+    said = typed(lake, f"propose discard --where row={number_of(key)} --expected 1 --reason no")
+    assert said.returncode == 0, said.stderr
+    (of_steward,), (of_viewer,) = (listed(lake, "decisions", by=name) for name in ("ada", "vic"))
+    assert of_steward["rows"] == 1 and json.loads(of_steward["about"])["rows"] == [number_of(key)]
+    assert "rows" not in of_viewer and json.loads(of_viewer["about"]) == {"decision": "discard"}
+    assert of_viewer["decision"] == of_steward["decision"] and of_viewer["reason"] == "no"
+
+
+def test_of_a_part_of_what_waits_a_viewer_is_told_no_number(lake: Offline) -> None:
+    """A part less another part may be a few people, and the desk divides by other things than the command."""
+    registry = lake.world.settings.studies
+    registry.write_text(registry.read_text().replace("- id: sleep", "- id: sleep\n  smallest_cell: 2"))
+    lake.consent(linked(subject("ben"), member("ben")), grant(member("ben")))
+    lake.land(message(subject("ben"), [403.0]), offset=1)
+    for where, by, rows in (
+        ("", "ada", 4),
+        ("", "vic", None),
+        ("--where check=PL-00", "ada", 4),
+        ("--where check=PL-00", "vic", None),
+        ("--where day=2025-03-14", "vic", None),
+    ):
+        assert {row["rows"] for row in listed(lake, f"list {where}", by=by)} == {rows}, (where, by)
+
+
+def test_a_steward_declines_their_own_proposals_only_and_an_approver_any(lake: Offline) -> None:
+    def proposed(by: str) -> str:
+        (entry,) = listed(lake, "propose discard --where check=PL-00 --expected 3 --reason no", by=by)
+        return str(entry["cause"]["request"]["id"])
+
+    of_bob, of_ada, another_of_ada = proposed("bob"), proposed("ada"), proposed("ada")
+    said = typed(lake, f"decline {of_bob} --reason no", by="ada")
+    assert said.returncode == 1 and "an approver, or who has proposed it" in said.stderr
+    assert ("ada", "decline") not in audited(lake)
+    assert typed(lake, f"decline {of_ada} --reason no", by="ada").returncode == 0
+    assert typed(lake, f"decline {another_of_ada} --reason no", by="bob").returncode == 0
 
 
 def test_two_people_decide_what_is_critical(lake: Offline) -> None:
@@ -136,7 +176,8 @@ def test_a_dry_run_says_what_would_change_and_changes_nothing(lake: Offline) -> 
     }  # fmt: skip
     said = typed(lake, "recall --where metric=heart_rate --reason x --dry-run")
     assert "recall would be about 2 rows, too few to say of how many people\n" in said.stderr
-    assert not list(lake.driver.store.list(FOLDER)) and audited(lake) == []
+    assert not list(lake.driver.store.list(FOLDER))
+    assert audited(lake) == [("ada", "preview")] * 2  # it was shown
 
 
 def test_without_a_number_and_a_terminal_nothing_is_decided(lake: Offline) -> None:
@@ -146,7 +187,8 @@ def test_without_a_number_and_a_terminal_nothing_is_decided(lake: Offline) -> No
     assert said.returncode == 1 and "what you were shown has changed: 3 rows now" in said.stderr
     assert typed(lake, "recall --where check=PL-02 --reason x --expected 4").returncode == 1
     said = typed(lake, f"recall --where check=PL-01 --reason {'A2' * 13} --expected 1")
-    assert said.returncode == 1 and "the reason names a participant" in said.stderr and audited(lake) == []
+    assert said.returncode == 1 and "the reason names a participant" in said.stderr
+    assert {what for _, what in audited(lake)} == {"preview"}
     assert not list(lake.driver.store.list(FOLDER))
 
 

@@ -75,11 +75,21 @@ def test_coverage_is_rounded_by_how_many_are_enrolled_that_day() -> None:
 
 
 def test_shares_of_rows_have_a_tenth_of_a_per_cent() -> None:
-    assert share_of_rows(0, 100) == Share(0.0) and share_of_rows(1, 0) is None
-    assert share_of_rows(123_456, 1_000_000) == Share(0.123)
-    assert share_of_rows(1, 1_000_000) == Share(0.001, at_most=True)
+    assert share_of_rows(0, 100, K) == Share(0.0) and share_of_rows(1, 0, K) is None
+    assert share_of_rows(123_456, 1_000_000, K) == Share(0.123)
+    assert share_of_rows(1, 1_000_000, K) == Share(0.001, at_most=True)
     assert not_applicable(0, 0) is None and not_applicable(0, 7) == Share(0.0)
     assert not_applicable(1, 99) == Share(0.05, at_most=True) and not_applicable(22, 78) == Share(0.2)
+
+
+@pytest.mark.parametrize("whole", [12, 15, 100, 600, 4_999])
+def test_of_few_rows_no_share_tells_how_many_failed(whole: int) -> None:
+    """Of a laboratory's results each person has one: two such shares, subtracted, would be a few people's."""
+    fit = defaultdict(list)
+    for failed in range(1, whole):
+        fit[share_of_rows(failed, whole, K)].append(failed)
+    assert {*range(1, K)} <= {*fit[share_of_rows(1, whole, K)]}
+    assert min(len(numbers) for numbers in fit.values()) > 1
 
 
 def test_counts_and_measures() -> None:

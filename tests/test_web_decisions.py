@@ -1,8 +1,11 @@
 """Decisions at the desk: seen before they are made, by two people where a check is critical, each written down first."""
 
+import json
 import re
+from html import unescape
 from typing import Any
 
+import pyarrow as pa
 import pytest
 
 from quality.desk import Answer
@@ -143,6 +146,20 @@ def test_a_proposal_about_rows_that_have_changed_says_so(world: FakeDesk) -> Non
     world.tables["sleep"]["quarantine"] = world.tables["sleep"]["quarantine"].slice(0, 10)
     text = as_(app_over(world), "cyd").get(f"/studies/sleep/proposals/{3:032x}").text
     assert "It was about 12 rows" in text
+
+
+def test_who_is_to_approve_is_led_to_all_rows_that_the_proposal_is_about(world: FakeDesk) -> None:
+    bob = as_(app_over(world), "bob")
+    numbers = re.findall(r'name="row" value="([0-9a-f]{16})"', bob.get("/studies/sleep/rows?check=PL-00").text)[:3]
+    about = json.dumps({"decision": "discard", "rows": numbers, "expected": 3})
+    kept = world.tables["sleep"]["decision"].to_pylist()
+    made = {**kept[-1], "decision": f"{9:032x}", "about": about, "check": None, "rows": 3}
+    schema = world.tables["sleep"]["decision"].schema
+    world.tables["sleep"]["decision"] = pa.Table.from_pylist([*kept, made], schema=schema)
+    cyd = as_(app_over(world), "cyd")
+    text = cyd.get(f"/studies/sleep/proposals/{9:032x}").text
+    (link,) = re.findall(r'href="(/studies/sleep/rows[^"]+)"', text)
+    assert re.findall(r'aria-label="Row ([0-9a-f]{16})"', cyd.get(unescape(link)).text) == numbers
 
 
 def test_a_threshold_is_proposed_in_per_cent(world: FakeDesk, ada: Browser) -> None:

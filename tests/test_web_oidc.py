@@ -151,11 +151,13 @@ def test_who_is_no_user_here_is_not_let_in(world: FakeDesk, provider: Provider) 
     [
         {"iss": "https://elsewhere.example"},
         {"aud": "another-client"},
+        {"aud": "another-client", "azp": CLIENT},
+        {"aud": ["another-client", "a-third"], "azp": CLIENT},
         {"nonce": "another"},
         {"exp": 1_000_000_000, "iat": 999_999_000},
         {"sub": None},
     ],
-    ids=["issuer", "audience", "nonce", "expired", "nobody"],
+    ids=["issuer", "audience", "audience with azp", "audiences with azp", "nonce", "expired", "nobody"],
 )
 def test_a_token_that_does_not_hold_signs_nobody_in(
     world: FakeDesk, provider: Provider, claims: dict[str, Any]

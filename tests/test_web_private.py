@@ -223,7 +223,7 @@ def test_no_role_is_told_more(world: FakeDesk, page: str) -> None:
         (
             "check_numbers._counts_people",
             lambda check, row: False,
-            {"people who sent nothing", "people who wore nothing"},
+            {"people who wore nothing"},
         ),
         ("coverage.coarse", lambda share, whole, k: share, {"people who have the small metric alone"}),
     ],

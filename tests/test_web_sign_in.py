@@ -230,3 +230,13 @@ def test_the_right_password_clears_the_name_and_memory_is_bounded() -> None:
 def test_settings_fit_together(settings: dict[str, str], words: str) -> None:
     with pytest.raises(ValueError, match=words):
         StewardSettings(**settings)  # type: ignore[arg-type]
+
+
+def test_a_sign_in_that_fails_by_itself_says_nothing_of_why(world: Any) -> None:
+    """Nobody has signed in yet, and sends what no library expects: the server has nothing to trace in a log."""
+    browser = Browser(app_over(world))
+    browser.get("/sign-in")
+    response = browser.post("/sign-in", {"name": "ada", "password": PASSWORD}, origin="http://[no-address")
+    assert response.status_code == 500 and "Something went wrong here" in response.text
+    assert "no-address" not in response.text
+    assert browser.get("/").status_code == 303

@@ -30,7 +30,9 @@ class Asked:
     as_json: bool
 
     def of_rows(self, stratum: Stratum, expected: int | None, dry_run: bool, no_wait: bool, **more: str) -> None:
-        """Show what it would change and, if that is what is wanted, have it done."""
+        """Show what it would change, which the audit has before, and if that is what is wanted, have it done."""
+        chosen = {**stratum.as_json(), **({"rows": len(stratum.rows)} if stratum.rows else {})}
+        self.desk.note(self.study, "preview", {"decision": self.kind, **more, **chosen})
         found = (recall_effect if self.kind == "recall" else effect)(self.desk.lake, self.study, stratum)
         if dry_run:
             self._show(found)

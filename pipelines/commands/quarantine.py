@@ -1,10 +1,11 @@
 """wellspring quarantine list|show|decisions|release|discard|recall|replay|propose|approve|decline."""
 
+import json
 from typing import Annotated, Any, Literal
 
 import typer
 
-from pipelines.commands.common import AsJson, Config, say, show_rows
+from pipelines.commands.common import AsJson, Config, Refused, say, show_rows
 from pipelines.commands.deciding import Asked
 from pipelines.commands.signing_in import Desk, chosen, signed_in
 from quality.checks import checks
@@ -50,6 +51,8 @@ def list_(study: Study, by: By, where: Where = None, config: Config = None, as_j
     """How many rows wait, by check, metric, partner, device model and day; no values, and nothing of too few people."""
     with signed_in(config, by, "view", study) as desk:
         rows = _waiting(desk, study, chosen(where, everything=True))
+        if not desk.user.may("rows", study):  # a part less another part may be a few people
+            rows = [{**row, "rows": None} for row in rows]
         smallest = desk.lake.studies()[study].smallest_cell
     show_rows("waiting", rows, as_json)
     if any(row["rows"] is None for row in rows):
@@ -105,10 +108,18 @@ def show(
 
 @app.command(epilog=f"{_CODES} Example: wellspring quarantine decisions --study sleep --by ada --json")
 def decisions(study: Study, by: By, config: Config = None, as_json: AsJson = False) -> None:
-    """What was decided and proposed in the study, by whom and why."""
+    """What was decided and proposed in the study, by whom and why; of which rows, to those only who may see them."""
     with signed_in(config, by, "view", study) as desk:
         rows = desk.lake.query(study, "SELECT * EXCLUDE (month) FROM decision ORDER BY entry").to_pylist()
+        if not desk.user.may("rows", study):
+            rows = [_without_rows(row) for row in rows]
     show_rows("decisions", rows, as_json)
+
+
+def _without_rows(row: dict[str, Any]) -> dict[str, Any]:
+    """A decision without which rows it is about and how many: they may be one person's."""
+    about = {name: value for name, value in json.loads(row["about"]).items() if name not in ("rows", "expected")}
+    return {**{name: value for name, value in row.items() if name != "rows"}, "about": json.dumps(about)}
 
 
 # -- decisions
@@ -181,6 +192,12 @@ def propose(
         Asked(desk, "propose", study, reason, as_json).of_rows(stratum, expected, dry_run, no_wait, decision=decision)
 
 
+def _is_by(desk: Desk, study: str, proposal: str) -> bool:
+    """Whether the proposal is the user's own."""
+    sql = """SELECT 1 AS one FROM decision WHERE kind = 'propose' AND decision = ? AND "by" = ?"""
+    return bool(desk.lake.query(study, sql, [proposal, desk.user.name]).num_rows)
+
+
 def _settles(kind: Literal["approve", "decline"], words: str, example: str) -> None:
     """Make a command that settles a proposal."""
 
@@ -194,6 +211,8 @@ def _settles(kind: Literal["approve", "decline"], words: str, example: str) -> N
         as_json: AsJson = False,
     ) -> None:
         with signed_in(config, by, "approve" if kind == "approve" else "propose", study) as desk:
+            if not desk.user.may("approve", study) and not _is_by(desk, study, proposal):
+                raise Refused("it takes an approver, or who has proposed it, to decline it")
             Asked(desk, kind, study, reason, as_json).leave({"proposal": proposal}, no_wait)
 
     told = f"{_CODES} Example: wellspring quarantine {kind} {'0123456789abcdef' * 2} --study sleep {example}"

@@ -91,9 +91,8 @@ class _Door:
             response = await run_in_threadpool(route.answer, visit)
         except Fault as fault:
             response = fault_page(visit, fault)
-        except Exception as error:  # whatever it says may hold what must not be seen or logged
-            _log.error("a page failed by %s", type(error).__name__)
-            response = fault_page(visit, Fault(500, "Something went wrong here. Nothing was changed by this page."))
+        except Exception as error:
+            response = fault_page(visit, _unforeseen(error))
         asked_by_page = "hx-request" in request.headers  # which asks by itself, also where nobody sits before it
         return self._with_cookie(response, session if asked_by_page else self._sessions.seen(session))
 
@@ -110,6 +109,8 @@ class _Door:
                 response, user = await entrance(request, visit)
             except Fault as fault:
                 response = fault_page(visit, fault)
+            except Exception as error:
+                response = fault_page(visit, _unforeseen(error))
             if user is not None:
                 self._sessions.end(session)
                 session = self._sessions.new(user)
@@ -189,6 +190,12 @@ class _Door:
 def fault_page(visit: Visit, fault: Fault) -> Response:
     """What is not followed, in words, and nothing of the study."""
     return Visit.page(visit.elsewhere, "fault.html", status=fault.status, fault=fault)
+
+
+def _unforeseen(error: Exception) -> Fault:
+    """What is said of a failure: its kind in the log; whatever it says may hold what must not be seen or logged."""
+    _log.error("a page failed by %s", type(error).__name__)
+    return Fault(500, "Something went wrong here. Nothing was changed by this page.")
 
 
 def _to_sign_in(request: Request) -> Response:

@@ -65,7 +65,11 @@ class Provider:
         """Whom the provider says this is; Fault where it does not, or not to whom went there from here."""
         try:
             request.scope["session"] = _signer(visit).loads(request.cookies.get(self._cookie, ""), max_age=WAY_S)
-            said = {"iss": {"essential": True, "value": self._issuer}, "sub": {"essential": True}}
+            said = {
+                "iss": {"essential": True, "value": self._issuer},
+                "aud": {"essential": True, "value": self._client},  # the library is content with `azp` in its place
+                "sub": {"essential": True},
+            }
             token = await self._provider.authorize_access_token(request, claims_options=said)
             return str(token["userinfo"]["sub"])
         except BadSignature:

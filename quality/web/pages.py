@@ -99,7 +99,7 @@ def _violations(facts: StudyFacts, days: pa.Table, last: date) -> str:
     ]
     told = [[counted(rows.get(day), facts.smallest_cell) for rows in of_rows] for day in days_until(last, GLANCE_DAYS)]
     sums = [(sum(one.n_fail or 0 for one in day), sum(one.n_eval or 0 for one in day)) for day in told]
-    values = [drawn(share_of_rows(failed, judged)) for failed, judged in sums]
+    values = [drawn(share_of_rows(failed, judged, facts.smallest_cell)) for failed, judged in sums]
     shown = [value for value in values if value is not None]
     words = f"Between {percent(min(shown))} and {percent(max(shown))}." if shown else "Nothing was judged."
     return sparkline(f"glance-{facts.id}", values, "Share of failures, 30 days", words)

@@ -135,9 +135,9 @@ def fields_of(stratum: Stratum) -> list[tuple[str, str]]:
     return [*((name, str(value)) for name, value in said.items()), *(("row", row) for row in stratum.rows)]
 
 
-def _address(path: str, **fields: Any) -> str:
-    """An address with those of the fields that have a value."""
-    given = [(name, str(value)) for name, value in fields.items() if value is not None]
+def _address(path: str, *pairs: tuple[str, str], **fields: Any) -> str:
+    """An address with those of the fields that have a value; `pairs` may name one several times, as rows."""
+    given = [*pairs, *((name, str(value)) for name, value in fields.items() if value is not None)]
     return f"{path}?{urlencode(given)}" if given else path
 
 

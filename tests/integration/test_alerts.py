@@ -330,7 +330,7 @@ def test_a_lake_s_impossible_readings_are_told_of_and_nothing_of_the_people(
         }
     ((_, body),) = made.came
     alerts = {one["about"]: one for one in json.loads(body)["alerts"]}
-    assert (alerts["PL-00"]["severity"], alerts["PL-00"]["share"]) == ("critical", 0.333)
+    assert (alerts["PL-00"]["severity"], alerts["PL-00"]["share"]) == ("critical", 0.4)
     page = metrics.page().decode()
     assert 'wellspring_quarantine_rows{study="sleep"} 10.0' in page
     assert 'check="PL-00",severity="critical",study="sleep"' in page
