@@ -99,5 +99,5 @@ def _read(store: Store, file: DataFile, columns: list[str]) -> pa.Table | None:
     try:
         with store.open_file(file.path) as source:
             return pq.ParquetFile(source).read(columns=columns)
-    except FileNotFoundError:
+    except (OSError, pa.ArrowInvalid):  # it is gone; or damaged, which the job will say of these days
         return None

@@ -131,7 +131,7 @@ def _answers(row: Mapping[str, Any], group: Mapping[str, Any]) -> dict[str, int]
     Whether the check applied says the row, since ranges may have changed since: to all, to none, or to those of a kind.
     """
     size, check = group["count_all"], checks()[row["check"]]
-    partly = group[str(of_rows(check))]
-    applied = partly if row["n_eval"] and row["n_na"] else bool(row["n_eval"])
     failed = bool(group["flags"] & check.mask)
+    partly = failed or group[str(of_rows(check))]  # of a message not all rows may be here; what failed was judged
+    applied = partly if row["n_eval"] and row["n_na"] else bool(row["n_eval"])
     return {"n_eval": size * applied, "n_fail": size * failed, "n_na": size * (not applied)}

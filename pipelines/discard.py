@@ -27,7 +27,7 @@ def discard(driver: Driver, decision: Decision, about: Mapping[str, JsonValue], 
         rows, replacement = taken_out(driver, part, part.going(np.ones(len(part.rows), dtype=bool)))
         replaced.append((part.file.table, replacement))
         taken.add(rows, rows.column("family"))
-        remembered.setdefault(part.file.month, []).append(rows)
+        remembered.setdefault(part.file.month, []).append(rows.select(DISCARDED.schema.names))  # not what blocks hold
     counts = table_key(decision.study, CHECK_COUNT.name)
     replaced.append((counts, lessened(driver, counts, taken)))
     replaced += [_keys(driver, decision.study, month, rows) for month, rows in sorted(remembered.items())]
@@ -38,7 +38,7 @@ def discard(driver: Driver, decision: Decision, about: Mapping[str, JsonValue], 
 def _keys(driver: Driver, study: str, month: str, parts: list[pa.Table]) -> tuple[str, Replacement]:
     """A file with the keys of a month's rows, discarded by the next entry."""
     n, table = driver.ledger.next_n, table_key(study, DISCARDED.name)
-    rows = pa.concat_tables(parts).select(DISCARDED.schema.names)
+    rows = pa.concat_tables(parts)
     field = DISCARDED.schema.get_field_index("entry")
     rows = rows.set_column(field, DISCARDED.schema.field(field), pa.repeat(pa.scalar(n, pa.int64()), len(rows)))
     rows = rows.sort_by([(column, "ascending") for column in DISCARDED.sort_key]).cast(DISCARDED.schema)

@@ -5,7 +5,6 @@ entry, so that a day that is judged twice has one answer. Whatever goes wrong in
 goes on: the study's days wait until they are tried again.
 """
 
-import json
 import math
 import time
 from collections import Counter
@@ -213,20 +212,18 @@ def _steps(driver: Driver, desk: LakeDesk, study: str, days: Iterable[date]) -> 
 def _replaced(driver: Driver, desk: LakeDesk, study: str, found: Results) -> dict[str, Replacement]:
     """Ask for the recalls that the job wishes, and write its results for the driver's next entry."""
     driver.on_step("judged")
-    _ask_for_recalls(driver, desk, study, found.recalls)
+    _ask_for_recalls(driver, study, found.recalls)
     written = _written(driver, study, found)
     driver.on_step("results written")
     return written
 
 
-def _ask_for_recalls(driver: Driver, desk: LakeDesk, study: str, wished: Collection[Stratum]) -> None:
-    """Leave a request for each stratum, once for ever: what a steward has released since is not taken back again."""
-    if not wished:
-        return
-    asked = desk.query(study, 'SELECT about FROM decision WHERE kind = ? AND "by" = ?', [Kind.RECALL, BY])
-    known = [json.loads(about) for about in asked.column("about").to_pylist()]
+def _ask_for_recalls(driver: Driver, study: str, wished: Collection[Stratum]) -> None:
+    """Leave a request for each stratum for which none waits. What stewards have released is not taken back by it; what a
+    replay has brought again is.
+    """
     waiting = [one.request.selection for one in everything(driver.store) if one.request]
-    known += [said.get("about") for said in waiting if said.get("by") == BY]
+    known = [said.get("about") for said in waiting if said.get("by") == BY]
     for stratum in wished:
         if (about := stratum.as_json()) in known:
             continue
@@ -297,6 +294,8 @@ def judge(driver: Driver, selected: Mapping[str, JsonValue]) -> Change | None:
         found = work.go_on(math.inf)
         assert found is not None, "it has all the time"
         replaced = _replaced(driver, desk, asked.study, found)
+    except Exception as error:  # quality never stops the stream, and its text may show what a person's rows hold
+        raise RequestRefused(f"the quality job failed ({type(error).__name__}): ask again") from None
     finally:
         desk.close()
     return _change(driver, replaced, cause)

@@ -25,7 +25,7 @@ from quality.checks import Check, checks
 from quality.doubles import contradicting
 from quality.gate import QUARANTINES
 from quality.strata import Counts, tally
-from schemas.families import CHECK_COUNT, DISCARDED, ENTERED_IN_ERROR, FAMILIES, QUARANTINE
+from schemas.families import CHECK_COUNT, DISCARDED, ENTERED_IN_ERROR, FAMILIES, QUARANTINE, REVISED_FAMILIES
 
 FILE_ROWS = 1_000_000
 FILE_BYTES = 192 * 1024 * 1024
@@ -108,7 +108,7 @@ class Landing:
         count = int(repeated.sum())
         if count:
             rows = rows.filter(~repeated)
-        files, answers, takes_back = [], Counts(), _takes_back(rows)
+        files, answers, takes_back = [], Counts(), _takes_back(rows) or self._may_bring_back(place)
         if len(rows):
             rows = ordered(rows.with_column("revision", self._revisions(rows, place)))
             beside = self._beside_others(rows, place)
@@ -125,6 +125,10 @@ class Landing:
         yield note("write", study=study, duplicate=count, files=said, answers=answers.listed())
         if takes_back:
             yield note("take_back", study=study)
+
+    def _may_bring_back(self, place: Place) -> bool:
+        """Whether a replay judges rows again that another row, which stays, may have taken back."""
+        return place[1] in REVISED_FAMILIES and any(any(self._replaced_of(key)) for key in _tables(place))
 
     def _duplicates(self, rows: Rows, place: Place) -> Any:
         key64, start = rows.readings["key64"], rows.readings["start"]

@@ -54,26 +54,35 @@ def recall(driver: Driver, selected: Mapping[str, JsonValue]) -> Change | None:
     )
 
 
-_HEAD = ["record64", "revision", "status"]
+_HEAD = ["record64", "revision", "status", "entry", "released"]
 
 
-def _taken_back(heads: Iterable[pa.Table]) -> dict[int, int]:
-    """The records that were entered in error, each with the last revision that says so."""
-    found: dict[int, int] = {}
+def _taken_back(heads: Iterable[pa.Table]) -> dict[int, tuple[int, int]]:
+    """The records that were entered in error, each with the last revision that says so, and the entry since which it does."""
+    found: dict[int, tuple[int, int]] = {}
     for rows in heads:
         says_so = pc.is_in(rows.column("status"), pa.array(ENTERED_IN_ERROR))
-        for record, revision in _revisions(rows.filter(pc.and_(says_so, pc.is_valid(rows.column("record64"))))):
-            found[record] = max(revision, found.get(record, -1))
+        said = rows.filter(pc.and_(says_so, pc.is_valid(rows.column("record64"))))
+        since = pc.coalesce(said.column("released"), said.column("entry")).to_pylist()
+        for (record, revision, _), entry in zip(_revisions(said), since, strict=True):
+            found[record] = max((revision, entry), found.get(record, (-1, 0)))
     return found
 
 
-def _earlier(rows: pa.Table, taken_back: Mapping[int, int]) -> Flags:
-    """Which rows came before the one that takes their record back."""
-    return np.array([revision < taken_back.get(record, -1) for record, revision in _revisions(rows)], dtype=bool)
+def _earlier(rows: pa.Table, taken_back: Mapping[int, tuple[int, int]]) -> Flags:
+    """Which rows came before the one that takes their record back; not what stewards have released since that stands."""
+    never = (-1, 0)
+    return np.array(
+        [
+            revision < (last := taken_back.get(record, never))[0] and (released is None or released < last[1])
+            for record, revision, released in _revisions(rows)
+        ],
+        dtype=bool,
+    )
 
 
-def _revisions(rows: pa.Table) -> Iterator[tuple[int, int]]:
-    return zip(rows.column("record64").to_pylist(), rows.column("revision").to_pylist(), strict=True)
+def _revisions(rows: pa.Table) -> Iterator[tuple[int, int, int | None]]:
+    return zip(*(rows.column(name).to_pylist() for name in ("record64", "revision", "released")), strict=True)
 
 
 def to_quarantine(driver: Driver, study: str, found: list[tuple[DataFile, Flags]]) -> dict[str, Replacement]:

@@ -4,6 +4,7 @@ A change is an approved proposal. The study's table of decisions keeps who propo
 """
 
 import json
+import math
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any, Self
@@ -15,6 +16,9 @@ from schemas.metrics import catalogue
 
 OF_STUDY = 100
 """A check's version in a study is the catalogue's, and this much more for each change that the study has made."""
+
+LARGEST = 1e8
+"""No number of a check is larger: so many days are still a number of microseconds."""
 
 _RANGE = frozenset({"low", "high"})
 """By metric: what a study puts in place of the metric catalogue's plausible range, where the check judges by one."""
@@ -50,6 +54,8 @@ class Proposal(BaseModel):
 
 def _changed(check: Check, name: str, value: Parameter) -> Parameter:
     """The new number, or the old numbers by metric with the new ones in place of theirs."""
+    if any(not math.isfinite(number) or abs(number) > LARGEST for number in _numbers(value)):
+        raise ValueError("the check cannot have such a number")
     before = check.parameters.get(name, {} if name in _RANGE and _ranged(check) else None)
     if before is None or isinstance(before, dict) != isinstance(value, dict):
         raise ValueError("the check has no such number")
@@ -61,6 +67,12 @@ def _changed(check: Check, name: str, value: Parameter) -> Parameter:
     if not set(value) <= known:
         raise ValueError("the check does not judge such a metric")
     return {**before, **value}
+
+
+def _numbers(value: Parameter) -> Iterable[float]:
+    if isinstance(value, dict):
+        return value.values()
+    return value if isinstance(value, tuple) else (value,)
 
 
 def _ranged(check: Check) -> set[str]:

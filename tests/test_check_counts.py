@@ -121,6 +121,20 @@ def test_of_rows_in_quarantine_the_family_is_the_one_that_they_came_from(tmp_pat
     assert lessened is not None and sums(lessened) == fresh(content.slice(0, 20))
 
 
+def test_what_a_message_failed_is_taken_out_of_what_was_judged_also_when_few_of_its_rows_go() -> None:
+    same: dict[str, Any] = dict.fromkeys(("device_model", "firmware"))
+    same |= {"metric": "weight", "partner": "acme", "start": START, "end": START, "entry": 1}
+    content = rows(
+        OBSERVATION, 3, **{name: [value] * 3 for name, value in same.items()}, flags=[1 << BITS["PL-06"]] * 3
+    )
+    day = START.replace(hour=0)
+    count = {**same, "family": "observation", "start": day, "check": "PL-06", "version": 1}
+    counts = pa.Table.from_pylist([{**count, "n_eval": 20, "n_fail": 20, "n_na": 5}], schema=CHECK_COUNT.schema)
+    lessened = taken(content).lessened(counts)
+    assert lessened is not None
+    assert [lessened.column(name)[0].as_py() for name in ("n_eval", "n_fail", "n_na")] == [17, 17, 5]
+
+
 def test_counts_of_other_entries_and_families_are_left_alone(tmp_path: Path) -> None:
     content = made(50, 4, seed=1)
     counts = written(tmp_path, content)

@@ -9,15 +9,20 @@ from typing import Any
 
 import pytest
 
+from pipelines import discard as discard_module
 from pipelines.answer import answer_next
+from pipelines.entries import Kind, TableChange
 from pipelines.lake_check import lake_check
+from pipelines.landing import publish
 from pipelines.law import entry_law
-from pipelines.requests import everything
+from pipelines.requests import ask, everything
 from quality.checks import Severity, checks
 from quality.chosen import number_of
 from schemas.consent_events import ConsentEvent
+from schemas.families import DISCARDED, LAB_RESULT
 from tests.canaries import leaks_in_folder, member, subject
 from tests.lakes import Crash
+from tests.lakes import rows as made_rows
 from tests.offline import Offline
 from tests.readings import DAY, NOON, RECEIVED, grant, linked, message
 from tests.recount import counted, standing
@@ -226,6 +231,21 @@ def test_released_rows_that_are_replayed_are_not_doubled(lake: Offline) -> None:
     everywhere = lake.values() + lake.values("quarantine")
     assert sorted(everywhere) == sorted([*POSSIBLE, *FLAGGED, *IMPOSSIBLE])
     assert_sound(lake)
+
+
+@pytest.mark.usefixtures("mild")
+def test_of_what_is_discarded_only_the_keys_are_held_until_they_are_written(
+    lake: Offline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held, keys = list[str](), discard_module._keys
+
+    def written(driver: Any, study: str, month: str, parts: list[Any]) -> Any:
+        held.extend(name for part in parts for name in part.column_names)
+        return keys(driver, study, month, parts)
+
+    monkeypatch.setattr(discard_module, "_keys", written)
+    lake.decided("discard", HELD)
+    assert held == DISCARDED.schema.names
 
 
 # -- the first of two wins
@@ -472,3 +492,26 @@ def test_a_kill_at_any_step_decides_exactly_once(tmp_path: Path, asked_for: Path
     assert kinds == ["decide", "release", "recall", "decide"]
     assert_sound(lake)
     lake.close()
+
+
+def test_what_stewards_have_released_is_not_taken_back_by_the_correction_of_another_result(lake: Offline) -> None:
+    driver = lake.driver
+
+    def put(**columns: Any) -> None:
+        count, at = len(columns["record64"]), (driver.ledger.next_n, driver.ledger.epoch)
+        content = made_rows(LAB_RESULT, count, entry=[at[0]] * count, **columns)
+        file = publish(driver.store, content, "study=sleep/lab_result", "2025-01", *at)
+        driver.note(Kind.INGEST, {}, {"study=sleep/lab_result": TableChange(add=(file,))})
+
+    def recalled() -> list[int]:
+        ask(driver.ledger, "recall", {"study": "sleep"}, lake.now_us)
+        lake.answer_all()
+        return sorted(row["key64"] for row in lake.world.rows("sleep", view="lab_result"))
+
+    put(record64=[7, 7], revision=[0, 1], status=["F", "D"], key64=[1, 2])
+    assert recalled() == [2]
+    put(record64=[7], revision=[0], status=["F"], key64=[1], released=[driver.ledger.next_n])
+    put(record64=[8, 8], revision=[0, 1], status=["F", "D"], key64=[3, 4])
+    assert recalled() == [1, 2, 4]
+    put(record64=[7], revision=[2], status=["D"], key64=[5])
+    assert recalled() == [4, 5]

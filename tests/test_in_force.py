@@ -96,6 +96,9 @@ def test_a_number_is_changed_and_the_others_stay(
         {"check": "PL-01", "warning": 0.5, "parameters": {"low": {"spo2": 1.0}}},
         {"check": "PL-00", "warning": 0.5, "parameters": {"low": {"spo2": 1.0}}},
         {"check": "TM-10", "warning": 0.5, "surplus": 1},
+        {"check": "TM-10", "warning": 0.5, "parameters": {"back_s": "NaN"}},
+        {"check": "LK-05", "warning": 0.5, "parameters": {"keeps_h": {"potassium": float("inf")}}},
+        {"check": "LK-06", "warning": 0.5, "parameters": {"age_days": 1e308}},
     ],
 )
 def test_what_cannot_be_proposed(proposal: dict[str, Any]) -> None:

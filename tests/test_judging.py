@@ -29,13 +29,13 @@ from pipelines.landing import publish
 from pipelines.law import entry_law
 from pipelines.ledger import Ledger
 from pipelines.progress import Progress
-from pipelines.requests import ask, everything
+from pipelines.requests import ask, everything, remove
 from pipelines.settings import load_settings
 from pipelines.sweep import sweep
 from pipelines.views import sql
 from quality.desk import LakeDesk, Stratum
 from quality.job.results import Results
-from schemas.families import CHECK_RESULT, DAY_SUMMARY, DECISION, FAMILIES
+from schemas.families import CHECK_RESULT, DAY_SUMMARY, FAMILIES
 from tests.lakes import HOUR, JAN, Crash, CrashAt, rows
 
 pytestmark = pytest.mark.usefixtures("cheap_sessions")
@@ -323,6 +323,14 @@ def test_a_job_that_fails_is_said_and_counted_and_nothing_else_waits(
     assert results(driver) == {day(0): 6}
 
 
+def test_a_file_that_is_damaged_is_the_job_s_trouble_alone(driver: Driver) -> None:
+    entry = land(driver, "a", days=(0, 1))
+    (file,) = (file for change in entry.tables.values() for file in change.add)
+    (driver.settings.lake / file.path).write_bytes(b"damaged")
+    assert turn(driver) is None
+    assert len(said) == 1 and "the quality job of a failed" in said[0]
+
+
 def test_a_driver_that_was_overtaken_stops(driver: Driver, monkeypatch: pytest.MonkeyPatch) -> None:
     def overtaken(*arguments: Any) -> Results:
         Ledger(driver.store).takeover(NOW, {})
@@ -415,27 +423,27 @@ def test_what_it_finds_of_rows_that_have_landed_becomes_a_request(
     )
 
 
-def test_what_was_taken_back_once_is_not_taken_back_from_whoever_released_it(
+def test_a_recall_is_asked_for_once_while_it_waits_and_again_when_it_was_done(
     driver: Driver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    strata = [Stratum(check="PL-06", metric=metric) for metric in ("weight", "height", "waist")]
+    strata = [Stratum(check="PL-06", metric=metric) for metric in ("weight", "height")]
 
     def find(*arguments: Any) -> Results:
         found = count_rows(*arguments)
         return Results(found.results, found.summaries, found.replaced, found.summarised, tuple(strata))
 
-    land(driver, "a")
-    abouts = [json.dumps(stratum.as_json(), sort_keys=True) for stratum in strata]
-    decided = rows(DECISION, 2, kind=["recall"] * 2, by=["wellspring", "ann"], about=abouts[:2])
-    at = driver.ledger.next_n, driver.ledger.epoch
-    change = TableChange(add=(publish(driver.store, decided, "study=a/decision", "2025-01", *at),))
-    driver.note(Kind.RECALL, {}, {"study=a/decision": change})
+    def asked() -> list[Any]:
+        return [one.request.selection["about"] for one in everything(driver.store) if one.request]
+
     monkeypatch.setattr(module, "job", in_steps(find))
+    for first in (0, 100):
+        land(driver, "a", first=first)
+        turn(driver)
+        assert asked() == [stratum.as_json() for stratum in strata]
+    remove(driver.store, everything(driver.store)[0])  # it has been done; a replay brings the rows back
+    land(driver, "a", first=200)
     turn(driver)
-    land(driver, "a", first=100)
-    turn(driver)
-    asked = [one.request.selection["about"] for one in everything(driver.store) if one.request]
-    assert asked == [stratum.as_json() for stratum in strata[1:]]
+    assert asked() == [stratum.as_json() for stratum in reversed(strata)]
 
 
 def test_a_day_is_judged_again_by_hand(driver: Driver, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -453,6 +461,21 @@ def test_a_day_is_judged_again_by_hand(driver: Driver, monkeypatch: pytest.Monke
     assert answer_next(driver) is None and "not registered" in said[0] and "does not name" in said[1]
     assert turns(driver) == 1
     assert results(driver) == {day(0): 3, day(1): 3}
+
+
+def test_a_job_by_hand_that_fails_is_refused_by_its_kind_and_the_driver_goes_on(
+    driver: Driver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*arguments: Any) -> Results:
+        raise ValueError(f"somebody is {PSEUDONYM}")
+
+    monkeypatch.setattr(driver, "consent_now", lambda: None)
+    monkeypatch.setattr(module, "job", in_steps(fail))
+    land(driver, "a")
+    ask(driver.ledger, "judge", {"study": "a", "by": "ann", "reason": "to see", "about": {"day": "2025-01-15"}}, NOW)
+    assert answer_next(driver) is None
+    (asked,) = everything(driver.store)
+    assert asked.request is not None and asked.request.refused == "the quality job failed (ValueError): ask again"
 
 
 # -- the whole, with the real job

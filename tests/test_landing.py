@@ -293,6 +293,16 @@ def test_a_second_final_result_waits_for_a_steward(runs: Runs) -> None:
     assert runs.answers["sleep", "UQ-02", "evaluated"] == 0
 
 
+def test_a_replay_of_results_asks_whether_what_it_brings_back_was_taken_back(runs: Runs) -> None:
+    files, _ = runs.run(result(1, b"1"))
+
+    def asked(replaced: list[str]) -> bool:
+        landing = Landing(runs.store, 2, 1, lambda *of: [], FileKeys(runs.store), lambda table: replaced)
+        return any("take_back" in text for text in [*landing.add(result(1, b"1")), *landing.finish()])
+
+    assert asked([file.path for file in files]) and not asked([])
+
+
 def test_of_results_a_file_for_quarantine_is_expected_always(runs: Runs) -> None:
     landing = Landing(runs.store, 1, 1, lambda table, month: [], FileKeys(runs.store))
     assert list(landing.add(result(1, b"1"))) == []
