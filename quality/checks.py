@@ -42,10 +42,6 @@ class Dimension(StrEnum):
     ATEMPORAL = "plausibility-atemporal"
     TEMPORAL = "plausibility-temporal"
 
-    @property
-    def category(self) -> str:
-        return self.value.split("-")[0]
-
 
 class Context(StrEnum):
     """Kahn's contexts: against what we expect ourselves, or against something outside."""

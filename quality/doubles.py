@@ -40,8 +40,7 @@ def _alike(messages: pa.Table, one: Array, other: Array) -> Array:
     if len(asked):
         alike[asked] = True
         for name in _GROUP:
-            codes = messages.column(name).combine_chunks().dictionary_encode(null_encoding="encode")
-            place = np.asarray((codes.combine_chunks() if isinstance(codes, pa.ChunkedArray) else codes).indices)
+            place = _places(messages.column(name))
             alike[asked] &= place[one[asked]] == place[other[asked]]
     return alike
 
@@ -53,8 +52,12 @@ def _differ(readings: Mapping[str, Any], one: Array, other: Array) -> Array:
     value = np.asarray(readings["value"])
     differ = ~((value[one] == value[other]) | np.isnan(value[one]) & np.isnan(value[other]))
     if "code" in readings:
-        codes = readings["code"]
-        codes = codes.combine_chunks() if isinstance(codes, pa.ChunkedArray) else codes
-        place = np.asarray(codes.dictionary_encode(null_encoding="encode").indices)
+        place = _places(readings["code"])
         differ |= place[one] != place[other]
     return np.asarray(differ)
+
+
+def _places(texts: pa.Array | pa.ChunkedArray) -> Array:
+    """The place of each text [n] among the distinct ones; null is one of them."""
+    whole = texts.combine_chunks() if isinstance(texts, pa.ChunkedArray) else texts
+    return np.asarray(whole.dictionary_encode(null_encoding="encode").indices)

@@ -18,7 +18,7 @@ from schemas.specimens import HAEMOLYSED, UNKNOWN
 MINUTE_US = 60_000_000
 HOUR_US = 60 * MINUTE_US
 DAY_US = 24 * HOUR_US
-_ROUNDED = 1e-9
+ROUNDED = 1e-9
 """By how much of itself a number may differ after it was converted from one unit to another and is the same."""
 _EMPTY = pa.array(sorted(WITHOUT_VALUE))
 
@@ -113,7 +113,7 @@ def too_little(check: Check) -> Kernel:
 
     def fails(of: Judged) -> Array | None:
         loq = _numbers(of, "loq")
-        return np.asarray(of.low < loq - np.abs(loq) * _ROUNDED)
+        return np.asarray(of.low < loq - np.abs(loq) * ROUNDED)
 
     return fails
 
@@ -123,7 +123,7 @@ def out_of_range(check: Check) -> Kernel:
 
     def fails(of: Judged) -> Array | None:
         low, high = _numbers(of, "reportable_low"), _numbers(of, "reportable_high")
-        below, above = of.low < low - np.abs(low) * _ROUNDED, of.high > high + np.abs(high) * _ROUNDED
+        below, above = of.low < low - np.abs(low) * ROUNDED, of.high > high + np.abs(high) * ROUNDED
         is_diluted = _numbers(of, "dilution") > 1
         has_range = ~(np.isnan(low) & np.isnan(high))
         return np.asarray((below | above) & ~is_diluted | has_range & ~_has(of, "reference_range"))

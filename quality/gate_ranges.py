@@ -77,7 +77,8 @@ class Limits:
         for metric in catalogue().metrics.values():
             (by, bounds), (rate_by, rate) = range_of(metric), rate_of(metric)
             bits, rate_bits = _bits(found, by, bounds), _bits(found, rate_by, rate)
-            ends = _bounds(found[by], metric.code, bounds) if bits and bounds else (-np.inf, np.inf)
+            own = own_range(found[by], metric.code, bounds) if bits and bounds else None
+            ends = (own.low, own.high) if own else (-np.inf, np.inf)
             rows.append((*ends, rate.limit if rate_bits and rate else np.inf, bits, rate_bits))
         low, high, most, of_range, of_rate = map(np.array, zip(*rows, strict=True))
         return cls(low, high, most, of_range, of_rate, per_us)
@@ -116,10 +117,11 @@ def _bits(found: Mapping[str, Check], name: str, limit: object) -> int:
     )
 
 
-def _bounds(check: Check, code: str, bounds: Range) -> tuple[float, float]:
+def own_range(check: Check, code: str, bounds: Range) -> Range:
     """The catalogue's range, or what the study has put in its place."""
-    own: list[Any] = [check.parameters.get(name, {}) for name in ("low", "high")]
-    return own[0].get(code, bounds.low), own[1].get(code, bounds.high)
+    own: dict[str, Any] = {name: check.parameters.get(name, {}) for name in ("low", "high")}
+    changed = {name: numbers[code] for name, numbers in own.items() if code in numbers}
+    return bounds.model_copy(update=changed) if changed else bounds
 
 
 @cache

@@ -6,12 +6,12 @@ A change is an approved proposal. The study's table of decisions keeps who propo
 import json
 import math
 from collections.abc import Iterable, Mapping
-from datetime import UTC, datetime
 from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from quality.checks import Check, CheckId, Parameter, Share, Thresholds, checks
+from quality.job.times import micros
 from schemas.metrics import catalogue
 
 OF_STUDY = 100
@@ -106,16 +106,10 @@ def approved(decisions: Iterable[Mapping[str, Any]]) -> tuple[Approved, ...]:
             proposal = Proposal.model_validate(about["threshold"])
         except ValidationError:
             continue
+        at_us = row["start"] if isinstance(row["start"], int) else micros(row["start"])
         said = {"proposed_by": row["second"] or "", "approved_by": row["by"], "reason": row["reason"]}
-        found.append(Approved(decision=row["decision"], at_us=_micros(row["start"]), proposal=proposal, **said))
+        found.append(Approved(decision=row["decision"], at_us=at_us, proposal=proposal, **said))
     return tuple(sorted(found, key=lambda change: (change.at_us, change.decision)))
-
-
-def _micros(moment: datetime | int) -> int:
-    if isinstance(moment, int):
-        return moment
-    since = moment.astimezone(UTC) - datetime(1970, 1, 1, tzinfo=UTC)
-    return since.days * 86_400_000_000 + since.seconds * 1_000_000 + since.microseconds
 
 
 def checks_of(

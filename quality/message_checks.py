@@ -58,18 +58,16 @@ class MessageChecks:
         """PL-06. The median of a message is compared with what the population's would be in another unit."""
         usual = self._usual(judged)
         sizes = np.diff(judged.begins, append=len(judged))
-        chosen = np.flatnonzero(~np.isnan(usual) & (sizes >= self._units.number("least_readings")))
-        if not len(chosen):
+        chosen = ~np.isnan(usual) & (sizes >= self._units.number("least_readings"))
+        if not chosen.any():
             return
-        is_chosen = np.zeros(len(judged.begins), dtype=bool)
-        is_chosen[chosen] = True
-        compared[judged.of_runs(is_chosen)] = True
+        compared[judged.of_runs(chosen)] = True
         mixed = np.zeros(len(judged.begins), dtype=bool)
         codes = catalogue().codes
-        for run in chosen.tolist():
+        for run in np.flatnonzero(chosen).tolist():
             values = judged.low[judged.begins[run] : judged.begins[run] + sizes[run]]
             others = other_units(codes[judged.metric[judged.owner[run]]], float(usual[run]))
-            mixed[run] = _is_near(float(np.median(values)), others, self._units.number("off_share"))
+            mixed[run] = is_near(float(np.median(values)), others, self._units.number("off_share"))
         if mixed.any():
             flags[judged.of_runs(mixed)] |= self._units.mask
 
@@ -98,5 +96,6 @@ def other_units(code: str, usual: float) -> tuple[float, ...]:
     return tuple(sorted(other for other in found if not usual / NEAR_ONE <= other <= usual * NEAR_ONE))
 
 
-def _is_near(median: float, others: tuple[float, ...], share: float) -> bool:
+def is_near(median: float, others: tuple[float, ...], share: float) -> bool:
+    """Whether a median is within `share` of one of the others."""
     return any(abs(median - other) <= share * abs(other) for other in others)

@@ -9,8 +9,7 @@ import pyarrow.compute as pc
 
 from quality.checks import Check, Where
 from quality.desk import LakeDesk
-from quality.job.results import day_number
-from quality.job.times import moment
+from quality.job.times import day_number, moment
 from quality.suite_rows import BY_MESSAGE
 
 _COUNTED = """

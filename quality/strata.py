@@ -6,14 +6,11 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
 from quality.applicable import ALWAYS, Condition, applies, counted, fulfilled
 from quality.checks import Check, checks
-from quality.judged import NO_OFFSET
-
-Array = npt.NDArray[Any]
+from quality.judged import NO_OFFSET, Array
 
 DAY_US = 86_400_000_000
 KINDS = ("evaluated", "failed", "not_applicable")

@@ -12,8 +12,8 @@ import pyarrow as pa
 from quality.checks import Check
 from quality.desk import LakeDesk
 from quality.job import judge as job
-from quality.job.results import day_number
 from quality.job.segments import DAY_US
+from quality.job.times import day_number
 from quality.parity import Difference, differences, gate_counts
 from quality.suite_frames import MOST, SAMPLED, count_rows, read_rows, rows_frame
 from quality.suite_process import LONGEST_S, SuiteProcess

@@ -14,9 +14,9 @@ import pyarrow.compute as pc
 
 from quality.checks import Check
 from quality.desk import LakeDesk
-from quality.job.results import day_number
-from quality.job.segments import MINUTE_US, SECOND_US, Array, codes, integers, medians, numbers, runs_of
-from quality.job.times import moment
+from quality.gate_lab import ROUNDED
+from quality.job.segments import MINUTE_US, SECOND_US, Array, Runs, codes, integers, medians, numbers, runs_of
+from quality.job.times import day_number, moment
 from quality.message_checks import other_units
 from schemas.families import LAB_RESULT, OBSERVATION, UTC_MICROS, WAVEFORM
 from schemas.lab_results import WITHOUT_VALUE
@@ -26,7 +26,6 @@ SAMPLED = 10_000
 """About so many rows of a day are looked at again where not all of them are."""
 MOST = 1_000_000
 """So many rows at most are judged at once; a day that has more is sampled."""
-_ROUNDED = 1e-9
 
 _COMMON = (
     "pseudonym",
@@ -135,7 +134,7 @@ def rows_frame(rows: pa.Table, family: str, of: Mapping[str, Check], medians_kno
     frame["value"] = _floats(rows.column("value"))
     frame |= _rates(numbers(rows.column("value")), end - start)
     if family == OBSERVATION.name and "PL-06" in of:
-        frame["unit_off"] = _unit_off(rows, messages.begins, of["PL-06"], medians_known)[messages.of_row]
+        frame["unit_off"] = _unit_off(rows, messages, of["PL-06"], medians_known)[messages.of_row]
     if family == LAB_RESULT.name:
         frame |= _laboratory(rows)
     return _table(frame)
@@ -173,13 +172,12 @@ def _rates(value: Array, duration: Array) -> dict[str, Array]:
     return {name: np.where(lasting, value / (np.maximum(duration, unit) / unit), np.nan) for name, unit in units}
 
 
-def _unit_off(rows: pa.Table, begins: Array, check: Check, known: Mapping[str, float]) -> Array:
+def _unit_off(rows: pa.Table, messages: Runs, check: Check, known: Mapping[str, float]) -> Array:
     """[messages] how far its median is from the nearest usual one in another unit, as a share of that; NaN: not compared."""
-    sizes = np.diff(begins, append=rows.num_rows)
-    metrics = rows.column("metric").take(pa.array(begins)).to_pylist()
-    middle = medians(numbers(rows.column("value")), np.repeat(np.arange(len(begins)), sizes), len(begins))
-    off = np.full(len(begins), np.nan)
-    for place in np.flatnonzero(sizes >= check.number("least_readings")).tolist():
+    metrics = rows.column("metric").take(pa.array(messages.begins)).to_pylist()
+    middle = medians(numbers(rows.column("value")), messages.of_row, messages.total)
+    off = np.full(messages.total, np.nan)
+    for place in np.flatnonzero(messages.sizes >= check.number("least_readings")).tolist():
         code = metrics[place]
         if code in check.metrics and code in known:
             others = np.array(other_units(code, known[code]))
@@ -201,8 +199,8 @@ def _laboratory(rows: pa.Table) -> dict[str, Any]:
         "of_kit": rows.column("specimen64").is_valid().cast(pa.int64()),
         "with_range": rows.column("reference_range").is_valid().cast(pa.float64()),
         "transit_us": _floats(transit),
-        "loq_least": loq - np.abs(loq) * _ROUNDED,
-        "reportable_least": low - np.abs(low) * _ROUNDED,
-        "reportable_most": high + np.abs(high) * _ROUNDED,
+        "loq_least": loq - np.abs(loq) * ROUNDED,
+        "reportable_least": low - np.abs(low) * ROUNDED,
+        "reportable_most": high + np.abs(high) * ROUNDED,
         "undiluted": np.where(diluted, np.nan, numbers(rows.column("value"))),
     }

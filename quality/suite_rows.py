@@ -3,14 +3,13 @@
 from collections.abc import Collection, Iterable, Mapping
 
 from quality.checks import Check
-from quality.gate_ranges import POSSIBLE, range_checks
+from quality.gate_ranges import POSSIBLE, own_range, range_checks
+from quality.job.segments import DAY_US, HOUR_US, MINUTE_US, SECOND_US
 from quality.suites import Asked, Clause, Compile, Suite, both, compiled, in_turn, one_of
 from schemas.families import LAB_RESULT, OBSERVATION, WAVEFORM
 from schemas.metrics import Metric, Range, catalogue
 from schemas.specimens import HAEMOLYSED, UNKNOWN
 
-SECOND_US, MINUTE_US, HOUR_US = 1_000_000, 60_000_000, 3_600_000_000
-DAY_US = 24 * HOUR_US
 VERSION = r"^\d+\.\d+\.\d+\Z"
 _SAYS = "says == 1"
 """Results that say a value: what takes another back is not judged."""
@@ -24,12 +23,11 @@ def rows_suite(
     """What the rows of a family are asked that are of these metrics, by the catalogue in force `of`."""
     known: dict[str, Compile] = {
         "CF-09": lambda check: _firmware(firmware or {}),
-        "TM-04": lambda check: _clock(check),
-        "TM-06": lambda check: _offset(check),
-        "TM-10": lambda check: _order(check),
+        "TM-04": _clock,
+        "TM-06": _offset,
+        "TM-10": _order,
+        **dict.fromkeys(range_checks(), lambda check: _ranges(check, family, metrics)),
     }
-    for name in range_checks():
-        known[name] = lambda check: _ranges(check, family, metrics)
     if family == OBSERVATION.name:
         known["PL-06"] = _units
     if family == LAB_RESULT.name:
@@ -114,21 +112,11 @@ def _limits(check: Check, metric: Metric, family: str) -> tuple[list[Clause], li
         limits += [one for name, own in metric.channels.items() for one in _within(own, f"{name}_low", f"{name}_high")]
         return limits, [Clause(kind="between", column="per_second", high=rate.limit)] if rate else []
     plausible = metric.plausible if metric.plausible and metric.plausible.check == check.id else None
-    limits = _within(_own(check, metric.code, plausible), "low", "high", family) if plausible else []
+    limits = _within(own_range(check, metric.code, plausible), "low", "high", family) if plausible else []
     per_minute = metric.plausible_per_minute
     is_own = per_minute is not None and per_minute.check == check.id
     rates = [Clause(kind="between", column="per_minute", high=per_minute.limit)] if per_minute and is_own else []
     return limits, rates
-
-
-def _own(check: Check, code: str, bounds: Range) -> Range:
-    """The catalogue's range, or what the study has put in its place."""
-    changed = {}
-    for name in ("low", "high"):
-        numbers = check.parameters.get(name, {})
-        if isinstance(numbers, dict) and code in numbers:
-            changed[name] = numbers[code]
-    return bounds.model_copy(update=changed)
 
 
 def _within(bounds: Range, low: str, high: str, family: str = WAVEFORM.name) -> list[Clause]:

@@ -127,13 +127,13 @@ def _units(of: Answers, measured: Array, first: int) -> pa.Table:
     # whole hours, as the job compares them
     statistic = np.round(measured) if of.check == "TM-08" else measured
     metrics = pa.array([name.metric for name in of.names], pa.string())
-    people = np.ones(len(of.name), dtype=np.int64) if of.people is None else np.asarray(of.people)[of.name]
+    people = np.ones(len(of.name), dtype=np.int64) if of.people is None else of.people[of.name]
     columns = {
         "check": pa.repeat(of.check, len(of.name)),
         "metric": metrics.take(pa.array(of.name)),
-        "applies": pa.array(of.evaluated.astype(np.int64)),
-        "statistic": pa.array(statistic.astype(np.float64), from_pandas=True),
-        "person": pa.array(np.where(of.person >= 0, of.person.astype(np.int64) + first, -1)),
-        "people": pa.array(people.astype(np.int64)),
+        "applies": of.evaluated,
+        "statistic": pa.array(statistic, from_pandas=True),
+        "person": np.where(of.person >= 0, of.person.astype(np.int64) + first, -1),
+        "people": people,
     }
     return pa.table(columns).cast(UNITS)

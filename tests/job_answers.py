@@ -6,7 +6,7 @@ import pyarrow as pa
 
 from quality.checks import Check, checks
 from quality.job.readings import Readings, of_table
-from quality.job.results import Answers
+from quality.job.results import Answers, Tallies
 from schemas.families import WAVEFORM
 
 
@@ -23,6 +23,13 @@ def counts(*answers: Answers) -> Counts:
     return Counts(
         *(int(sum(getattr(one, name).sum() for one in answers)) for name in ("evaluated", "failed", "not_applicable"))
     )
+
+
+def result_rows(answers: Answers, of: Check, smallest_cell: int) -> list[dict[str, Any]]:
+    """The rows of CHECK_RESULT that tell of them."""
+    tallies = Tallies()
+    tallies.add(answers)
+    return tallies.table({of.id: of}, smallest_cell).to_pylist()
 
 
 def check(name: str, **numbers: Any) -> Check:

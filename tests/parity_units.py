@@ -8,7 +8,8 @@ import pyarrow as pa
 from quality.checks import checks
 from quality.desk import StudyFacts
 from quality.job.judge import judge_days
-from quality.job.results import Answers, as_day
+from quality.job.results import Answers
+from quality.job.times import as_day
 from quality.suite_units import Units
 from tests import planted
 from tests.desks import FakeDesk

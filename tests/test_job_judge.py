@@ -10,7 +10,8 @@ import pytest
 from quality.checks import Where, checks
 from quality.desk import StudyFacts
 from quality.job.judge import JUDGED, judge_days
-from quality.job.results import Results, as_day
+from quality.job.results import Results
+from quality.job.times import as_day
 from schemas.families import CHECK_RESULT, DAY_SUMMARY
 from tests import planted
 from tests.desks import FakeDesk

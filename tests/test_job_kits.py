@@ -5,11 +5,10 @@ import pytest
 
 from quality.desk import StudyFacts
 from quality.job import kits
-from quality.job.results import result_table
 from schemas.families import FAMILIES
 from tests import planted
 from tests.desks import FakeDesk
-from tests.job_answers import Counts, check, counts
+from tests.job_answers import Counts, check, counts, result_rows
 from tests.planted import FIRST, at
 
 DAY = FIRST
@@ -23,7 +22,7 @@ class TestKits:
     def judged(self, *tables: pa.Table) -> Counts:
         desk = FakeDesk({"s": StudyFacts("s")}, {"s": {"kit": pa.concat_tables(tables)}})
         found = kits.kits_of_week(desk, "s", MONDAY, check("LK-13"))
-        self.rows = result_table([found], {"LK-13": check("LK-13")}, 10).to_pylist()
+        self.rows = result_rows(found, check("LK-13"), 10)
         return counts(found)
 
     def test_all_come_back(self) -> None:

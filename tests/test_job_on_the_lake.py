@@ -14,7 +14,7 @@ from pipelines.settings import Settings, load_settings
 from quality.checks import checks
 from quality.desk import StudyFacts
 from quality.job.judge import judge_days
-from quality.job.results import as_day
+from quality.job.times import as_day
 from tests import planted
 from tests.desks import FakeDesk
 from tests.lakes import Driver

@@ -15,7 +15,8 @@ from quality.desk import StudyFacts
 from quality.job import blocks, parts
 from quality.job.judge import judge_days, judge_in_steps
 from quality.job.parts import EVERYBODY, Part, cut, parts_of_day
-from quality.job.results import Results, as_day
+from quality.job.results import Results
+from quality.job.times import as_day
 from schemas.families import DAY_SUMMARY
 from tests import planted
 from tests.desks import FakeDesk

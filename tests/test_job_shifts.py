@@ -11,14 +11,15 @@ from hypothesis import strategies as st
 
 from quality.desk import Stratum
 from quality.job import shifts
-from quality.job.results import Name, as_day, result_table, summary_table
+from quality.job.results import Name, summary_table
 from quality.job.segments import medians, quantiles
 from quality.job.shifts import FailedShares
 from quality.job.summaries import METRIC, STRATUM, History
+from quality.job.times import as_day
 from quality.job.totals import Totals
 from schemas.families import DAY_SUMMARY
 from tests import planted
-from tests.job_answers import Counts, check, counts, readings
+from tests.job_answers import Counts, check, counts, readings, result_rows
 from tests.planted import FIRST, at
 
 DAY = FIRST
@@ -37,7 +38,9 @@ def day_of(day: int, model: str = "W1", firmware: str | None = "1.0.0", people: 
 
 
 def totals(*tables: pa.Table) -> Totals:
-    return Totals.of(readings(*tables))
+    found = Totals()
+    found.add(readings(*tables))
+    return found
 
 
 def history_of(*days: list[pa.Table]) -> History:
@@ -95,7 +98,7 @@ class TestShift:
             True,
             check("PL-07"),
         )
-        (row,) = result_table([found], {"PL-07": check("PL-07")}, 10).to_pylist()
+        (row,) = result_rows(found, check("PL-07"), 10)
         assert row["people"] == 3
         assert row["measure"] is None
 

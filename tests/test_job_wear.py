@@ -7,10 +7,10 @@ import pytest
 from quality.desk import StudyFacts
 from quality.job import blocks, overlaps, wear
 from quality.job.readings import Readings
-from quality.job.results import Answers, Name, result_table
+from quality.job.results import Answers, Name
 from tests import planted
 from tests.desks import FakeDesk
-from tests.job_answers import Counts, check, counts, readings
+from tests.job_answers import Counts, check, counts, readings, result_rows
 from tests.planted import FIRST, HOUR, MINUTE, at
 
 DAY = FIRST
@@ -114,7 +114,7 @@ class TestCoverage:
     def test_of_any_metric_and_of_each(self) -> None:
         table = readings(planted.heart_rates("p0", DAY), planted.heart_rates("p1", DAY), planted.steps("p2", DAY))
         found = covered(table, everybody(*planted.people(5)))
-        rows = result_table([found], {"WT-04": check("WT-04")}, 5).to_pylist()
+        rows = result_rows(found, check("WT-04"), 5)
         told = {row["metric"]: (row["n_eval"], row["n_fail"], row["people"], row["measure"]) for row in rows}
         assert told == {
             None: (5, 2, 5, pytest.approx(0.6)),

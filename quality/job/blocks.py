@@ -16,6 +16,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 
 from quality.checks import Check
 from quality.desk import LakeDesk
+from quality.job.parts import OF_PART
 from quality.job.readings import Readings
 from quality.job.results import Answers, Name
 from quality.job.segments import DAY_US, MINUTE_US, Array, codes, groups_of, integers, numbers, runs_of
@@ -27,10 +28,10 @@ GRAVITY = 9.80665
 PORTION = 1_500_000
 """Numbers that are held in memory at once."""
 _CHANNELS = 3
-_READ = """
+_READ = f"""
 SELECT pseudonym, source, start, period_us, samples, counts, scale, zero,
   CASE WHEN counts IS NULL THEN "values" END AS "values"
-FROM waveform WHERE metric = ? AND start >= ? AND start < ? AND pbucket BETWEEN ? AND ?
+FROM waveform WHERE metric = ? AND start >= ? AND start < ?{OF_PART}
   AND period_us > 0 AND list_contains(?::VARCHAR[], pseudonym)"""
 
 

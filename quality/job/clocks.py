@@ -6,12 +6,14 @@ waited. The reading of a day that lags least waited hardly at all.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
 from quality.checks import Check
 from quality.desk import LakeDesk
-from quality.job.readings import NO_OFFSET, OF_SOURCE, Readings, strata_of
+from quality.job.parts import OF_PART
+from quality.job.readings import OF_SOURCE, Readings, strata_of
 from quality.job.results import Answers, Name, answered
 from quality.job.segments import (
     DAY_US,
@@ -25,15 +27,17 @@ from quality.job.segments import (
     quantiles,
     runs_of,
 )
+from quality.job.sequences import of_series
 from quality.job.times import moment
+from quality.judged import NO_OFFSET
 
 SENSORS = ("observation", "waveform")
 _PERCENTILE = 0.95
-_HOURS = """
+_HOURS = f"""
 SELECT pseudonym, source, partner, device_model, firmware, offset_min, epoch_us(start) // 3600000000 AS hour,
   min(start) AS first, max(start) AS last, min(epoch_us(received) - epoch_us("end")) AS lag_us,
   arg_min(received, epoch_us(received) - epoch_us("end")) AS received
-FROM {family} WHERE start >= ? AND start < ? AND pbucket BETWEEN ? AND ?
+FROM {{family}} WHERE start >= ? AND start < ?{OF_PART}
   AND pseudonym IN (SELECT unnest(?::VARCHAR[])) GROUP BY ALL"""
 
 
@@ -55,7 +59,7 @@ class Hours:
     last: Array
     lag_us: Array
 
-    @property
+    @cached_property
     def devices(self) -> Runs:
         return runs_of(self.person, self.source)
 
@@ -168,19 +172,9 @@ def _of_devices(hours: Hours, day: int, check: str, applies: Array, fails: Array
 
 def latency(readings: Readings, day: int, check: Check) -> Answers:
     """TM-09: series whose readings came later than `late_h` after they were taken. Measured: hours, 95th percentile."""
-    sensed = np.array([name.family in SENSORS for name in readings.names], dtype=bool)[readings.name]
-    chosen = readings.pick(sensed)
+    chosen = readings.pick(readings.where(family=SENSORS))
     late = (chosen.received - chosen.end).astype(np.float64)
     series = chosen.series
     hours = quantiles(late, series.of_row, series.total, _PERCENTILE) / HOUR_US
     everywhere = np.ones(series.total, dtype=bool)
-    return answered(
-        check.id,
-        day,
-        chosen.names,
-        chosen.name[series.begins],
-        chosen.person[series.begins],
-        applies=everywhere,
-        fails=hours > check.number("late_h"),
-        measured=hours,
-    )
+    return of_series(chosen, day, check, everywhere, hours > check.number("late_h"), hours)

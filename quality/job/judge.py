@@ -7,16 +7,16 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Se
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime
-from typing import Any
+from typing import Any, ParamSpec
 
 from quality.checks import Check
 from quality.desk import LakeDesk, Stratum
 from quality.job import blocks, clocks, kits, nights, overlaps, sequences, shifts, summaries, wear
 from quality.job.parts import parts_of_day
 from quality.job.readings import Readings, read_between, read_day
-from quality.job.results import Answers, Results, Tallies, as_day, day_number, summary_table
+from quality.job.results import Answers, Results, Tallies, summary_table
 from quality.job.segments import DAY_US, SECOND_US
-from quality.job.times import instant, moment
+from quality.job.times import as_day, day_number, instant, moment
 from quality.job.totals import Totals
 from schemas.families import LAB_RESULT, OBSERVATION
 
@@ -65,24 +65,7 @@ class _Job:
 
 Steps = Generator[None, None, Results]
 """A job that can be interrupted after each part of a day; it returns its results."""
-
-
-def judge_days(
-    desk: LakeDesk,
-    study: str,
-    days: Iterable[date],
-    catalogue: Mapping[str, Check],
-    now: datetime | None = None,
-    heard: Heard | None = None,
-) -> Results:
-    """Judge days (UTC) of a study at once; see `judge_in_steps`."""
-    steps = judge_in_steps(desk, study, days, catalogue, now, heard)
-    while True:
-        try:
-            next(steps)
-        except StopIteration as end:
-            found: Results = end.value
-            return found
+_Of = ParamSpec("_Of")
 
 
 def judge_in_steps(
@@ -125,6 +108,23 @@ def judge_in_steps(
     )
 
 
+def _at_once(steps: Callable[_Of, Steps]) -> Callable[_Of, Results]:
+    def judge(*args: _Of.args, **kwargs: _Of.kwargs) -> Results:
+        steps_left = steps(*args, **kwargs)
+        while True:
+            try:
+                next(steps_left)
+            except StopIteration as end:
+                found: Results = end.value
+                return found
+
+    return judge
+
+
+judge_days = _at_once(judge_in_steps)
+"""The same without steps."""
+
+
 def monday_of(day: int) -> int:
     """The Monday of a day's week, both counted from 1970, which began on a Thursday."""
     return day - (day + 3) % 7
@@ -149,13 +149,13 @@ def _prepared(
 
 def _judge_day(job: _Job, day: int) -> Generator[None, None, tuple[list[dict[str, Any]], list[Stratum]]]:
     """Judge a day part by part; its summaries, which are part of the history of the next, and what is to be recalled."""
-    enrolled = wear.Coverage(job.enrolled, day)
+    coverage = wear.Coverage(job.enrolled, day)
     rates: list[sequences.Rates] = []
     with closing(Totals()) as totals:
         for part in parts_of_day(job.desk, job.study, day):
             readings = read_day(job.desk, job.study, day, part)
             totals.add(readings)
-            enrolled.add(readings)
+            coverage.add(readings)
             if "SQ-02" in job.checks:
                 rates.append(sequences.rates(readings, job.checks["SQ-02"]))
             job.add(_sequences(job, readings, day))
@@ -163,9 +163,9 @@ def _judge_day(job: _Job, day: int) -> Generator[None, None, tuple[list[dict[str
             job.add(_single(job, readings, day))
             del readings
             yield
-        rows = totals.summaries(day, len(job.enrolled.on(day)), job.smallest_cell)
+        rows = totals.summaries(day, coverage.enrolled, job.smallest_cell)
         job.history.replace(day, rows)
-        job.add(_whole(job, totals, enrolled, rates, day))
+        job.add(_whole(job, totals, coverage, rates, day))
         mixed = _mixed(job, totals, day)
     job.add(mixed)
     return rows, [stratum for one in mixed for stratum in shifts.recalls(one)]
@@ -222,7 +222,7 @@ def _single(job: _Job, readings: Readings, day: int) -> Iterator[Answers]:
 
 
 def _whole(
-    job: _Job, totals: Totals, enrolled: wear.Coverage, rates: list[sequences.Rates], day: int
+    job: _Job, totals: Totals, coverage: wear.Coverage, rates: list[sequences.Rates], day: int
 ) -> Iterator[Answers]:
     """The checks that look at all people of a day, by what was kept of its parts."""
     checks, ended = job.checks, job.has_ended(day)
@@ -233,7 +233,7 @@ def _whole(
     if "PL-08" in checks:
         yield shifts.firmware_change(totals, job.history, day, checks["PL-08"])
     if "WT-04" in checks and ended:
-        yield enrolled.answers(checks["WT-04"])
+        yield coverage.answers(checks["WT-04"])
     if "LK-14" in checks and totals.has(LAB_RESULT.name, checks["LK-14"].metrics):
         yield kits.delta_check(job.desk, job.study, day, checks["LK-14"])
 

@@ -6,6 +6,7 @@ import numpy as np
 
 from quality.checks import Check
 from quality.desk import LakeDesk
+from quality.job.parts import OF_PART
 from quality.job.readings import OF_SOURCE, Readings, strata_of
 from quality.job.results import Answers, Name, answered
 from quality.job.segments import Array, codes, integers, medians, numbers, runs_of
@@ -16,11 +17,11 @@ BINS = 48
 _HALF_HOUR_US = 1_800_000_000
 _SMOOTHED = 7
 """Half hours over which a night's lowest heart rate is looked for, in the middle of which it is said to lie."""
-_CURVE = """
+_CURVE = f"""
 SELECT pseudonym, source, partner, device_model, firmware, max(start) AS last, avg(value) AS value,
   (epoch_us(start) + coalesce(offset_min, 0)::BIGINT * 60000000) // 1800000000 AS half_hour
-FROM observation WHERE metric = ? AND start >= ? AND start < ? AND value IS NOT NULL
-  AND pbucket BETWEEN ? AND ? AND pseudonym IN (SELECT unnest(?::VARCHAR[])) GROUP BY ALL"""
+FROM observation WHERE metric = ? AND start >= ? AND start < ? AND value IS NOT NULL{OF_PART}
+  AND pseudonym IN (SELECT unnest(?::VARCHAR[])) GROUP BY ALL"""
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ from quality.checks import Check
 from quality.job.readings import Readings
 from quality.job.results import Answers, Name, answered, coarser
 from quality.job.segments import DAY_US, HOUR_US, MINUTE_US, Array, runs_of
+from quality.job.sequences import of_series
 from schemas.metrics import catalogue
 
 MINUTES = 1440
@@ -88,8 +89,7 @@ def steps_of_day(readings: Readings, day: int, check: Check) -> Answers:
     series = chosen.series
     total = series.sums(np.nan_to_num(chosen.value))
     everywhere = np.ones(series.total, dtype=bool)
-    who = chosen.name[series.begins], chosen.person[series.begins]
-    return answered(check.id, day, chosen.names, *who, applies=everywhere, fails=total > limit.high, measured=total)
+    return of_series(chosen, day, check, everywhere, total > limit.high, total)
 
 
 def batteries(readings: Readings, day: int, ended: bool, check: Check) -> Answers:
@@ -99,14 +99,10 @@ def batteries(readings: Readings, day: int, ended: bool, check: Check) -> Answer
     has ended. Not applicable to devices that do not tell their charge.
     """
     devices = readings.sources
-    tells = devices.counts(_charges(readings, check)) > 0
+    tells = devices.counts(readings.where(metric=check.metrics)) > 0
     fails = np.zeros(devices.total, dtype=bool)
     fails[tells] = _emptied(readings.pick(tells[devices.of_row]), day, ended, check)
     return _of_devices(readings, devices.begins, day, check.id, tells, fails)
-
-
-def _charges(readings: Readings, check: Check) -> Array:
-    return np.array([name.metric in check.metrics for name in readings.names], dtype=bool)[readings.name]
 
 
 def _emptied(readings: Readings, day: int, ended: bool, check: Check) -> Array:
@@ -118,7 +114,7 @@ def _emptied(readings: Readings, day: int, ended: bool, check: Check) -> Array:
     start, devices = readings.start[order], runs_of(readings.person[order], readings.source[order])
     goes_on = np.append(devices.pairs(), False)
     after = np.where(goes_on, np.append(start[1:], end), end if ended else 0)
-    charge = _charges(readings, check)[order]
+    charge = readings.where(metric=check.metrics)[order]
     is_low = readings.value[order][charge] < check.number("below_percent")
     drained = np.zeros(len(start), dtype=np.int64)
     drained[charge] = _low_for(devices.of_row[charge], start[charge], is_low)

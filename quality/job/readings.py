@@ -1,6 +1,6 @@
 """A study-day's readings as sorted arrays, the same for all checks that look at one reading beside the next."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
@@ -16,7 +16,6 @@ from quality.job.segments import Array, Runs, codes, groups_of, integers, number
 from quality.job.times import moment
 from schemas.families import READING_FAMILIES, WAVEFORM
 
-NO_OFFSET = -32768
 _COLUMNS = """
 SELECT pseudonym, source, partner, '{family}' AS family, metric, device_model, firmware, start, "end", received,
   {block} FROM {family} WHERE start >= ? AND start < ?"""
@@ -65,20 +64,25 @@ class Readings:
 
     def of_metrics(self, metrics: tuple[str, ...]) -> "Readings":
         """Those of some metrics."""
-        return self.pick(np.array([name.metric in metrics for name in self.names], dtype=bool)[self.name])
-
-    def of_family(self, family: str) -> "Readings":
-        return self.pick(np.array([name.family == family for name in self.names], dtype=bool)[self.name])
+        return self.pick(self.where(metric=metrics))
 
     def has(self, **wanted: Collection[str]) -> bool:
         """Whether there is a reading whose stratum has, by field, one of the wanted words."""
-        return any(all(getattr(name, field) in words for field, words in wanted.items()) for name in self.names)
+        return any(_says(name, wanted) for name in self.names)
+
+    def where(self, **wanted: Collection[str]) -> Array:
+        """[n] which readings' strata have, by field, one of the wanted words."""
+        return np.array([_says(name, wanted) for name in self.names], dtype=bool)[self.name]
 
     def pick(self, chosen: Array) -> "Readings":
         """Those that are chosen [n], in their order."""
         rows = np.flatnonzero(chosen)
         columns = {name: part[rows] for name, part in vars(self).items() if isinstance(part, np.ndarray)}
         return Readings(self.pseudonyms, self.devices, self.names, **columns, part=self.part)
+
+
+def _says(name: Name, wanted: Mapping[str, Collection[str]]) -> bool:
+    return all(getattr(name, field) in words for field, words in wanted.items())
 
 
 def read_day(desk: LakeDesk, study: str, day: int, part: Part = EVERYBODY) -> Readings:

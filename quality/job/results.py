@@ -1,7 +1,7 @@
 """What a check answered about its units, and the rows that tell of it: counts by stratum, and never a person."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import date
 from typing import Any, NamedTuple
 
@@ -10,11 +10,10 @@ import pyarrow as pa
 
 from quality.checks import Check
 from quality.desk import Stratum
-from quality.job.segments import DAY_US, Array, by_group, groups_of, median
+from quality.job.segments import DAY_US, Array, by_group, median, people_in
 from schemas.families import CHECK_RESULT, DAY_SUMMARY
 
 JUDGE = "job"
-EPOCH = date(1970, 1, 1)
 
 
 class Name(NamedTuple):
@@ -93,17 +92,7 @@ class Results:
     summaries: pa.Table
     replaced: frozenset[tuple[str, date]] = frozenset()
     summarised: frozenset[date] = frozenset()
-    recalls: tuple[Stratum, ...] = field(default=())
-
-
-def as_day(number: int) -> date:
-    """The date of a day that is counted from 1970."""
-    return date.fromordinal(EPOCH.toordinal() + number)
-
-
-def day_number(day: date) -> int:
-    """A date as days since 1970."""
-    return day.toordinal() - EPOCH.toordinal()
+    recalls: tuple[Stratum, ...] = ()
 
 
 class Tallies:
@@ -159,14 +148,6 @@ class _Unit(NamedTuple):
     name: Name
 
 
-def result_table(answers: Iterable[Answers], catalogue: Mapping[str, Check], smallest_cell: int) -> pa.Table:
-    """The rows of CHECK_RESULT, in the family's order."""
-    tallies = Tallies()
-    for one in answers:
-        tallies.add(one)
-    return tallies.table(catalogue, smallest_cell)
-
-
 def summary_table(rows: list[dict[str, Any]]) -> pa.Table:
     """The rows of DAY_SUMMARY, in the family's order."""
     return _in_order(pa.Table.from_pylist(rows, schema=DAY_SUMMARY.schema), DAY_SUMMARY.sort_key)
@@ -183,6 +164,4 @@ def _people(answers: Answers) -> Array:
     if answers.people is not None:
         return answers.people
     chosen = (answers.evaluated > 0) & (answers.person >= 0)
-    name, person = answers.name[chosen], answers.person[chosen]
-    _, first = groups_of(name, person) if len(name) else (name, name)
-    return np.bincount(name[first], minlength=len(answers.names))
+    return people_in(answers.person, answers.name, chosen, len(answers.names))

@@ -62,6 +62,18 @@ def groups_of(*keys: Array) -> tuple[Array, Array]:
     return group, first
 
 
+def people_in(person: Array, group: Array, chosen: Array | None = None, count: int = 0) -> Array:
+    """How many people have a row [n], or a chosen one, in each group up to the last that has any, or of `count` groups."""
+    if chosen is not None:
+        person, group = person[chosen], group[chosen]
+    if not len(person):
+        return np.zeros(count, dtype=np.int64)
+    changes = np.flatnonzero(np.append(True, (person[1:] != person[:-1]) | (group[1:] != group[:-1])))
+    person, group = person[changes], group[changes]
+    _, first = groups_of(group, person)
+    return np.bincount(group[first], minlength=count)
+
+
 def medians(values: Array, group: Array, count: int) -> Array:
     """The median of `values` [n] in each of the groups 0 to count - 1, NaN where it has none; NaN values are left out."""
     found = np.full(count, np.nan)

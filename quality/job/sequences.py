@@ -63,7 +63,7 @@ def sampling_gaps(readings: Readings, day: int, check: Check) -> Answers:
     total = _sums(steps.series, np.where(worn, steps.step, 0), series.total)
     share = _sums(steps.series, gap, series.total) / np.maximum(total, 1)
     enough = _sums(steps.series, steps.step > 0, series.total) >= _fewest(chosen, check)
-    return _of_series(chosen, day, check, enough & (total > 0), share > check.number("gap_share"), share)
+    return of_series(chosen, day, check, enough & (total > 0), share > check.number("gap_share"), share)
 
 
 class Rates(NamedTuple):
@@ -185,6 +185,13 @@ def _each(readings: Readings, by_metric: Mapping[str, float]) -> Array:
     return np.array(of_names, dtype=np.float64)[readings.name]
 
 
+def of_series(chosen: Readings, day: int, check: Check, applies: Array, fails: Array, measured: Array) -> Answers:
+    """The answers about the series of some readings, each judged once."""
+    begins = chosen.series.begins
+    who = chosen.name[begins], chosen.person[begins]
+    return answered(check.id, day, chosen.names, *who, applies=applies, fails=fails, measured=measured)
+
+
 def _of_rows(chosen: Readings, rows: Array, day: int, check: str, applies: Array, fails: Array) -> Answers:
     """Answers about units that begin with some rows, added up by person and stratum."""
     if not len(rows):
@@ -194,20 +201,6 @@ def _of_rows(chosen: Readings, rows: Array, day: int, check: str, applies: Array
     counts = [np.bincount(group, part, minlength=len(first)).astype(np.int64) for part in (applies, fails, ~applies)]
     who = chosen.name[rows][first], chosen.person[rows][first]
     return Answers(check, day, chosen.names, *who, counts[0], counts[1], counts[2])
-
-
-def _of_series(chosen: Readings, day: int, check: Check, applies: Array, fails: Array, measured: Array) -> Answers:
-    begins = chosen.series.begins
-    return answered(
-        check.id,
-        day,
-        chosen.names,
-        chosen.name[begins],
-        chosen.person[begins],
-        applies=applies,
-        fails=fails,
-        measured=measured,
-    )
 
 
 def _in_blocks(readings: Readings) -> Array:

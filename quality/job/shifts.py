@@ -8,12 +8,12 @@ import pyarrow as pa
 
 from quality.checks import Check
 from quality.desk import LakeDesk, Stratum
-from quality.job.results import Answers, Name, answered, as_day
+from quality.job.results import Answers, Name, answered
 from quality.job.segments import DAY_US, MAD_TO_SD, Array
 from quality.job.summaries import METRIC, STRATUM, History
-from quality.job.times import moment
+from quality.job.times import as_day, moment
 from quality.job.totals import Totals
-from quality.message_checks import other_units
+from quality.message_checks import is_near, other_units
 from schemas.families import OBSERVATION
 
 USUAL_DAYS = 28
@@ -145,14 +145,14 @@ def mixed_units(today: Totals, medians: Array, history: History, day: int, check
     Measured: the ratio to the usual median. Not applicable where there are few readings, the metric takes no other unit,
     or nobody knows its usual median.
     """
-    names, ratios, mixed = list(today.names), [], []
+    names, known_today, ratios, mixed = today.names, history.on(STRATUM, day), [], []
     for name, median in zip(names, medians.tolist(), strict=True):
         usual = _usual(history, name, day)
         others = other_units(name.metric, usual) if name.metric in check.metrics and not np.isnan(usual) else ()
-        enough = history.on(STRATUM, day)[name][0] >= check.number("least_readings")
+        enough = known_today[name][0] >= check.number("least_readings")
         known = enough and bool(others) and not np.isnan(median)
         ratios.append(median / usual if known else float("nan"))
-        mixed.append(known and any(_is_near(median, other, check) for other in others))
+        mixed.append(known and is_near(median, others, check.number("off_share")))
     return _of_strata(today, names, day, check.id, np.array(ratios), np.array(mixed, dtype=bool))
 
 
@@ -191,7 +191,3 @@ def _usual(history: History, name: Name, day: int) -> float:
     _, known = history.before(METRIC, Name(family=name.family, metric=name.metric), day, USUAL_DAYS)
     middle = known[~np.isnan(known[:, 2]), 2]
     return float(np.median(middle)) if len(middle) else float("nan")
-
-
-def _is_near(median: float, other: float, check: Check) -> bool:
-    return abs(median - other) <= check.number("off_share") * abs(other)

@@ -1,8 +1,20 @@
-"""Days and moments as the job counts them, and as a question to the lake takes them."""
+"""Days and moments as they are counted since 1970, as dates, and as a question to the lake takes them."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 
 from quality.job.segments import DAY_US
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def day_number(day: date) -> int:
+    """A date as days since 1970."""
+    return day.toordinal() - EPOCH.toordinal()
+
+
+def as_day(number: int) -> date:
+    """The date of a day that is counted from 1970."""
+    return date.fromordinal(EPOCH.toordinal() + number)
 
 
 def moment(day: int) -> datetime:
@@ -12,4 +24,9 @@ def moment(day: int) -> datetime:
 
 def instant(microseconds: int) -> datetime:
     """A time as a query takes it, UTC."""
-    return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=microseconds)
+    return EPOCH + timedelta(microseconds=microseconds)
+
+
+def micros(at: datetime) -> int:
+    """A moment as microseconds since 1970, UTC."""
+    return (at - EPOCH) // timedelta(microseconds=1)

@@ -10,7 +10,7 @@ import numpy as np
 
 from quality.job.readings import Readings
 from quality.job.results import Name
-from quality.job.segments import DAY_US, Array, groups_of
+from quality.job.segments import DAY_US, Array, people_in
 from quality.job.summaries import METRIC, STRATUM, STUDY
 from quality.job.values import Values
 
@@ -27,13 +27,6 @@ class Totals:
         self._backed: dict[str, dict[int, int]] = {level: {} for level in (STRATUM, METRIC)}
         self._values = Values()
         self._middles: dict[tuple[int, ...], float] = {}
-
-    @classmethod
-    def of(cls, *parts: Readings) -> "Totals":
-        found = cls()
-        for part in parts:
-            found.add(part)
-        return found
 
     def close(self) -> None:
         self._values.close()
@@ -117,15 +110,3 @@ class Totals:
 def _note(counts: dict[int, int], more: Array) -> None:
     for place, count in enumerate(more.tolist()):
         counts[place] = counts.get(place, 0) + count
-
-
-def people_in(person: Array, group: Array, chosen: Array | None = None) -> Array:
-    """How many people have a row, or a chosen one, in each group up to the last that has any."""
-    if chosen is not None:
-        person, group = person[chosen], group[chosen]
-    if not len(person):
-        return np.zeros(0, dtype=np.int64)
-    changes = np.flatnonzero(np.append(True, (person[1:] != person[:-1]) | (group[1:] != group[:-1])))
-    person, group = person[changes], group[changes]
-    _, first = groups_of(group, person)
-    return np.bincount(group[first])

@@ -13,9 +13,8 @@ from quality.job.overlaps import MINUTES, minutes_covered
 from quality.job.parts import OF_PART, Part, cut
 from quality.job.readings import Readings
 from quality.job.results import Answers, Name, answered, coarser
-from quality.job.segments import DAY_US, MINUTE_US, Array, codes, groups_of, integers, runs_of
+from quality.job.segments import DAY_US, MINUTE_US, Array, codes, groups_of, integers, people_in, runs_of
 from quality.job.times import moment
-from quality.job.totals import people_in
 from schemas.families import READING_FAMILIES
 
 HEART = "heart_rate"
@@ -179,6 +178,11 @@ class Coverage:
         self._asked, self._day = pa.array(enrolled.on(day), pa.string()), day
         self._there: dict[Name, int] = {Name(): 0}
 
+    @property
+    def enrolled(self) -> int:
+        """How many are enrolled."""
+        return len(self._asked)
+
     def add(self, readings: Readings) -> None:
         """Add a part."""
         found = pc.index_in(pa.array(readings.pseudonyms, pa.string()), self._asked)
@@ -194,8 +198,8 @@ class Coverage:
 
     def answers(self, check: Check) -> Answers:
         """WT-04: enrolled people of whom nothing is there that day, of any metric and of each. Measured: the share that is."""
-        names = list(self._there) if len(self._asked) else []
-        there, everybody = np.array([self._there[name] for name in names], dtype=np.int64), len(self._asked)
+        names = list(self._there) if self.enrolled else []
+        there, everybody = np.array([self._there[name] for name in names], dtype=np.int64), self.enrolled
         asked = np.full(len(names), everybody, dtype=np.int64)
         nobody = np.zeros_like(asked)
         return Answers(

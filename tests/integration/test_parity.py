@@ -13,7 +13,7 @@ from quality import suite_frames
 from quality.checks import Check, checks
 from quality.desk import StudyFacts
 from quality.in_force import Approved, Proposal, checks_of
-from quality.job.results import as_day
+from quality.job.times import as_day
 from quality.suite_process import SuiteProcess
 from quality.suite_rows import OF_ROWS, rows_suite
 from quality.suite_units import OF_UNITS, units_suite

@@ -25,7 +25,7 @@ from pipelines.suite_findings import Errand, Findings
 from quality import suite_process
 from quality.checks import Severity, checks
 from quality.desk import StudyFacts
-from quality.job.results import as_day
+from quality.job.times import as_day
 from quality.suite_day import Asked, Judged, judge_days
 from quality.suite_frames import read_rows, rows_frame
 from quality.suite_process import SuiteProcess
