@@ -5,12 +5,13 @@ too. Days are of the start, UTC; `first` and `last` are both within. `people` is
 """
 
 from collections.abc import Sequence
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime
 from typing import Any
 
 import pyarrow as pa
 
 from quality.desk import LakeDesk
+from quality.job.times import day_number, moment
 
 CHECK_DAYS = pa.schema(
     [
@@ -25,6 +26,7 @@ CHECK_DAYS = pa.schema(
 )
 STRATUM = ("partner", "family", "metric", "device_model", "firmware")
 _COLUMNS = ", ".join(STRATUM)
+_OF_COUNTED = ", ".join(f"c.{name}" for name in STRATUM)
 _SAME = " AND ".join(f"c.{name} IS NOT DISTINCT FROM k.{name}" for name in STRATUM)
 
 _COUNTED = f"""
@@ -40,11 +42,11 @@ WITH counted AS (
   FROM day_summary WHERE level = 'stratum' AND start >= ? AND start < ? GROUP BY ALL
 )"""
 _STRATA = f"""{_COUNTED}
-SELECT c.judge, {", ".join(f"c.{name}" for name in STRATUM)}, CAST(sum(c.n_eval) AS BIGINT) AS n_eval,
+SELECT c.judge, {_OF_COUNTED}, CAST(sum(c.n_eval) AS BIGINT) AS n_eval,
   CAST(sum(c.n_fail) AS BIGINT) AS n_fail, CAST(sum(c.n_na) AS BIGINT) AS n_na,
   max(coalesce(c.people, k.people)) AS people
 FROM counted c LEFT JOIN known k ON c.day = k.day AND {_SAME}
-GROUP BY ALL ORDER BY n_fail DESC, {", ".join(f"c.{name}" for name in STRATUM)}"""
+GROUP BY ALL ORDER BY n_fail DESC, {_OF_COUNTED}"""
 _BY_DAY = f"""{_COUNTED}, of_metric AS (
   SELECT CAST(start AS DATE) AS day, metric, max(people) AS people
   FROM day_summary WHERE level IN ('metric', 'stratum') AND start >= ? AND start < ? GROUP BY ALL
@@ -67,11 +69,11 @@ WHERE c.judge = 'gate' AND c.n_eval > 0 AND c."check" IN (SELECT unnest(?))
 GROUP BY ALL"""
 _JUDGED_STRATA = f"""{_COUNTED}
 SELECT c.judge, c."check", c.metric, c.partner, c.device_model,
-  dense_rank() OVER (ORDER BY {", ".join(f"c.{name}" for name in STRATUM)}) - 1 AS stratum,
+  dense_rank() OVER (ORDER BY {_OF_COUNTED}) - 1 AS stratum,
   max(coalesce(c.people, k.people)) AS people, bool_or(c.n_na > 0) AS partly
 FROM counted c LEFT JOIN known k ON c.day = k.day AND {_SAME}
 WHERE c.n_eval > 0
-GROUP BY c.judge, c."check", {", ".join(f"c.{name}" for name in STRATUM)}"""
+GROUP BY c.judge, c."check", {_OF_COUNTED}"""
 
 _COVERAGE = """
 SELECT CAST(start AS DATE) AS day, CASE WHEN level = 'study' THEN NULL ELSE metric END AS metric,
@@ -133,9 +135,9 @@ def waiting(desk: LakeDesk, study: str, where: str = "true", parameters: Sequenc
     return desk.query(study, _WAITING.format(where=where), parameters)
 
 
-def anything_waits(desk: LakeDesk, study: str) -> bool:
-    """Whether there are rows in quarantine."""
-    return bool(desk.query(study, "SELECT 1 AS one FROM quarantine LIMIT 1").num_rows)
+def anything_waits(desk: LakeDesk, study: str, where: str = "true", parameters: Sequence[Any] = ()) -> bool:
+    """Whether there are such rows in quarantine."""
+    return bool(desk.query(study, f"SELECT 1 AS one FROM quarantine WHERE {where} LIMIT 1", parameters).num_rows)
 
 
 def decisions(desk: LakeDesk, study: str, kinds: Sequence[str] = (), limit: int = 10_000) -> pa.Table:
@@ -145,5 +147,4 @@ def decisions(desk: LakeDesk, study: str, kinds: Sequence[str] = (), limit: int 
 
 
 def _days(first: date, last: date) -> list[datetime]:
-    end = last + timedelta(days=1)
-    return [datetime(day.year, day.month, day.day, tzinfo=UTC) for day in (first, end)]
+    return [moment(day_number(first)), moment(day_number(last) + 1)]

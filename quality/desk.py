@@ -12,8 +12,8 @@ import pyarrow as pa
 
 Json = Any
 
-REQUESTS = ("release", "discard", "recall", "propose", "approve", "decline", "sign-off", "judge")
-"""The kinds of requests that leave a desk."""
+THE_JOB = "wellspring"
+"""In place of a person: what the quality job asks for and decides."""
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,9 @@
 
 from collections.abc import Sequence
 from datetime import date
+from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from quality import counts
 from quality.checks import Check
@@ -10,6 +13,9 @@ from quality.desk import LakeDesk
 from quality.in_force import approved, checks_of
 from quality.pictures import Cell, heat_map, percent, trend
 from quality.suppression import Share, bound_of
+
+DESK = Path(__file__).parent / "web"
+"""Where the desk's templates and style lie, of which a report takes its part."""
 
 
 def in_force_of(desk: LakeDesk, study: str) -> dict[str, Check]:
@@ -70,3 +76,16 @@ def signed_off(desk: LakeDesk, study: str, day: date) -> str:
 def grouped(value: float | None) -> str:
     """A number with narrow spaces between its thousands; a dash where there is none."""
     return "–" if value is None else f"{value:,}".replace(",", "\N{NARROW NO-BREAK SPACE}")
+
+
+def templates(*folders: Path) -> Environment:
+    """The templates of these folders, with the desk's: what they show is text unless they say otherwise."""
+    environment = Environment(
+        loader=FileSystemLoader([*folders, DESK / "templates"]),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"percent": percent, "number": grouped, "of_share": of_share}
+    return environment

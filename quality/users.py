@@ -22,6 +22,8 @@ from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
+from quality.desk import THE_JOB
+from quality.whole_file import write_whole
 from schemas.registry import Name
 from schemas.yaml_faults import place_in_yaml
 
@@ -29,9 +31,6 @@ SHORTEST_PASSWORD = 12
 LONGEST_PASSWORD = 1000
 HASHER = PasswordHasher()
 """With the library's cost: some 50 ms and 64 MB for each password that is tried."""
-
-THE_JOB = "wellspring"
-"""By whom the decisions of the quality job are: nobody's name."""
 
 Action = Literal["view", "rows", "decide", "propose", "approve", "sign-off", "export"]
 
@@ -203,12 +202,4 @@ def checked_user(fields: Mapping[str, object]) -> User:
 def save_users(path: Path, users: Iterable[User]) -> None:
     """Write the file anew, sorted by name and readable by its owner only; never half of it."""
     rows = [user.model_dump(mode="json", exclude_defaults=True) for user in sorted(users, key=lambda user: user.name)]
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with open(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
-            yaml.safe_dump({"users": rows}, file, sort_keys=False)
-            file.flush()
-            os.fsync(file.fileno())
-        beside.replace(path)
-    finally:
-        beside.unlink(missing_ok=True)
+    write_whole(path, yaml.safe_dump({"users": rows}, sort_keys=False), 0o600)

@@ -10,16 +10,13 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
+from pipelines.consent.participants import ENROLLED
+from pipelines.consent.participants import KITS as KIT
+from pipelines.outcomes import SCHEMA as OUTCOME
 from quality.chosen import condition
 from quality.desk import Answer, RowPage, Seen, Stratum, StudyFacts
-from schemas.families import FAMILIES, UTC_MICROS
+from schemas.families import FAMILIES
 
-ENROLLED = pa.schema([("pseudonym", pa.string()), ("since", UTC_MICROS), ("until", UTC_MICROS)])
-OUTCOME = pa.schema([("day", pa.date32()), ("outcome", pa.string()), ("reason", pa.string()), ("n", pa.int64())])
-KIT_MOMENTS = ("packed", "sent", "activated", "collected", "posted", "received", "rejected", "resulted", "destroyed")
-KIT = pa.schema(
-    [("barcode_hash", pa.string()), *((name, UTC_MICROS) for name in KIT_MOMENTS), ("rejected_reason", pa.string())]
-)
 VIEWS = {name: family.schema for name, family in FAMILIES.items()} | {
     "enrolled": ENROLLED,
     "outcome": OUTCOME,

@@ -109,3 +109,12 @@ def _kits() -> Iterator[dict[str, Any]]:
         back = moment(MONDAY) + timedelta(days=1) if n < 30 else None
         rejected = {"rejected": back, "rejected_reason": "haemolysed"} if n < 4 else {}
         yield {"barcode_hash": str(n), "sent": moment(MONDAY) - timedelta(days=20), "received": back, **rejected}
+
+
+def numbers(value: Any) -> Iterator[float]:
+    """Every number of a JSON value."""
+    if isinstance(value, dict | list):
+        for part in value.values() if isinstance(value, dict) else value:
+            yield from numbers(part)
+    elif isinstance(value, int | float) and not isinstance(value, bool):
+        yield value

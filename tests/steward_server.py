@@ -16,14 +16,12 @@ import pyarrow.compute as pc
 
 from quality.chosen import condition
 from quality.desk import Answer
-from quality.web.app import desk_app
 from quality.web.serve import listen, serve
-from quality.web.settings import StewardSettings
 from quality.web.visit import stratum_of
 from schemas.families import DECISION
 from tests.desks import FakeDesk
 from tests.steward_world import NOW, desk
-from tests.stewards import users
+from tests.stewards import app_over
 
 WAITS_S = 1.5
 """So long a request waits for its answer, so that a page has to look again."""
@@ -82,11 +80,9 @@ class ActingDesk(FakeDesk):
 def main() -> None:
     made = desk()
     listener = listen("127.0.0.1", 0)
-    settings = StewardSettings(port=listener.getsockname()[1])
-    known = users()
-    acting = ActingDesk(made.facts, made.tables)
-    app = desk_app(acting, lambda: known, settings, b"secret of the tests", NOW.timestamp)
-    print(settings.port, flush=True)
+    port = listener.getsockname()[1]
+    app = app_over(ActingDesk(made.facts, made.tables), NOW.timestamp, port=port)
+    print(port, flush=True)
     serve(app, listener, behind_proxy=False)
 
 

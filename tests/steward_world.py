@@ -78,22 +78,21 @@ def _filler(field: pa.Field) -> Any:
 def _counts(day: date) -> Iterator[dict[str, Any]]:
     for i, (partner, metric, model, firmware, people) in enumerate(STRATA):
         for check in ("PL-01", "PL-00", "CF-09"):
-            if check in checks():
-                usual = day.toordinal() * 7 % 5 * 8 if i == 0 and day != TODAY else 0
-                failed = {"PL-01": people * 6 if i == 1 and day == TODAY else usual, "PL-00": i % 2, "CF-09": people}
-                yield {
-                    "partner": partner,
-                    "family": "observation",
-                    "metric": metric,
-                    "device_model": model,
-                    "firmware": firmware,
-                    "start": moment(day),
-                    "check": check,
-                    "version": 1,
-                    "n_eval": people * 100,
-                    "n_fail": failed[check],
-                    "n_na": 0,
-                }
+            usual = day.toordinal() * 7 % 5 * 8 if i == 0 and day != TODAY else 0
+            failed = {"PL-01": people * 6 if i == 1 and day == TODAY else usual, "PL-00": i % 2, "CF-09": people}
+            yield {
+                "partner": partner,
+                "family": "observation",
+                "metric": metric,
+                "device_model": model,
+                "firmware": firmware,
+                "start": moment(day),
+                "check": check,
+                "version": 1,
+                "n_eval": people * 100,
+                "n_fail": failed[check],
+                "n_na": 0,
+            }
 
 
 def _summary(day: date) -> Iterator[dict[str, Any]]:
@@ -107,7 +106,6 @@ def _summary(day: date) -> Iterator[dict[str, Any]]:
 
 
 def _held_back() -> Iterator[dict[str, Any]]:
-    bits = {name: 1 << (check.bit or 0) for name, check in checks().items() if check.bit is not None}
     for i in range(24):
         partner, metric, model, firmware, _ = STRATA[2 if i < 3 else 1]
         yield {
@@ -122,7 +120,7 @@ def _held_back() -> Iterator[dict[str, Any]]:
             "partner": partner,
             "device_model": model,
             "firmware": firmware,
-            "flags": bits["PL-01"] if i % 2 else bits.get("PL-00", bits["PL-02"]),
+            "flags": checks()["PL-01" if i % 2 else "PL-00"].mask,
             "key64": i - 5,
         }
 

@@ -2,17 +2,20 @@
 
 import asyncio
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cache
 from typing import Any
 
 import httpx2
+import pytest
 from argon2 import PasswordHasher
 
+from quality import users as users_module
 from quality.desk import LakeDesk
 from quality.users import Role, User, Users
 from quality.web.app import desk_app
 from quality.web.settings import StewardSettings
+from quality.web.visit import TestAlerts
 from tests.steward_world import NOW
 
 PASSWORD = "correct horse battery"
@@ -24,7 +27,8 @@ ROLES: dict[str, dict[str, Role]] = {
     "eve": {"cycle": Role.APPROVER},
     "nia": {},
 }
-_HASH = PasswordHasher(time_cost=1, memory_cost=64, parallelism=1).hash(PASSWORD)
+_CHEAP = PasswordHasher(time_cost=1, memory_cost=64, parallelism=1)
+_HASH = _CHEAP.hash(PASSWORD)
 TOKEN = re.compile(r'name="token" value="([^"]+)"')
 
 
@@ -36,6 +40,12 @@ class Clock:
 
     def __call__(self) -> float:
         return self.now
+
+
+def cheap_passwords(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every hash costs next to nothing, also the one that is compared where nobody has the name."""
+    monkeypatch.setattr(users_module, "HASHER", _CHEAP)
+    users_module._nobody.cache_clear()
 
 
 def users() -> Users:
@@ -95,7 +105,10 @@ def as_(app: Any, name: str) -> Browser:
     return browser
 
 
-def app_over(desk: LakeDesk, clock: Clock | None = None, **settings: Any) -> Any:
+def app_over(
+    desk: LakeDesk, clock: Callable[[], float] | None = None, test_alerts: TestAlerts | None = None, **settings: Any
+) -> Any:
     """The application over a desk, with the users above."""
     known = users()
-    return desk_app(desk, lambda: known, StewardSettings(**settings), b"secret of the tests", clock or Clock())
+    secret = b"secret of the tests"
+    return desk_app(desk, lambda: known, StewardSettings(**settings), secret, clock or Clock(), test_alerts)

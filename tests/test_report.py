@@ -2,10 +2,8 @@
 
 import json
 import re
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import date, timedelta
-from html.parser import HTMLParser
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -17,11 +15,13 @@ from quality.checks import checks
 from quality.overview import State, last_monday
 from quality.report.numbers import Report, as_json, report_of
 from quality.report.page import MEANINGS, page
-from quality.report.write import write_report, write_whole
+from quality.report.write import write_report
 from quality.suppression import said
+from quality.whole_file import write_whole
 from schemas.reasons import Code
 from tests.canaries import MARK
 from tests.desks import FakeDesk
+from tests.outline import Outline
 from tests.report_world import (
     BEFORE,
     HOURS,
@@ -29,6 +29,7 @@ from tests.report_world import (
     MONDAY,
     REASON,
     SMALL_METRIC,
+    numbers,
     report_desk,
 )
 from tests.steward_world import PSEUDONYM, TODAY, VALUE, K
@@ -182,15 +183,6 @@ def test_every_code_of_consent_that_a_study_counts_has_words() -> None:
 # -- nobody is in it
 
 
-def numbers(value: Any) -> Iterator[float]:
-    """Every number of a JSON value."""
-    if isinstance(value, dict | list):
-        for part in value.values() if isinstance(value, dict) else value:
-            yield from numbers(part)
-    elif isinstance(value, int | float) and not isinstance(value, bool):
-        yield value
-
-
 def test_no_pseudonym_value_reason_or_number_of_a_row(html: str, told: dict[str, Any]) -> None:
     for text in (html, json.dumps(told)):
         assert PSEUDONYM not in text and MARK not in text.lower()
@@ -245,21 +237,6 @@ def test_a_week_is_told_alike_in_seven_reports_and_without_counts(world: FakeDes
 
 
 # -- the file
-
-
-class Outline(HTMLParser):
-    """Tags with their attributes, in order, and which captions and titles belong to which table or picture."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.tags: list[tuple[str, dict[str, str | None]]] = []
-        self.feed(text)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, dict(attrs)))
-
-    def count(self, tag: str) -> int:
-        return sum(name == tag for name, _ in self.tags)
 
 
 def test_the_file_asks_nobody_for_anything_and_runs_nothing(html: str) -> None:

@@ -6,22 +6,19 @@ import stat
 from pathlib import Path
 
 import pytest
-from argon2 import PasswordHasher
 
 from pipelines.commands.common import Refused
 from pipelines.commands.steward import secret_of
-from quality import users as users_module
 from quality.users import Role, load_users
 from tests.command import execute
-
-PASSWORD = "correct horse battery"
+from tests.stewards import PASSWORD, cheap_passwords
 
 
 @pytest.fixture(autouse=True)
 def deployment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Settings and two studies; a hash costs next to nothing, and passwords come from standard input."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(users_module, "HASHER", PasswordHasher(time_cost=1, memory_cost=64, parallelism=1))
+    cheap_passwords(monkeypatch)
     monkeypatch.setattr("sys.stdin", io.StringIO(f"{PASSWORD}\n" * 5))
     (tmp_path / "wellspring.yaml").write_text("steward: {users: etc/users.yaml}\n")
     for study in ("sleep", "cycle"):

@@ -7,8 +7,8 @@ from typing import get_args
 import pytest
 from argon2 import PasswordHasher
 
-from pipelines.decided import WELLSPRING
 from pipelines.judging import BY
+from pipelines.take_back import THE_JOB as WELLSPRING
 from quality import users as users_module
 from quality.users import (
     THE_JOB,
@@ -23,18 +23,17 @@ from quality.users import (
     load_users,
     save_users,
 )
+from tests.stewards import PASSWORD, cheap_passwords
 
 pytestmark = pytest.mark.usefixtures("_cheap_passwords")
 
 VALUE = "q9-what-was-written"
-PASSWORD = "correct horse battery"
 
 
 @pytest.fixture
 def _cheap_passwords(monkeypatch: pytest.MonkeyPatch) -> None:
     """A hash that costs next to nothing."""
-    monkeypatch.setattr(users_module, "HASHER", PasswordHasher(time_cost=1, memory_cost=64, parallelism=1))
-    users_module._nobody.cache_clear()
+    cheap_passwords(monkeypatch)
 
 
 def written(folder: Path, text: str) -> Path:

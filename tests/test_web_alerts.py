@@ -4,9 +4,8 @@ from typing import Any
 
 import pytest
 
-from quality.web.settings import StewardSettings
 from tests.steward_world import desk
-from tests.stewards import Browser, Clock, as_, desk_app, users
+from tests.stewards import app_over, as_
 
 PATH = "/studies/sleep/alerts/test"
 
@@ -27,7 +26,7 @@ def app(world: Any, asked: list[str]) -> Any:
         asked.append(study)
         return [("on-call", ""), ("team", "it refuses <the> message")]
 
-    return desk_app(world, users, StewardSettings(), b"secret of the tests", Clock(), test_alerts)
+    return app_over(world, test_alerts=test_alerts)
 
 
 def test_a_steward_tests_the_alerts_of_their_study(app: Any, world: Any, asked: list[str]) -> None:
@@ -53,6 +52,6 @@ def test_a_form_without_its_token_is_refused(app: Any, asked: list[str]) -> None
 
 
 def test_where_nobody_is_alerted_there_is_no_button_and_it_is_said(world: Any) -> None:
-    ada: Browser = as_(desk_app(world, users, StewardSettings(), b"secret of the tests", Clock()), "ada")
+    ada = as_(app_over(world), "ada")
     assert "Test the alerts" not in ada.get("/studies/sleep").text
     assert "Nobody is alerted of this study" in ada.post(PATH).text

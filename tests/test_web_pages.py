@@ -6,7 +6,6 @@ import io
 import json
 import re
 from datetime import timedelta
-from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +22,7 @@ from quality.web.strata import _told
 from schemas.families import FAMILIES
 from tests.canaries import MARK
 from tests.desks import ENROLLED, FakeDesk
+from tests.outline import Outline
 from tests.report_world import MONDAY, report_desk
 from tests.steward_world import PSEUDONYM, TODAY, VALUE, desk, moment
 from tests.stewards import Browser, app_over, as_
@@ -57,27 +57,12 @@ def cyd(world: FakeDesk) -> Browser:
     return as_(app_over(world), "cyd")
 
 
-class _Outline(HTMLParser):
-    """What a page is made of, as far as it matters to who does not see it."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.tags: list[tuple[str, dict[str, str | None]]] = []
-        self.feed(text)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, dict(attrs)))
-
-    def all(self, tag: str) -> list[dict[str, str | None]]:
-        return [attributes for name, attributes in self.tags if name == tag]
-
-
 @pytest.mark.parametrize("path", PAGES)
 def test_a_page_has_landmarks_headings_labels_and_captions(cyd: Browser, path: str) -> None:
     response = cyd.get(path)
     if path.endswith("cycle"):
         assert response.status_code == 404
-    outline = _Outline(response.text)
+    outline = Outline(response.text)
     assert [len(outline.all(tag)) for tag in ("main", "h1", "title", "header")] >= [1, 1, 1, 1]
     assert len(outline.all("caption")) == len(outline.all("table"))
     assert all("scope" in attributes for attributes in outline.all("th"))

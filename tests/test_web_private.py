@@ -19,7 +19,7 @@ from quality.report.numbers import as_json, report_of
 from quality.web.exports import TABLES
 from quality.web.routes import ROUTES
 from tests.desks import OUTCOME, FakeDesk
-from tests.report_world import MONDAY
+from tests.report_world import MONDAY, numbers
 from tests.steward_world import TODAY, _table, moment
 from tests.stewards import app_over, as_
 
@@ -150,15 +150,6 @@ def written(html: str) -> Iterator[float]:
     text = re.sub(r"<[^>]+>", " ", html).replace("\N{NARROW NO-BREAK SPACE}", "").replace("\N{NO-BREAK SPACE}", " ")
     for number, per_cent in re.findall(r"(?<![\w.-])(\d+(?:\.\d+)?)( ?%)?", text):
         yield float(number) / (100 if per_cent else 1)
-
-
-def numbers(value: Any) -> Iterator[float]:
-    """Every number of a JSON value."""
-    if isinstance(value, dict | list):
-        for part in value.values() if isinstance(value, dict) else value:
-            yield from numbers(part)
-    elif isinstance(value, int | float) and not isinstance(value, bool):
-        yield float(value)
 
 
 def crawl(world: FakeDesk, pages: Iterable[str], *days: date) -> Numbers:

@@ -3,15 +3,13 @@
 from typing import Any
 
 import pytest
-from argon2 import PasswordHasher
 
-from quality import users as users_module
 from quality.users import Role, User, Users, UsersError
 from quality.web.app import desk_app
 from quality.web.attempts import FREE, MOST, Attempts
 from quality.web.settings import StewardSettings
 from tests.steward_world import TODAY, desk
-from tests.stewards import PASSWORD, Browser, Clock, app_over, as_, users
+from tests.stewards import PASSWORD, Browser, Clock, app_over, as_, cheap_passwords, users
 
 
 @pytest.fixture(scope="module")
@@ -22,8 +20,7 @@ def world() -> Any:
 @pytest.fixture
 def _cheap(monkeypatch: pytest.MonkeyPatch) -> None:
     """Comparing for a name that nobody has costs next to nothing."""
-    monkeypatch.setattr(users_module, "HASHER", PasswordHasher(time_cost=1, memory_cost=64, parallelism=1))
-    users_module._nobody.cache_clear()
+    cheap_passwords(monkeypatch)
 
 
 def cookies_of(response: Any) -> str:

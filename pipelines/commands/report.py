@@ -38,7 +38,7 @@ def report(
     from quality.report.numbers import as_json as told
     from quality.report.numbers import report_of
     from quality.report.page import page
-    from quality.report.write import write_whole
+    from quality.whole_file import write_whole
 
     with closing(LakeDesk(settings)) as desk:
         found = report_of(desk, study, about)

@@ -3,19 +3,18 @@
 from functools import cache
 from pathlib import Path
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
+from jinja2 import Template
 
 from quality.check_numbers import TREND_DAYS, CheckNumbers
 from quality.checks import Dimension
 from quality.overview import State
-from quality.pictures import percent
 from quality.report.numbers import Report
-from quality.shown import coverage_map, drawn, grouped, of_share, trend_picture
+from quality.shown import DESK, coverage_map, drawn, templates, trend_picture
 from quality.suppression import said
 from schemas.reasons import Code
 
 _HERE = Path(__file__).parent
-_STYLES = (_HERE.parent / "web" / "static" / "desk.css", _HERE / "templates" / "report.css")
+_STYLES = (DESK / "static" / "desk.css", _HERE / "templates" / "report.css")
 
 MEANINGS: dict[str, str] = {
     Code.FUTURE: "it ends after it was received",
@@ -59,13 +58,6 @@ def _picture(one: CheckNumbers) -> str:
 
 @cache
 def _template() -> Template:
-    environment = Environment(
-        loader=FileSystemLoader(_HERE / "templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {"percent": percent, "number": grouped, "of_share": of_share}
+    environment = templates(_HERE / "templates")
     environment.filters["meaning"] = lambda reason: MEANINGS.get(reason, "")
     return environment.get_template("report.html")

@@ -204,8 +204,8 @@ def waiting(desk: LakeDesk, facts: StudyFacts, day: date) -> Waiting:
         if not hides
     ]
     begin = datetime.combine(day, time(), UTC)
-    earlier = desk.query(facts.id, "SELECT 1 AS one FROM quarantine WHERE start < ? LIMIT 1", [begin])
-    return Waiting(groups[:MOST_GROUPS], any(hidden), earlier.num_rows > 0)
+    earlier = counts.anything_waits(desk, facts.id, "start < ?", [begin])
+    return Waiting(groups[:MOST_GROUPS], any(hidden), earlier)
 
 
 @dataclass(frozen=True)

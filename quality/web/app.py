@@ -22,7 +22,6 @@ from starlette.staticfiles import StaticFiles
 
 from quality.desk import LakeDesk
 from quality.users import User, Users, UsersError
-from quality.web.alerts import TestAlerts
 from quality.web.attempts import Attempts
 from quality.web.headers import Headers
 from quality.web.oidc import Provider
@@ -30,7 +29,7 @@ from quality.web.routes import ROUTES, Route
 from quality.web.sessions import Clock, Session, Sessions, cookie_name
 from quality.web.settings import StewardSettings
 from quality.web.sign_in import SignIn
-from quality.web.visit import Fault, Fields, Visit
+from quality.web.visit import Fault, Fields, TestAlerts, Visit
 
 LARGEST_FORM = 64 * 1024
 _log = logging.getLogger(__name__)

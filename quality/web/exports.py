@@ -10,13 +10,12 @@ from starlette.responses import Response
 
 from quality import counts
 from quality.breakdowns import outcome_rows
-from quality.check_numbers import TREND_DAYS, numbers_on, trend
+from quality.check_numbers import TREND_DAYS, trend
 from quality.coverage import coverage_until
-from quality.overview import by_check, days_until, newest_day
-from quality.shown import in_force_of
+from quality.overview import by_check, days_until
 from quality.suppression import Share, bound_of
 from quality.web.decide import decided
-from quality.web.pages import GLANCE_DAYS, around
+from quality.web.pages import checks_of_day
 from quality.web.strata import check_of_name, strata_of_day
 from quality.web.visit import Fault, Visit
 
@@ -40,11 +39,8 @@ def export(visit: Visit) -> Response:
 
 
 def _checks(visit: Visit) -> Iterator[Row]:
-    facts, day = visit.study, visit.day()
-    days = counts.check_days(visit.desk, facts.id, *around(day, visit.now.date()))
-    day = day or newest_day(days) or visit.now.date()
-    in_force = in_force_of(visit.desk, facts.id)
-    for one in numbers_on(visit.desk, facts, days, days_until(day, GLANCE_DAYS), in_force):
+    _, found = checks_of_day(visit)
+    for one in found:
         check = one.check
         yield {
             "day": one.of,
@@ -66,7 +62,7 @@ def _checks(visit: Visit) -> Iterator[Row]:
 
 def _trend(visit: Visit) -> Iterator[Row]:
     facts, known = visit.study, check_of_name(visit, visit.one("check", visit.asked))
-    days = days_until(around(visit.day(), visit.now.date())[1], TREND_DAYS)
+    days = days_until(visit.day() or visit.now.date(), TREND_DAYS)
     found = by_check(counts.check_days(visit.desk, facts.id, days[0], days[-1], known.id))
     for day, share in trend(known, found.get(known.id, {}), days, facts.smallest_cell).items():
         yield {"check": known.id, "day": day, **_share(share)}

@@ -15,7 +15,7 @@ from quality.coverage import coverage_until
 from quality.desk import LakeDesk, StudyFacts
 from quality.overview import State, by_check, by_severity, counted, days_until, matrix, newest_day, standings
 from quality.pictures import percent, sparkline
-from quality.shown import coverage_map, drawn, in_force_of, of_share, signed_off
+from quality.shown import coverage_map, drawn, in_force_of, signed_off
 from quality.suppression import Share
 from quality.web.visit import Visit
 
@@ -44,12 +44,7 @@ def studies(visit: Visit) -> Response:
 
 def study(visit: Visit) -> Response:
     """Kahn's matrix, the checks and what came of the readings, of one day."""
-    facts, today = visit.study, visit.now.date()
-    day = visit.day()
-    days = counts.check_days(visit.desk, facts.id, *around(day, today))
-    day = day or newest_day(days) or today
-    in_force = in_force_of(visit.desk, facts.id)
-    found = numbers_on(visit.desk, facts, days, days_until(day, GLANCE_DAYS), in_force)
+    facts, (day, found) = visit.study, checks_of_day(visit)
     return visit.page(
         "study.html",
         day=day,
@@ -68,17 +63,23 @@ def coverage(visit: Visit) -> Response:
     """Which share of those enrolled has data, metric by day: as a picture, and as the table behind it."""
     last = visit.day() or visit.now.date()
     found = coverage_until(visit.desk, visit.study, last)
-    return visit.page("coverage.html", day=last, found=found, picture=coverage_map(found), of_share=of_share)
+    return visit.page("coverage.html", day=last, found=found, picture=coverage_map(found))
 
 
-def around(day: date | None, today: date) -> tuple[date, date]:
-    """The days that a page about a day asks for: up to it, or up to today where the newest is meant."""
-    last = day or today
-    return last - timedelta(days=GLANCE_DAYS - 1), last
+def checks_of_day(visit: Visit) -> tuple[date, list[CheckNumbers]]:
+    """The checks as they stand on the day that is asked for, or on the newest that was judged; and which day that is."""
+    facts, last = visit.study, visit.day() or visit.now.date()
+    table = _last_days(visit.desk, facts.id, last)
+    day = visit.day() or newest_day(table) or last
+    return day, numbers_on(visit.desk, facts, table, days_until(day, GLANCE_DAYS), in_force_of(visit.desk, facts.id))
+
+
+def _last_days(desk: LakeDesk, study: str, last: date) -> pa.Table:
+    return counts.check_days(desk, study, days_until(last, GLANCE_DAYS)[0], last)
 
 
 def _glance(desk: LakeDesk, facts: StudyFacts, today: date) -> Glance:
-    days = counts.check_days(desk, facts.id, *around(None, today))
+    days = _last_days(desk, facts.id, today)
     day = newest_day(days)
     found = standings(by_check(days), day, in_force_of(desk, facts.id), facts.smallest_cell) if day else []
     return Glance(

@@ -15,7 +15,6 @@ from quality.desk import Stratum
 from quality.overview import by_check, days_until, is_weekly, newest_day, standings, told_of
 from quality.shown import drawn, in_force_of, trend_picture
 from quality.suppression import Share, withheld_rows
-from quality.web.pages import around
 from quality.web.visit import STRATUM, Fault, Visit, stratum_of
 
 MOST_STRATA = 100
@@ -33,7 +32,7 @@ class Waiting:
 def check(visit: Visit) -> Response:
     """A check: how it went in ninety days, and by stratum on one day."""
     known, day = check_of(visit), visit.day()
-    facts, last = visit.study, around(day, visit.now.date())[1]
+    facts, last = visit.study, day or visit.now.date()
     days = days_until(last, TREND_DAYS)
     table = counts.check_days(visit.desk, facts.id, days[0], last, known.id)
     day, of_checks = day or newest_day(table) or last, by_check(table)
@@ -50,7 +49,7 @@ def check(visit: Visit) -> Response:
         of=standing.of,
         found=found,
         finest=[row for row in found.finest if row.fails != _NONE][:MOST_STRATA],
-        names=("partner", "family", "metric", "device_model", "firmware"),
+        names=counts.STRATUM,
         by=BY,
         titles=TITLES,
     )
@@ -113,16 +112,7 @@ def _told(rows: list[dict[str, Any]], chosen: Stratum, k: int) -> list[Waiting]:
     hidden = withheld_rows([row["people"] for row in rows], k)
     told = [
         Waiting(
-            Stratum(
-                chosen.check,
-                row["family"],
-                row["metric"],
-                row["partner"],
-                row["device_model"],
-                row["firmware"],
-                row["day"],
-                chosen.rows,
-            ),
+            replace(chosen, **{name: row[name] for name in (*counts.STRATUM, "day")}),
             None if hides else row["n"],
         )
         for row, hides in zip(rows, hidden, strict=True)

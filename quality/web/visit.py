@@ -4,18 +4,15 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from quality.chosen import Chosen, names_somebody
 from quality.desk import LakeDesk, Seen, Stratum, StudyFacts
 from quality.in_force import said_version
-from quality.pictures import percent
-from quality.shown import grouped, of_share
+from quality.shown import templates
 from quality.suppression import said
 from quality.users import Action, User
 from quality.web.sessions import Session, Sessions
@@ -25,6 +22,8 @@ STRATUM = ("check", "family", "metric", "partner", "device_model", "firmware", "
 """The fields of a stratum as addresses and forms have them; besides them `row`, once for each row."""
 
 Fields = Mapping[str, list[str]]
+TestAlerts = Callable[[str], Sequence[tuple[str, str]]]
+"""Tells those who hear of a study that this is a test: each one's name, and why it was not told, empty where it was."""
 
 
 class Fault(Exception):
@@ -48,7 +47,7 @@ class Visit:
     place: Mapping[str, str]
     asked: Fields = field(default_factory=dict)
     form: Fields = field(default_factory=dict)
-    test_alerts: Callable[[str], Sequence[tuple[str, str]]] | None = None
+    test_alerts: TestAlerts | None = None
 
     @property
     def by(self) -> str:
@@ -145,20 +144,6 @@ def _moment(at: datetime) -> str:
     return f"{at.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
 
 
-PAGES = Environment(
-    loader=FileSystemLoader(Path(__file__).parent / "templates"),
-    autoescape=True,
-    undefined=StrictUndefined,
-    trim_blocks=True,
-    lstrip_blocks=True,
-)
-PAGES.filters |= {
-    "percent": percent,
-    "moment": _moment,
-    "number": grouped,
-    "of_share": of_share,
-    "version": said_version,
-    "fields": fields_of,
-}
-PAGES.filters["zip_with"] = zip
-PAGES.globals |= {"address": _address, "dict": dict}
+PAGES = templates()
+PAGES.filters |= {"moment": _moment, "version": said_version, "fields": fields_of, "zip_with": zip}
+PAGES.globals |= {"address": _address, "dict": dict, "STRATUM": STRATUM}
