@@ -9,11 +9,8 @@ import pyarrow as pa
 
 from pipelines.blocks import Block, column
 from pipelines.decode import Pointer
+from pipelines.zones import EARLIEST_LIVE_US, EARLIEST_US, SKEW_US
 from schemas.reasons import Reason
-
-SKEW_US = 5 * 60 * 1_000_000
-EARLIEST_US = -2_208_988_800_000_000  # 1900-01-01T00:00:00Z: nobody has measured anything before
-EARLIEST_LIVE_US = 1_420_070_400_000_000  # 2015-01-01T00:00:00Z: a live device before it has lost its clock
 
 Flags = npt.NDArray[np.bool_]
 

@@ -77,8 +77,9 @@ class Keys:
 
     def answer(self, asked: Asked) -> None:
         """Have the wanted looked for here."""
-        self._asked_for_few += asked.is_few_of(len(self.keys))
-        if self._asked_for_few < _OFTEN or not asked.is_few_of(len(self.keys)):
+        is_few = asked.is_few_of(len(self.keys))
+        self._asked_for_few += is_few
+        if self._asked_for_few < _OFTEN or not is_few:
             asked.look_through(self.keys)
             return
         if self._asked_for_few == _OFTEN:

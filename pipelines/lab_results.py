@@ -204,6 +204,7 @@ def _family(
     """One family's block, without the results that break a rule of time."""
     rows = np.array(found.rows)
     results = block.parts["results"].take(pa.array(rows))
+    report = column(results, "message")
     reports = block.messages.take(results.column("message"))
     messages = _messages(reports, partner, results, found.meanings)
     observed = column(results, "observed")
@@ -220,8 +221,8 @@ def _family(
         "quality": moments.quality[observed],
         "sent": sent64(column(messages, "hash"), start, start, bits),
         "record": records,
-        "specimen": _specimens(reports),
-        "run": runs(partner.name, block.messages)[column(results, "message")],
+        "specimen": _specimens(block.messages)[report],
+        "run": runs(partner.name, block.messages)[report],
         **_as_sent(block, results, reports, found.meanings, moments),
         **assays(block.messages, results, [meaning.limits for meaning in found.meanings], laboratories),
     }
@@ -256,7 +257,7 @@ def _messages(
 
 
 def _specimens(reports: pa.RecordBatch) -> Array:
-    """A hash of the kit that each result is of, 0 where it is of none."""
+    """A hash of the kit that each report is of, 0 where it is of none."""
     said = zip(texts(reports, "subject"), texts(reports, "kit"), strict=True)
     return np.array([hash64(subject) or 1 if is_kit else 0 for subject, is_kit in said], dtype=np.uint64)
 

@@ -15,6 +15,9 @@ from schemas.clocks import clock_zone
 NO_OFFSET = -32768
 DAY_US = 86_400_000_000
 MINUTE_US = 60_000_000
+SKEW_US = 5 * MINUTE_US  # so much a clock may be ahead of the broker's
+EARLIEST_US = -2_208_988_800_000_000  # 1900-01-01T00:00:00Z: nobody has measured anything before
+EARLIEST_LIVE_US = 1_420_070_400_000_000  # 2015-01-01T00:00:00Z: a live device before it has lost its clock
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 QUALITIES = (

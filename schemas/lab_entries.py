@@ -82,11 +82,16 @@ class SubjectField(Entry):
         return int(self.field.partition(".")[2]) if "." in self.field else None
 
 
-class LocalCode(Entry):
-    """What one of the laboratory's own codes is: a LOINC code, a metric of the catalogue, or both."""
+class Coded(Entry):
+    """What is said of one of the laboratory's own codes; `system` where that is needed to tell two apart."""
 
     code: Text
     system: Text | None = None
+
+
+class LocalCode(Coded):
+    """What a code is: a LOINC code, a metric of the catalogue, or both."""
+
     loinc: Annotated[str, AfterValidator(_loinc)] | None = None
     metric: Annotated[str, AfterValidator(_metric)] | None = None
     note: str | None = None
@@ -115,14 +120,12 @@ class LocalValue(Entry):
         return self
 
 
-class AssayLimits(Entry):
+class AssayLimits(Coded):
     """What an assay can measure, by the laboratory's code of it, in `unit`, by default the metric's own.
 
     Below `loq` nothing is quantified; from `low` to `high` it is reported without diluting the specimen.
     """
 
-    code: Text
-    system: Text | None = None
     unit: Text | None = None
     loq: Limit | None = None
     low: Limit | None = None
@@ -151,11 +154,8 @@ class LocalRejection(Entry):
     means: Annotated[str, AfterValidator(_one_of(frozenset(REASONS)))]
 
 
-class About(Entry):
+class About(Coded):
     """An observation that is no result: what it says is about the specimen or the run of all results of its order."""
-
-    code: Text
-    system: Text | None = None
 
     def names(self, code: str, system: str | None) -> bool:
         return code == self.code and self.system in (None, system)

@@ -144,6 +144,16 @@ def cheap_sessions(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
+def register(tmp_path: Path) -> Iterator[Any]:
+    """A register of consent, its own vault around it."""
+    from pipelines.consent.register import Register
+
+    opened = Register(tmp_path / "vault" / "register.sqlite")
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
 def logged() -> deque[str]:
     """What the test has written to logs until now, each record a line: its level, its logger, its text."""
     return listener.lines

@@ -5,7 +5,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from pipelines.demo.batches import DAY, HOUR, MINUTE, SECOND, Batch, Source
+from pipelines.demo.batches import SECOND, Batch, Source
+from pipelines.demo.cast import DAY, HOUR, MINUTE
 from pipelines.demo.defects import By
 from pipelines.demo.people import HEART, SKIN
 from pipelines.demo.pilot import Pilot, beats, instants, participants

@@ -1,6 +1,5 @@
 """Consent asked again about rows: as when they came in and as now, by pseudonym alone."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,14 +20,12 @@ STUDIES = {name: Study(id=name, basis_after_withdrawal="public_interest_research
 
 
 @pytest.fixture
-def register(tmp_path: Path) -> Iterator[Register]:
+def register(register: Register) -> Register:
     """Mia consented on day 10, ann with another study, bo withdrew on day 20, and of cy's chain an event is missing."""
-    opened = Register(tmp_path / "register.sqlite")
-    tell(opened, event("grant", 1, 10), event("grant", 1, 10, member="ann", study="mood"), at=10 * DAY)
-    tell(opened, event("grant", 1, 10, member="bo"), event("grant", 2, 10, member="cy"), at=10 * DAY)
-    tell(opened, event("withdraw", 2, 20, member="bo"), at=20 * DAY)
-    yield opened
-    opened.close()
+    tell(register, event("grant", 1, 10), event("grant", 1, 10, member="ann", study="mood"), at=10 * DAY)
+    tell(register, event("grant", 1, 10, member="bo"), event("grant", 2, 10, member="cy"), at=10 * DAY)
+    tell(register, event("withdraw", 2, 20, member="bo"), at=20 * DAY)
+    return register
 
 
 def codes(register: Register, tmp_path: Path, *rows: dict[str, Any], now: int = 30, hold: int = 0) -> list[str]:

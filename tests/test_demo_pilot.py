@@ -5,7 +5,8 @@ import json
 import numpy as np
 import pytest
 
-from pipelines.demo.batches import DAY, Batch
+from pipelines.demo.batches import Batch
+from pipelines.demo.cast import DAY
 from pipelines.demo.defects import DEFECTS, By, found_in
 from pipelines.demo.expected_pilot import judge_pilot
 from pipelines.demo.people import MOTION

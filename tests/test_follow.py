@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any, cast
 
 import pyarrow as pa
@@ -54,13 +53,6 @@ class Kafka:
 @pytest.fixture
 def kafka() -> Kafka:
     return Kafka()
-
-
-@pytest.fixture
-def register(tmp_path: Path) -> Iterator[Register]:
-    opened = Register(tmp_path / "register.sqlite")
-    yield opened
-    opened.close()
 
 
 def collected(number: int = 1, **when: Any) -> bytes:

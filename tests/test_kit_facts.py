@@ -1,7 +1,6 @@
 """What kits' own events say of results: times, lots, reasons, and whether everything came in order."""
 
 import random
-from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -25,13 +24,6 @@ HOUR = 3_600_000_000
 _RANDOM = random.Random(11)
 KIT, OTHER = (issue(_RANDOM.choice) for _ in range(2))
 WAY = ("packed", "sent", "collected", "posted", "received", "resulted")
-
-
-@pytest.fixture
-def register(tmp_path: Path) -> Iterator[Register]:
-    opened = Register(tmp_path / "vault" / "register.sqlite")
-    yield opened
-    opened.close()
 
 
 @pytest.fixture

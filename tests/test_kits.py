@@ -2,7 +2,6 @@
 
 import random
 import sqlite3
-from collections.abc import Iterator
 from itertools import permutations
 from pathlib import Path
 from typing import Any
@@ -27,13 +26,6 @@ _RANDOM = random.Random(3)
 ONE, TWO, THREE = (issue(_RANDOM.choice) for _ in range(3))
 LATER = 30_000 * DAY
 NOW = 20_600 * DAY
-
-
-@pytest.fixture
-def register(tmp_path: Path) -> Iterator[Register]:
-    opened = Register(tmp_path / "vault" / "register.sqlite")
-    yield opened
-    opened.close()
 
 
 @pytest.fixture

@@ -7,9 +7,8 @@ import numpy as np
 import pytest
 
 from pipelines.blocks import column, texts
-from pipelines.faults import EARLIEST_LIVE_US, SKEW_US
 from pipelines.normalise import normalise
-from pipelines.zones import NO_OFFSET, QUALITIES
+from pipelines.zones import EARLIEST_LIVE_US, NO_OFFSET, QUALITIES, SKEW_US
 from schemas.contracts import encode
 from schemas.mappings import FAMILIES
 from schemas.metrics import catalogue

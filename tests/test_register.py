@@ -2,7 +2,6 @@
 
 import sqlite3
 import stat
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,13 +24,6 @@ from schemas.registry import Study
 
 CONSENT, LINKS = "trust.consent-event.v1", "trust.identity-link.v1"
 DAY = 86_400_000_000
-
-
-@pytest.fixture
-def register(tmp_path: Path) -> Iterator[Register]:
-    opened = Register(tmp_path / "vault" / "register.sqlite")
-    yield opened
-    opened.close()
 
 
 def event(kind: str, seq: int, day: int, member: str = "mia", study: str = "sleep", **fields: Any) -> ConsentEvent:

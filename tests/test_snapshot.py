@@ -2,7 +2,6 @@
 
 import os
 import stat
-from collections.abc import Iterator
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -22,13 +21,6 @@ from tests.test_register import CONSENT, DAY, LINKS, event, link, tell
 
 METRICS = ("hr", "steps", "temp")
 STUDIES = {"sleep": Study(id="sleep", basis_after_withdrawal="anonymised_only"), "mood": Study(id="mood")}
-
-
-@pytest.fixture
-def register(tmp_path: Path) -> Iterator[Register]:
-    opened = Register(tmp_path / "register.sqlite")
-    yield opened
-    opened.close()
 
 
 @pytest.fixture

@@ -15,8 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipelines.consent.chains import NEVER
-from pipelines.faults import EARLIEST_LIVE_US, SKEW_US
-from pipelines.zones import DAY_US
+from pipelines.zones import DAY_US, EARLIEST_LIVE_US, SKEW_US
 from schemas.barcodes import spelled
 from schemas.consent_events import moment_of
 from schemas.kit_events import KitEvent, Why

@@ -3,7 +3,7 @@
 Everybody stands under the study's own names: pseudonyms, and barcodes as tokens by the study's key.
 """
 
-from typing import Any
+from typing import Any, get_args
 
 import pyarrow as pa
 
@@ -11,12 +11,12 @@ from pipelines.consent.chains import NEVER, NO_END, Chain, Interval, compile_cha
 from pipelines.consent.register import Register
 from pipelines.keys import StudyKey
 from schemas.families import UTC_MICROS
+from schemas.kit_events import Kind
 from schemas.registry import KIT, Study
 
 ENROLLED = pa.schema([("pseudonym", pa.string()), ("since", UTC_MICROS), ("until", UTC_MICROS)])
-MOMENTS = ("packed", "sent", "activated", "collected", "posted", "received", "rejected", "resulted", "destroyed")
 KITS = pa.schema(
-    [("barcode_hash", pa.string()), *((name, UTC_MICROS) for name in MOMENTS), ("rejected_reason", pa.string())]
+    [("barcode_hash", pa.string()), *((name, UTC_MICROS) for name in get_args(Kind)), ("rejected_reason", pa.string())]
 )
 
 
@@ -26,12 +26,12 @@ def enrolled(register: Register, study: Study, key: StudyKey) -> pa.Table:
     Nothing is said of somebody whose chain lacks an event or has one that is not understood, or of what was erased.
     """
     rows = [
-        (key.pseudonym(member), since, None if until == NO_END else until)
+        {"pseudonym": key.pseudonym(member), "since": since, "until": None if until == NO_END else until}
         for member, is_whole, events in register.chains_of(study.id)
         if is_whole
         for since, until in live(compile_chain(events, study.keeps_after_withdrawal))
     ]
-    return _table(rows, ENROLLED)
+    return pa.Table.from_pylist(rows, ENROLLED)
 
 
 def live(chain: Chain) -> list[Interval]:
@@ -54,10 +54,4 @@ def kits(register: Register, study: Study, key: StudyKey) -> pa.Table:
         row[event] = at_us
         if event == "rejected":
             row["rejected_reason"] = reason
-    return _table([tuple(row.get(name) for name in KITS.names) for row in found.values()], KITS)
-
-
-def _table(rows: list[tuple[Any, ...]], schema: pa.Schema) -> pa.Table:
-    columns = zip(*rows, strict=True) if rows else [()] * len(schema)
-    arrays = [pa.array(list(values), field.type) for values, field in zip(columns, schema, strict=True)]
-    return pa.Table.from_arrays(arrays, schema=schema)
+    return pa.Table.from_pylist([*found.values()], KITS)

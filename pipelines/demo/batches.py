@@ -6,15 +6,13 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from pipelines.demo.cast import MINUTE
 from pipelines.demo.people import HEART, MOTION, PACER, SKIN, STEPS
 from pipelines.demo.signals import G_SCALE, Flags, Floats, Int64s
 from schemas.contracts import encode
 from schemas.reasons import Code
 
 SECOND = 1_000_000
-MINUTE = 60 * SECOND
-HOUR = 60 * MINUTE
-DAY = 24 * HOUR
 SENT_AFTER = 10 * SECOND
 """A gateway takes a batch so long after its last reading."""
 SAMPLE_US = 250_000

@@ -8,7 +8,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from pipelines.demo.batches import BATTERY, BREATHS, DAY, FEVER, HOUR, MINUTE, OXYGEN, SECOND, WEIGHT, Batch, Source
+from pipelines.demo.batches import BATTERY, BREATHS, FEVER, OXYGEN, SECOND, WEIGHT, Batch, Source
+from pipelines.demo.cast import DAY, HOUR, MINUTE
 from pipelines.demo.people import HEART, MOTION, SKIN, STEPS, Wearer
 from pipelines.demo.pilot import HEAVY, Draft, block, instants
 from pipelines.demo.signals import Flags, Floats

@@ -3,25 +3,27 @@
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
 from pipelines.commands.common import Refused
+from pipelines.demo.cast import DAY
 from pipelines.demo.defects import RELEASED
 from pipelines.demo.ground import Ground
 from pipelines.demo.narrator import Narrator, counted
 from pipelines.demo.pilot import Pilot
 from pipelines.demo.publish import publish_batches, publish_consents
 from pipelines.demo.running import run_out
-from pipelines.demo.stewards import APPROVER, EVERYWHERE, STEWARD, welcome
-from pipelines.demo.world import World
+from pipelines.demo.stewards import APPROVER, STEWARD, welcome
+from pipelines.demo.world import STUDIES, World
 from pipelines.driver import Driver
 from pipelines.entries import Kind
 from pipelines.lake_desk import LakeDesk
 from quality.checks import checks
 from quality.chosen import effect
 from quality.desk import Seen, Stratum
+from quality.job.times import as_day
 from quality.overview import State
 from quality.report.numbers import as_json, report_of
 from quality.report.write import write_report
@@ -69,8 +71,8 @@ def play_pilot(story: World, ground: Ground, driver: Driver, narrator: Narrator)
         days = _days_over(story)
         with narrator.step("writing reports", lambda: f"{counted(len(reports), 'report')} in {ground.reports.name}/"):
             reports = [write_report(desk, study, day, ground.reports) for study, day in _asked(story, days)]
-            found = {study: _violated(desk, study, days[-1]) for study in EVERYWHERE}
-            waiting = {study: _waiting(desk, study) for study in EVERYWHERE}
+            found = {study: _violated(desk, study, days[-1]) for study in STUDIES}
+            waiting = {study: _waiting(desk, study) for study in STUDIES}
         decision = desk.query(pilot.study, "SELECT * FROM decision WHERE kind = 'approve'").to_pylist()[0]
     return Inspection(passwords, found, waiting, decision, reports)
 
@@ -84,7 +86,7 @@ def _send(pilot: Pilot, later: bool, driver: Driver, narrator: Narrator) -> None
 
 def _decide(desk: LakeDesk, pilot: Pilot, driver: Driver, narrator: Narrator) -> None:
     """One steward proposes to release what was held back wrongly, another approves it: the check is a critical one."""
-    stratum = Stratum(check=CHECK, day=_day(pilot.first_day + 1))
+    stratum = Stratum(check=CHECK, day=as_day(pilot.first_day + 1))
     seen = effect(desk, pilot.study, stratum)
     if seen.rows != RELEASED:
         raise Refused(
@@ -113,14 +115,14 @@ def _ask(desk: LakeDesk, study: str, kind: str, about: Mapping[str, Any], said: 
 
 def _days_over(story: World) -> list[date]:
     """The days (UTC) that the world touches and that are over."""
-    first, today = story.begin // _DAY_US, story.now_us // _DAY_US
-    return [_day(number) for number in range(first, today)]
+    first, today = story.begin // DAY, story.now_us // DAY
+    return [as_day(number) for number in range(first, today)]
 
 
 def _asked(story: World, days: Sequence[date]) -> Iterator[tuple[str, date]]:
     """Each study's days; the pilot began later than the others."""
-    began = _day(story.pilot.first_day)
-    return ((study, day) for study in EVERYWHERE for day in days if study != story.pilot.study or day >= began)
+    began = as_day(story.pilot.first_day)
+    return ((study, day) for study in STUDIES for day in days if study != story.pilot.study or day >= began)
 
 
 def _violated(desk: LakeDesk, study: str, day: date) -> list[Mapping[str, Any]]:
@@ -135,10 +137,3 @@ def _waiting(desk: LakeDesk, study: str) -> list[tuple[str, int | None]]:
     rows = desk.query(study, _WAITING, [[name for name, _ in known], [mask for _, mask in known]]).to_pylist()
     hidden = withheld_rows([row["people"] for row in rows], desk.studies()[study].smallest_cell)
     return [(row["check"], None if hides else row["n"]) for row, hides in zip(rows, hidden, strict=True)]
-
-
-_DAY_US = 86_400_000_000
-
-
-def _day(number: int) -> date:
-    return date(1970, 1, 1) + timedelta(days=number)

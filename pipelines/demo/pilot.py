@@ -14,11 +14,8 @@ import numpy as np
 from pipelines.demo.batches import (
     BATTERY,
     BLOCK,
-    DAY,
     FEVER,
     GLUCOSE,
-    HOUR,
-    MINUTE,
     OXYGEN,
     SAMPLE_US,
     SENT_AFTER,
@@ -27,6 +24,7 @@ from pipelines.demo.batches import (
     Batch,
     Source,
 )
+from pipelines.demo.cast import DAY, HOUR, MINUTE
 from pipelines.demo.choices import expired
 from pipelines.demo.people import HEART, MOTION, PACER, PILOT, SKIN, STEPS, Device, Person, Wearer
 from pipelines.demo.signals import G_SCALE, Floats, Int64s

@@ -3,14 +3,14 @@
 import secrets
 from pathlib import Path
 
-from pipelines.demo.people import CYCLELAB, HEATWAVE, PILOT, SHIFTWORK
+from pipelines.demo.people import PILOT, SHIFTWORK
+from pipelines.demo.world import STUDIES
 from quality.users import Role, User, hashed, save_users
 
 STEWARD, APPROVER, VIEWER = "ada", "grace", "vera"
-EVERYWHERE = (SHIFTWORK, HEATWAVE, CYCLELAB, PILOT)
 _ROLES: dict[str, dict[str, Role]] = {
-    STEWARD: dict.fromkeys(EVERYWHERE, Role.STEWARD),
-    APPROVER: dict.fromkeys(EVERYWHERE, Role.APPROVER),
+    STEWARD: dict.fromkeys(STUDIES, Role.STEWARD),
+    APPROVER: dict.fromkeys(STUDIES, Role.APPROVER),
     VIEWER: dict.fromkeys((SHIFTWORK, PILOT), Role.VIEWER),
 }
 ABOUT = {

@@ -14,7 +14,7 @@ import yaml
 from connectors.publisher import Publisher
 from infra.local_kafka import Address
 from pipelines.demo.bad_messages import Bad, bad_messages
-from pipelines.demo.batches import DAY
+from pipelines.demo.cast import DAY
 from pipelines.demo.defects import DEFECTS, By, found_in
 from pipelines.demo.people import HEART, PACER
 from pipelines.demo.pilot import DAYS, Pilot, pilot
