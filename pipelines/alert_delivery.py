@@ -12,7 +12,6 @@ import logging
 import smtplib
 import ssl
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime, timedelta
 from email.message import EmailMessage
 from email.utils import format_datetime
 from pathlib import Path
@@ -22,6 +21,7 @@ from pydantic import SecretStr
 
 from quality.alert_settings import LEAST_SECRET, Mailbox, Receiver, Webhook
 from quality.alerts import Change, as_json, headline, line, link
+from quality.job.times import instant
 
 TIMEOUT_S = 10.0
 """For each step of a delivery: to connect, to send, to wait for the answer."""
@@ -45,11 +45,6 @@ def deliver(receiver: Receiver, changes: Sequence[Change], desk: str, now_us: in
         raise
     except Exception as error:  # whatever a library makes of what a server does: the stream goes on
         raise NotDelivered(_words(error)) from None
-
-
-def utc(at_us: int) -> datetime:
-    """Microseconds since 1970 as a moment."""
-    return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=at_us)
 
 
 def message_id(changes: Sequence[Change]) -> str:
@@ -114,7 +109,7 @@ def mail_of(receiver: Mailbox, changes: Sequence[Change], desk: str, now_us: int
     mail["Subject"] = headline(changes)
     mail["From"] = receiver.sender
     mail["To"] = ", ".join(receiver.to)
-    mail["Date"] = format_datetime(utc(now_us))
+    mail["Date"] = format_datetime(instant(now_us))
     mail["Message-ID"] = f"<{message_id(changes)}@{receiver.sender.rpartition('@')[2]}>"
     mail["Auto-Submitted"] = "auto-generated"
     mail.set_content("\n\n".join(f"{line(change)}\n{link(change.now, desk)}" for change in changes) + "\n")

@@ -7,11 +7,12 @@ from secrets import token_hex
 from typing import Any, NamedTuple
 
 from pipelines.alert_book import FILE, AlertBook, Told
-from pipelines.alert_delivery import NotDelivered, deliver, utc
+from pipelines.alert_delivery import NotDelivered, deliver
 from pipelines.entries import rfc3339
 from pipelines.settings import Settings
 from quality.alert_settings import AlertSettings, Receiver
 from quality.alerts import Change, trial
+from quality.job.times import instant
 
 Clock = Callable[[], int]
 Say = Callable[[str], None]
@@ -36,7 +37,7 @@ def anything_due(book: AlertBook, alerts: AlertSettings, now_us: int) -> bool:
 
 
 def _is_quiet(receiver: Receiver, now_us: int) -> bool:
-    return receiver.quiet is not None and receiver.quiet.holds_at(utc(now_us))
+    return receiver.quiet is not None and receiver.quiet.holds_at(instant(now_us))
 
 
 class Telling:

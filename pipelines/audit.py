@@ -8,13 +8,13 @@ import hashlib
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 from pipelines.database import Database
 from pipelines.entries import LakeError
 from quality.desk import Seen
+from quality.job.times import instant, micros
 
 FILE = "audit.sqlite"
 _TABLES = """
@@ -26,7 +26,6 @@ CREATE TRIGGER IF NOT EXISTS seen_stays BEFORE UPDATE ON seen BEGIN SELECT raise
 CREATE TRIGGER IF NOT EXISTS seen_is_kept BEFORE DELETE ON seen BEGIN SELECT raise(ABORT, 'the audit is kept'); END;
 """
 _LINE = "n, at_us, by, study, what, about"
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class AuditBroken(LakeError):
@@ -46,7 +45,7 @@ class Audit:
         about = json.dumps(dict(seen.about), sort_keys=True, ensure_ascii=False)
         with self._open() as db, db.transaction():
             last = db.execute("SELECT n, hash FROM seen ORDER BY n DESC LIMIT 1").fetchone() or (0, "")
-            line = (last[0] + 1, (seen.at - _EPOCH) // timedelta(microseconds=1), seen.by, seen.study, seen.what, about)
+            line = (last[0] + 1, micros(seen.at), seen.by, seen.study, seen.what, about)
             db.execute("INSERT INTO seen VALUES (?, ?, ?, ?, ?, ?, ?)", (*line, _hash(last[1], line)))
 
     def newest(self, study: str, limit: int) -> list[Seen]:
@@ -56,10 +55,7 @@ class Audit:
             rows = db.execute(
                 f"SELECT {_LINE} FROM seen WHERE study = ? ORDER BY n DESC LIMIT ?", (study, limit)
             ).fetchall()
-        return [
-            Seen(_EPOCH + timedelta(microseconds=at_us), by, of, what, json.loads(about))
-            for _, at_us, by, of, what, about in rows
-        ]
+        return [Seen(instant(at_us), by, of, what, json.loads(about)) for _, at_us, by, of, what, about in rows]
 
     @contextmanager
     def _open(self) -> Iterator[Database]:

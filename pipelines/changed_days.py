@@ -15,9 +15,9 @@ from pipelines.entries import Entry, Kind
 from pipelines.files import DataFile, study_and_family, written
 from pipelines.ledger import Ledger
 from pipelines.store import Store
+from pipelines.zones import DAY_US
 from schemas.families import QUARANTINE, READING_FAMILIES
 
-DAY_US = 86_400_000_000
 _JUDGED = (*READING_FAMILIES, QUARANTINE.name)
 _SAME_ROWS = (Kind.COMPACT, Kind.JUDGE, Kind.TAKEOVER)
 """Kinds of entries after which the readings' tables hold the same rows as before."""
@@ -49,15 +49,15 @@ def _described(path: str, ledger: Ledger) -> DataFile:
 
 
 def _days_of_all(store: Store, files: Iterable[DataFile]) -> Days:
-    return {day for file in files for day in _days_of(store, file)}
+    return {day for file in files for day in _days_of_file(store, file)}
 
 
-def _days_of(store: Store, file: DataFile) -> Iterable[int]:
+def _days_of_file(store: Store, file: DataFile) -> Iterable[int]:
     possible = _possible(file)
     if len(possible) == 1:
         return possible
     rows = _read(store, file, ["start"])
-    return possible if rows is None else np.unique(_days(rows)).tolist()
+    return possible if rows is None else np.unique(days_of(rows)).tolist()
 
 
 def _differing(store: Store, removed: Iterable[DataFile], added: Iterable[DataFile]) -> Days:
@@ -77,7 +77,7 @@ def _differing(store: Store, removed: Iterable[DataFile], added: Iterable[DataFi
 
 def _fingerprints(rows: pa.Table) -> Iterator[tuple[int, int]]:
     """Each day and a number that any other set of rows is not likely to have."""
-    days, place = np.unique(_days(rows), return_inverse=True)
+    days, place = np.unique(days_of(rows), return_inverse=True)
     mixed = (rows.column("key64").to_numpy().astype(np.uint64) + np.uint64(1)) * _ODD[0]
     mixed ^= (rows.column("entry").to_numpy().astype(np.uint64) + np.uint64(1)) * _ODD[1]
     mixed = (mixed ^ (mixed >> np.uint64(29))) * _ODD[0]
@@ -91,7 +91,8 @@ def _possible(file: DataFile) -> range:
     return range((first_us or 0) // DAY_US, (last_us or 0) // DAY_US + 1)  # what is judged has a start
 
 
-def _days(rows: pa.Table) -> npt.NDArray[np.int64]:
+def days_of(rows: pa.Table) -> npt.NDArray[np.int64]:
+    """The day of each row's start, counted since 1970 in UTC."""
     return np.asarray(rows.column("start").cast(pa.int64()).to_numpy() // DAY_US)
 
 

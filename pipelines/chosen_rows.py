@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Iterator
 from contextlib import closing
-from datetime import UTC, datetime, time, timedelta
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -16,8 +15,10 @@ from pipelines.driver import Driver
 from pipelines.files import DataFile, family_of, table_key
 from pipelines.plan import Replacement
 from pipelines.replay import rewritten
+from pipelines.zones import DAY_US
 from quality.chosen import condition, is_critical
 from quality.desk import Stratum
+from quality.job.times import day_number
 from schemas.families import FAMILIES, QUARANTINE, READING_FAMILIES
 
 Flags = npt.NDArray[np.bool_]
@@ -74,12 +75,12 @@ def read(driver: Driver, file: DataFile, columns: Iterable[str]) -> pa.Table:
         return pq.ParquetFile(source).read(columns=list(columns))
 
 
-def taken_out(driver: Driver, part: Part, going: Flags) -> tuple[pa.Table, Replacement]:
+def taken_out(driver: Driver, file: DataFile, going: Flags) -> tuple[pa.Table, Replacement]:
     """The rows of the file that go, and what takes the file's place."""
-    rows = read(driver, part.file, FAMILIES[family_of(part.file.table)].schema.names)
+    rows = read(driver, file, FAMILIES[family_of(file.table)].schema.names)
     rest = rows.filter(pa.array(~going))
-    add = (rewritten(driver, part.file, rest),) if len(rest) else ()
-    return rows.filter(pa.array(going)), Replacement(remove=(part.file.path,), add=add)
+    add = (rewritten(driver, file, rest),) if len(rest) else ()
+    return rows.filter(pa.array(going)), Replacement(remove=(file.path,), add=add)
 
 
 def joined(replacements: Iterable[tuple[str, Replacement]]) -> dict[str, Replacement]:
@@ -123,9 +124,8 @@ def _may_hold(file: DataFile, stratum: Stratum) -> bool:
     """Whether the span of the file's starts meets the stratum's day."""
     if stratum.day is None or file.start_min_us is None or file.start_max_us is None:
         return True
-    begin = datetime.combine(stratum.day, time(), UTC) - datetime(1970, 1, 1, tzinfo=UTC)
-    first, after = begin // timedelta(microseconds=1), (begin + timedelta(days=1)) // timedelta(microseconds=1)
-    return file.start_min_us < after and file.start_max_us >= first
+    first = day_number(stratum.day) * DAY_US
+    return file.start_min_us < first + DAY_US and file.start_max_us >= first
 
 
 def _meant(session: duckdb.DuckDBPyConnection, rows: pa.Table, asked: tuple[str, list[object]]) -> Flags:

@@ -2,13 +2,13 @@
 
 import json
 from collections.abc import Iterator, Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from typing import Annotated, Any, TypeVar
 
 import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, JsonValue, StringConstraints, ValidationError
 
-from pipelines.chosen_rows import read
+from pipelines.chosen_rows import Part, count, held_back, read
 from pipelines.driver import Driver
 from pipelines.entries import Kind, RequestRefused
 from pipelines.files import table_key
@@ -16,12 +16,11 @@ from pipelines.holds import Changes
 from pipelines.landing import publish
 from pipelines.plan import Replacement
 from pipelines.requests import Asked, Change
-from quality.chosen import names_somebody
+from quality.chosen import Counted, names_somebody
 from quality.desk import Stratum
+from quality.job.times import instant
 from schemas.families import DECISION
 
-WELLSPRING = "wellspring"
-"""In place of a person: what a later job found."""
 MOVING = ("release", "discard", "approve")
 """The kinds of decisions after which rows are no longer in quarantine."""
 
@@ -102,7 +101,7 @@ def change(
 ) -> Change:
     """The one entry of a decision: what it changes, and its row."""
     table = table_key(decision.study, DECISION.name)
-    at = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=driver.clock())
+    at = instant(driver.clock())
     row = _row(decision, at, about, rows, driver.ledger.next_n)
     file = publish(driver.store, row, table, f"{at:%Y-%m}", driver.ledger.next_n, driver.ledger.epoch)
     everything = {**(replaced or {}), table: Replacement(add=(file,))}
@@ -149,10 +148,18 @@ def _overlaps(about: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
     )
 
 
-def none_left(decisions: pa.Table, stratum: Stratum) -> RequestRefused:
-    """Why there is nothing (any more) to decide."""
-    before = decided_already(decisions, stratum)
-    return RequestRefused(f"decided already by decision {before}" if before else "there are no such rows in quarantine")
+def looked_at(driver: Driver, study: str, chosen: Counted, decisions: pa.Table) -> list[Part]:
+    """The chosen rows in quarantine; RequestRefused where they are not as many as somebody has seen."""
+    parts = held_back(driver, study, chosen.stratum, decisions)
+    rows = count(parts)
+    if not rows:
+        before = decided_already(decisions, chosen.stratum)
+        raise RequestRefused(
+            f"decided already by decision {before}" if before else "there are no such rows in quarantine"
+        )
+    if rows != chosen.expected:
+        raise has_changed(rows)
+    return parts
 
 
 def has_changed(rows: int) -> RequestRefused:

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 
-import numpy as np
 import pyarrow as pa
 from pydantic import JsonValue
 
@@ -12,7 +11,7 @@ from pipelines.decided import Decision, change
 from pipelines.driver import Driver
 from pipelines.entries import Kind
 from pipelines.files import table_key
-from pipelines.landing import publish
+from pipelines.landing import numbered, publish
 from pipelines.plan import Replacement
 from pipelines.replay import lessened
 from pipelines.requests import Change
@@ -24,7 +23,7 @@ def discard(driver: Driver, decision: Decision, about: Mapping[str, JsonValue], 
     taken, replaced = TakenOut(), list[tuple[str, Replacement]]()
     remembered: dict[str, list[pa.Table]] = {}
     for part in parts:
-        rows, replacement = taken_out(driver, part, part.going(np.ones(len(part.rows), dtype=bool)))
+        rows, replacement = taken_out(driver, part.file, part.mine)
         replaced.append((part.file.table, replacement))
         taken.add(rows, rows.column("family"))
         remembered.setdefault(part.file.month, []).append(rows.select(DISCARDED.schema.names))  # not what blocks hold
@@ -38,8 +37,6 @@ def discard(driver: Driver, decision: Decision, about: Mapping[str, JsonValue], 
 def _keys(driver: Driver, study: str, month: str, parts: list[pa.Table]) -> tuple[str, Replacement]:
     """A file with the keys of a month's rows, discarded by the next entry."""
     n, table = driver.ledger.next_n, table_key(study, DISCARDED.name)
-    rows = pa.concat_tables(parts)
-    field = DISCARDED.schema.get_field_index("entry")
-    rows = rows.set_column(field, DISCARDED.schema.field(field), pa.repeat(pa.scalar(n, pa.int64()), len(rows)))
+    rows = numbered(pa.concat_tables(parts), "entry", n)
     rows = rows.sort_by([(column, "ascending") for column in DISCARDED.sort_key]).cast(DISCARDED.schema)
     return table, Replacement(add=(publish(driver.store, rows, table, month, n, driver.ledger.epoch),))

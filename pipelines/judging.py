@@ -9,7 +9,7 @@ import math
 import time
 from collections import Counter
 from collections.abc import Collection, Generator, Iterable, Mapping
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime, timedelta
 
 from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError
 
@@ -22,19 +22,19 @@ from pipelines.judging_status import note_failure
 from pipelines.lake_desk import LakeDesk
 from pipelines.plan import Replacement
 from pipelines.progress import Judged, Progress
-from pipelines.replaced_results import DAY_US, number_of, replacement, result_goes, summary_goes
-from pipelines.requests import Change, ask, everything
+from pipelines.replaced_results import replacement, result_goes, summary_goes
+from pipelines.requests import Change, ask, everything, selection_of
 from pipelines.suite_findings import Findings
+from pipelines.zones import DAY_US
 from quality.checks import Check
+from quality.desk import THE_JOB as BY
 from quality.desk import Stratum
-from quality.in_force import checks_of
 from quality.job.results import JUDGE, Results
+from quality.job.times import as_day, day_number, instant
 from schemas.families import CHECK_RESULT, DAY_SUMMARY
 
 Steps = Generator[None, None, Results]
 """A job that can be interrupted after each of its steps; it returns its results."""
-BY = "wellspring"
-"""In place of a person: who asks for what the job wishes."""
 TRY_AGAIN_US = 600 * 1_000_000
 TURN_S = 2.0
 """A turn ends after the part of a day in which so much time is over: the stream waits while it goes on."""
@@ -49,27 +49,26 @@ class Judging:
 
     def __init__(self, driver: Driver) -> None:
         self._driver = driver
-        self._desk = LakeDesk(driver.settings, driver.clock, threads=1)
+        self.desk = LakeDesk(driver.settings, driver.clock, threads=1)
         self._judged: Judged | None = None
         self._work: _Work | None = None
         self._again_us: dict[str, int] = {}
         self._rested_us: int | None = None
         self._at_once = driver.settings.quality.days_at_once
-        self.failures = 0
         self.failed = Counter[str]()
         self.went: dict[str, bool] = {}
         """Whether each study's days were judged when this job last tried."""
         self.took_s: dict[str, float] = {}
 
     @property
-    def desk(self) -> LakeDesk:
-        """The lake as the job sees it."""
-        return self._desk
+    def failures(self) -> int:
+        """How often it has failed."""
+        return self.failed.total()
 
     def close(self) -> None:
         if self._work is not None:
             self._work.close()
-        self._desk.close()
+        self.desk.close()
 
     @property
     def is_busy(self) -> bool:
@@ -99,7 +98,7 @@ class Judging:
         if study is None:
             return False
         days = judged.left[study][: self._at_once]
-        self._work = _Work(study, days, _steps(self._driver, self._desk, study, days))
+        self._work = _Work(study, days, _steps(self._driver, self.desk, study, days))
         left = {**judged.left, study: judged.left[study][self._at_once :]}
         self._judged = judged.model_copy(update={"left": {name: rest for name, rest in left.items() if rest}})
         return True
@@ -107,13 +106,13 @@ class Judging:
     def _look(self) -> Judged:
         """What is to be judged by now: what entries have changed since, and the days that have ended."""
         driver, known = self._driver, self._judged or Progress.of(self._driver.ledger.head()).judged
-        today = _day(driver.clock() // DAY_US)
+        today = as_day(driver.clock() // DAY_US)
         known = known or Judged(through=0, until=today)
         left = {study: set(days) for study, days in known.left.items()}
         through = known.through
         for entry in driver.ledger.entries(known.through + 1):
             for study, changed in changed_days(entry, driver.ledger, driver.store).items():
-                left.setdefault(study, set()).update(map(_day, changed))
+                left.setdefault(study, set()).update(map(as_day, changed))
             through = entry.n
         for day in _ended(known.until, today):
             for study in driver.studies:
@@ -131,7 +130,7 @@ class Judging:
         try:
             with driver.at_work():
                 found = work.go_on(began + TURN_S)
-                replaced = None if found is None else _replaced(driver, self._desk, work.study, found)
+                replaced = None if found is None else _replaced(driver, self.desk, work.study, found)
         except Fenced:
             raise
         except Exception as error:  # quality never stops the stream
@@ -142,7 +141,7 @@ class Judging:
         if replaced is None:
             return None
         self._work = None
-        self._desk.release()
+        self.desk.release()
         self._learn(work.took_s)
         days = work.days
         self.went[work.study] = True
@@ -159,7 +158,7 @@ class Judging:
         left = {**self._judged.left}
         left[work.study] = tuple(sorted({*work.days, *left.get(work.study, ())}))
         self._judged, self._work = self._judged.model_copy(update={"left": left}), None
-        self._desk.release()
+        self.desk.release()
 
     def _learn(self, took_s: float) -> None:
         """The stream waits while a turn goes on, so none should take long."""
@@ -171,7 +170,6 @@ class Judging:
     def _note_failure(self, study: str, error: Exception) -> None:
         """Say and count it, by its kind alone: its text may show what a person's rows hold."""
         driver, kind = self._driver, type(error).__name__
-        self.failures += 1
         self.failed[study] += 1
         self.went[study] = False
         self._again_us[study] = driver.clock() + TRY_AGAIN_US
@@ -203,10 +201,8 @@ class _Work:
 
 def _steps(driver: Driver, desk: LakeDesk, study: str, days: Iterable[date]) -> Steps:
     """The job of these days, by the checks in force now."""
-    limit_us = driver.studies[study].transit_limit_us
-    of = checks_of(driver.pinned.changes().get(study, ()), transit_limit_us=limit_us)
-    now = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=driver.clock())
-    return (yield from job(desk, study, list(days), of, now))
+    of = driver.pinned.checks_of(driver.studies[study])
+    return (yield from job(desk, study, list(days), of, instant(driver.clock())))
 
 
 def _replaced(driver: Driver, desk: LakeDesk, study: str, found: Results) -> dict[str, Replacement]:
@@ -228,8 +224,7 @@ def _ask_for_recalls(driver: Driver, study: str, wished: Collection[Stratum]) ->
         if (about := stratum.as_json()) in known:
             continue
         reason = f"found by {stratum.check} after it had landed" if stratum.check else "found after it had landed"
-        selection: dict[str, JsonValue] = {"study": study, "by": BY, "reason": reason, "about": about}
-        ask(driver.ledger, Kind.RECALL, selection, driver.clock())
+        ask(driver.ledger, Kind.RECALL, selection_of(study, BY, reason, about), driver.clock())
 
 
 def job(desk: LakeDesk, study: str, days: list[date], of: Mapping[str, Check], now: datetime) -> Steps:
@@ -249,7 +244,7 @@ def _written(driver: Driver, study: str, found: Results) -> dict[str, Replacemen
     for family, rows, days, goes in parts:
         table = table_key(study, family.name)
         live = driver.tables.live_files(table)
-        changes[table] = replacement(driver.store, table, live, rows, map(number_of, days), goes, at)
+        changes[table] = replacement(driver.store, table, live, rows, map(day_number, days), goes, at)
     return {table: change for table, change in changes.items() if change.add or change.remove}
 
 
@@ -320,7 +315,3 @@ def _ended(first: date, today: date) -> list[date]:
     """The days from `first` to yesterday, the last ones where they are many."""
     count = min((today - first).days, LONGEST_SILENCE)
     return [today - timedelta(days=back) for back in range(count, 0, -1)]
-
-
-def _day(number: int) -> date:
-    return date.fromordinal(date(1970, 1, 1).toordinal() + number)

@@ -7,19 +7,18 @@ made anew once an entry of the ledger has changed one of these tables. Nothing h
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
-from datetime import UTC, date, datetime, timedelta
+from datetime import date
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
 import pyarrow as pa
-from pydantic import JsonValue
 
 from pipelines import requests
 from pipelines.audit import Audit
 from pipelines.consent.participants import enrolled, kits
 from pipelines.consent.register import Register
 from pipelines.entries import LakeError, now_us
-from pipelines.files import table_key
+from pipelines.files import study_and_family, table_key
 from pipelines.keys import KeyRing
 from pipelines.ledger import Ledger
 from pipelines.live_tables import LiveTables
@@ -29,6 +28,7 @@ from pipelines.store import FolderStore
 from pipelines.views import answer_of, connect, lock, make_view
 from quality.chosen import condition
 from quality.desk import Answer, RowPage, Seen, Stratum, StudyFacts
+from quality.job.times import day_number, moment
 from schemas.families import FAMILIES, QUARANTINE, WAVEFORM
 from schemas.registry import Study, load_studies
 
@@ -97,7 +97,7 @@ class LakeDesk:
     def history(self, study: str, first: date, last: date, check: str | None = None) -> pa.Table:
         """How checks went on the days from `first` to `last`, both of them in it; columns as the Protocol says."""
         months = (f"{first:%Y-%m}", f"{last:%Y-%m}")
-        days = (_midnight(first), _midnight(last + timedelta(days=1)))
+        days = (moment(day_number(first)), moment(day_number(last) + 1))
         one = [check] if check else []
         return self.query(study, _HISTORY_OF_ONE if check else _HISTORY, [*months, *days, *one] * 2)
 
@@ -117,7 +117,7 @@ class LakeDesk:
         if study not in self._registered:
             raise LakeError("no study of that name is registered")
         for table in self._tables.refresh():
-            if session := self._sessions.pop(_study_of(table), None):
+            if session := self._sessions.pop(study_and_family(table)[0], None):
                 session.close()
         if study not in self._sessions:
             self._sessions[study] = self._open(study)
@@ -174,7 +174,7 @@ class LakeDesk:
     def request(self, kind: str, study: str, about: Mapping[str, Any], by: str, reason: str) -> str:
         """Leave a request for the driver; its id. LakeError where no driver has ever run on the lake."""
         head = self._ledger.head()
-        selection: dict[str, JsonValue] = {"study": study, "by": by, "reason": reason, "about": dict(about)}
+        selection = requests.selection_of(study, by, reason, about)
         asked = requests.ask(self._ledger, kind, selection, self._clock())
         self._asked[asked.id] = head.n if head else 0
         return asked.id
@@ -232,11 +232,3 @@ _HISTORY_OF_ONE = _BOTH.format(stratum=_STRATUM, where=f'{_OF_DAYS} AND "check" 
 
 def _facts(study: Study) -> StudyFacts:
     return StudyFacts(study.id, study.title or study.id, study.smallest_cell, study.active_from, study.active_until)
-
-
-def _study_of(table: str) -> str:
-    return table.partition("/")[0].removeprefix("study=")
-
-
-def _midnight(day: date) -> datetime:
-    return datetime(day.year, day.month, day.day, tzinfo=UTC)

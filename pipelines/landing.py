@@ -192,6 +192,12 @@ def _tables(place: Place) -> tuple[str, ...]:
     return table_key(study, family), table_key(study, QUARANTINE.name), table_key(study, DISCARDED.name)
 
 
+def numbered(rows: pa.Table, column: str, n: int) -> pa.Table:
+    """The rows with an entry's number in one of their columns."""
+    place = rows.schema.get_field_index(column)
+    return rows.set_column(place, rows.schema.field(place), pa.repeat(pa.scalar(n, pa.int64()), len(rows)))
+
+
 def publish(store: Store, content: pa.Table, table_name: str, month: str, n: int, epoch: int) -> DataFile:
     """Write rows that lie in their family's order as a new file of entry n; what the ledger will say of it."""
     key = new_key(table_name, month, n, epoch)

@@ -9,7 +9,7 @@ from datetime import date, timedelta
 
 from pipelines import measured
 from pipelines.alert_book import AlertBook
-from pipelines.alert_delivery import TIMEOUT_S, utc
+from pipelines.alert_delivery import TIMEOUT_S
 from pipelines.alerting import Telling, anything_due
 from pipelines.driver import Driver
 from pipelines.judging import Judging
@@ -17,7 +17,7 @@ from pipelines.ledger import Ledger
 from pipelines.metrics import Metrics
 from quality.alerts import LOOKED_BACK, Condition, conditions, job_condition, waiting_condition
 from quality.counts import check_days
-from quality.in_force import checks_of
+from quality.job.times import instant
 from quality.overview import by_check
 
 REST = 20
@@ -112,7 +112,7 @@ class Lookout:
 
     def _look_at(self, study: str) -> None:
         now_us = self._driver.clock()
-        checks, (rows, waiting) = self._checks(study, utc(now_us).date()), self._waiting(study)
+        checks, (rows, waiting) = self._checks(study, instant(now_us).date()), self._waiting(study)
         self._found[study], self._rows[study] = checks, rows
         if self._book:
             went = self._judging.went.get(study)
@@ -121,7 +121,7 @@ class Lookout:
 
     def _checks(self, study: str, today: date) -> list[Condition]:
         registered = self._driver.studies[study]
-        in_force = checks_of(self._driver.pinned.changes().get(study, ()), transit_limit_us=registered.transit_limit_us)
+        in_force = self._driver.pinned.checks_of(registered)
         days = check_days(self._judging.desk, study, today - timedelta(days=LOOKED_BACK - 1), today)
         return conditions(study, by_check(days), in_force, today, registered.smallest_cell)
 

@@ -6,14 +6,13 @@ from typing import Any
 
 from pipelines.alert_book import Told
 from pipelines.driver import Driver
-from pipelines.entries import Entry, Kind
+from pipelines.entries import Entry
 from pipelines.judging import Judging
 from pipelines.metrics import Metrics
+from pipelines.outcomes import FIRST_JUDGED, SETTLED
 from quality.alerts import Condition, Level
 from schemas.reasons import Outcome
 
-_OUTCOMES = (Outcome.QUARANTINED, Outcome.DUPLICATE, Outcome.LANDED)
-_FIRST_JUDGED = (Kind.INGEST, Kind.REDRIVE)
 _STATES = {level: float(place) for place, level in enumerate(Level)}
 
 
@@ -38,14 +37,14 @@ def measure_lag(metrics: Metrics, driver: Driver) -> None:
 def measure_entry(metrics: Metrics, driver: Driver, entry: Entry) -> None:
     """What one more entry of the ledger says."""
     metrics.add("wellspring_entries_total", (str(entry.kind),), 1)
-    if entry.kind not in _FIRST_JUDGED:
+    if entry.kind not in FIRST_JUDGED:
         return
     counts: Any = entry.counts
     for outcome, n in counts.get("readings", {}).items():
         metrics.add("wellspring_readings_total", (outcome,), n, largest_cell(driver))
     for study, sums in counts.get("studies", {}).items():
         step = driver.studies[study].smallest_cell if study in driver.studies else largest_cell(driver)
-        found = {str(Outcome.WITHHELD): sum(sums["withheld"].values())} | {str(one): sums[one] for one in _OUTCOMES}
+        found = {str(Outcome.WITHHELD): sum(sums["withheld"].values())} | {str(one): sums[one] for one in SETTLED}
         for outcome, n in found.items():
             metrics.add("wellspring_study_readings_total", (study, outcome), n, step)
 

@@ -14,6 +14,7 @@ import pyarrow as pa
 from pipelines.database import Database
 from pipelines.entries import Entry, Kind
 from pipelines.ledger import Ledger
+from pipelines.zones import DAY_US
 from schemas.reasons import Outcome
 
 FILE = "outcomes.sqlite"
@@ -27,9 +28,11 @@ CREATE TABLE IF NOT EXISTS outcomes (
     PRIMARY KEY (study, day, outcome, reason)) WITHOUT ROWID;
 """
 _ADD = "INSERT INTO outcomes VALUES (?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET n = n + excluded.n"
-_DAY_US = 86_400_000_000
-_FIRST_JUDGED = (Kind.INGEST, Kind.REDRIVE)
+FIRST_JUDGED = (Kind.INGEST, Kind.REDRIVE)
 """Entries of these kinds judge readings for the first time; a replay judges again what was counted then."""
+
+SETTLED = (Outcome.QUARANTINED, Outcome.DUPLICATE, Outcome.LANDED)
+"""What becomes of readings that consent lets in."""
 
 
 class Outcomes:
@@ -82,13 +85,13 @@ class Outcomes:
 
 def _outcomes(entry: Entry) -> Iterator[tuple[tuple[Any, ...], int]]:
     """(study, day since 1970, outcome, reason) and how many readings an entry brought there."""
-    if entry.kind not in _FIRST_JUDGED:
+    if entry.kind not in FIRST_JUDGED:
         return
     studies: Any = entry.counts.get("studies", {})
-    day = entry.at_us // _DAY_US
+    day = entry.at_us // DAY_US
     for study, sums in studies.items():
         for reason, count in sums["withheld"].items():
             yield (study, day, str(Outcome.WITHHELD), reason), count
-        for outcome in (Outcome.QUARANTINED, Outcome.DUPLICATE, Outcome.LANDED):
+        for outcome in SETTLED:
             if sums[outcome]:
                 yield (study, day, str(outcome), ""), sums[outcome]

@@ -14,12 +14,13 @@ import pyarrow.parquet as pq
 from pipelines.entries import Entry
 from pipelines.files import DataFile, study_and_family, table_key
 from pipelines.store import Store
-from quality.in_force import Approved, approved
+from pipelines.zones import DAY_US
+from quality.checks import Check
+from quality.in_force import Approved, approved, checks_of
 from schemas.families import DAY_SUMMARY, DECISION
 from schemas.registry import Study
 
 DAYS = 28
-DAY_US = 86_400_000_000
 _SUMMARY = ["level", "metric", "start", "rows", "people", "median"]
 
 
@@ -39,6 +40,11 @@ class Pinned:
     def changes(self) -> dict[str, tuple[Approved, ...]]:
         """By study: the changes of the catalogue of checks that two people agreed on, in their order."""
         return {study.id: found for study in self._studies if (found := self._of(study, DECISION.name, self._approved))}
+
+    def checks_of(self, study: Study) -> dict[str, Check]:
+        """The catalogue of checks that is in force in a study."""
+        changes = self._of(study, DECISION.name, self._approved)
+        return checks_of(changes or (), transit_limit_us=study.transit_limit_us)
 
     def after(self, entry: Entry) -> None:
         """Forget what the entry has changed."""

@@ -10,8 +10,8 @@ from typing import Any, Literal
 import pyarrow as pa
 from pydantic import BaseModel, ConfigDict
 
-from pipelines.chosen_rows import Part, count, held_back, need_two
-from pipelines.decided import Decision, DecisionId, change, has_changed, none_left, table_of, valid
+from pipelines.chosen_rows import count, need_two
+from pipelines.decided import Decision, DecisionId, change, looked_at, table_of, valid
 from pipelines.discard import discard
 from pipelines.driver import Driver
 from pipelines.entries import Kind, RequestRefused
@@ -47,7 +47,7 @@ class _OfDay(BaseModel):
 def decide_alone(driver: Driver, decision: Decision) -> Change:
     """Release or discard by one person, of rows that failed nothing critical."""
     chosen, decisions = valid(Counted, decision.about), table_of(driver, decision.study)
-    parts = _looked_at(driver, decision.study, chosen, decisions)
+    parts = looked_at(driver, decision.study, chosen, decisions)
     if need_two(parts, decisions):
         raise RequestRefused(
             "a critical check failed: two people decide, so propose it and have it approved by another"
@@ -61,7 +61,7 @@ def propose(driver: Driver, decision: Decision) -> Change:
         valid(_ProposedThreshold, decision.about)
         return change(driver, decision, Kind.DECIDE, decision.about)
     proposed = valid(Proposed, decision.about)
-    parts = _looked_at(driver, decision.study, proposed, table_of(driver, decision.study))
+    parts = looked_at(driver, decision.study, proposed, table_of(driver, decision.study))
     return change(driver, decision, Kind.DECIDE, decision.about, rows=count(parts))
 
 
@@ -76,7 +76,7 @@ def approve(driver: Driver, decision: Decision) -> Change:
     if "threshold" in about:
         return change(driver, decision, Kind.DECIDE, about)
     proposed = valid(Proposed, json.loads(proposal["about"]))
-    parts = _looked_at(driver, decision.study, proposed, decisions)
+    parts = looked_at(driver, decision.study, proposed, decisions)
     return _CARRIED_OUT[proposed.decision](driver, decision, about, parts)
 
 
@@ -94,17 +94,6 @@ def sign_off(driver: Driver, decision: Decision) -> Change:
         if row["kind"] == "sign-off" and json.loads(row["about"])["day"] == day.isoformat():
             raise RequestRefused(f"the day is signed off already by decision {row['decision']}")
     return change(driver, decision, Kind.DECIDE, {"day": day.isoformat()})
-
-
-def _looked_at(driver: Driver, study: str, chosen: Counted, decisions: pa.Table) -> list[Part]:
-    """The chosen rows, which have to be as many as somebody has seen."""
-    parts = held_back(driver, study, chosen.stratum, decisions)
-    rows = count(parts)
-    if not rows:
-        raise none_left(decisions, chosen.stratum)
-    if rows != chosen.expected:
-        raise has_changed(rows)
-    return parts
 
 
 def _open_proposal(decisions: pa.Table, decision: Decision) -> dict[str, Any]:

@@ -7,23 +7,19 @@ last revision; what was before it is no longer among the study's data, and a ste
 from collections.abc import Iterable, Iterator, Mapping
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError
 
+from pipelines.chosen_rows import Flags, joined, read, taken_out
 from pipelines.driver import Driver
 from pipelines.entries import Kind, RequestRefused
 from pipelines.files import DataFile, family_of, table_key
 from pipelines.holds import Changes
 from pipelines.landing import publish
 from pipelines.plan import Replacement
-from pipelines.replay import rewritten
 from pipelines.requests import Change
-from schemas.families import ENTERED_IN_ERROR, FAMILIES, QUARANTINE, REVISED_FAMILIES
-
-Flags = npt.NDArray[np.bool_]
+from schemas.families import ENTERED_IN_ERROR, QUARANTINE, REVISED_FAMILIES
 
 
 class _Selection(BaseModel):
@@ -40,7 +36,7 @@ def recall(driver: Driver, selected: Mapping[str, JsonValue]) -> Change | None:
     if study not in driver.studies:
         raise RequestRefused("it names a study that is not registered")
     tables = [table_key(study, family) for family in REVISED_FAMILIES]
-    heads = [(file, _read(driver, file, _HEAD)) for table in tables for file in driver.tables.live_files(table)]
+    heads = [(file, read(driver, file, _HEAD)) for table in tables for file in driver.tables.live_files(table)]
     taken_back = _taken_back(rows for _, rows in heads)
     found = [(file, mine) for file, rows in heads if (mine := _earlier(rows, taken_back)).any()]
     if not found:
@@ -88,22 +84,19 @@ def _revisions(rows: pa.Table) -> Iterator[tuple[int, int, int | None]]:
 def to_quarantine(driver: Driver, study: str, found: list[tuple[DataFile, Flags]]) -> dict[str, Replacement]:
     """For these rows of files: what leaves the study's tables, and what comes to its quarantine, by table."""
     n, epoch = driver.ledger.next_n, driver.ledger.epoch
-    changes: dict[str, Replacement] = {}
+    changes: list[tuple[str, Replacement]] = []
     moved: dict[str, list[pa.Table]] = {}
     for file, mine in found:
-        rows = _read(driver, file, FAMILIES[family_of(file.table)].schema.names)
-        rest = rows.filter(pa.array(~mine))
-        stays = (rewritten(driver, file, rest),) if rest.num_rows else ()
-        before = changes.get(file.table, Replacement())
-        changes[file.table] = Replacement(remove=(*before.remove, file.path), add=(*before.add, *stays))
-        moved.setdefault(file.month, []).append(_quarantined(rows.filter(pa.array(mine)), family_of(file.table), n))
+        rows, replacement = taken_out(driver, file, mine)
+        changes.append((file.table, replacement))
+        moved.setdefault(file.month, []).append(_quarantined(rows, family_of(file.table), n))
     quarantine = table_key(study, QUARANTINE.name)
     order = [(name, "ascending") for name in QUARANTINE.sort_key]
     come = [
         publish(driver.store, pa.concat_tables(parts).sort_by(order), quarantine, month, n, epoch)
         for month, parts in sorted(moved.items())
     ]
-    return {**changes, quarantine: Replacement(add=tuple(come))}
+    return joined([*changes, (quarantine, Replacement(add=tuple(come)))])
 
 
 def _quarantined(rows: pa.Table, family: str, n: int) -> pa.Table:
@@ -113,9 +106,3 @@ def _quarantined(rows: pa.Table, family: str, n: int) -> pa.Table:
     own["recalled"] = pa.repeat(pa.scalar(n, pa.int64()), rows.num_rows)
     columns = [own.get(field.name, pa.nulls(rows.num_rows, field.type)) for field in QUARANTINE.schema]
     return pa.Table.from_arrays(columns, schema=QUARANTINE.schema)
-
-
-def _read(driver: Driver, file: DataFile, columns: list[str]) -> pa.Table:
-    """Texts as they are: dictionaries would bring along what goes."""
-    with driver.store.open_file(file.path) as source:
-        return pq.ParquetFile(source).read(columns=columns)

@@ -21,7 +21,7 @@ from pipelines.driver import Driver
 from pipelines.entries import Kind, RequestRefused
 from pipelines.files import DataFile, table_key
 from pipelines.key_sets import repeated
-from pipelines.landing import publish
+from pipelines.landing import numbered, publish
 from pipelines.plan import Replacement
 from pipelines.replay import lessened
 from pipelines.requests import Change, ask
@@ -116,7 +116,7 @@ def _replaced(driver: Driver, study: str, judged: list[_Judged]) -> dict[str, Re
     for one in judged:
         if not one.may.any():
             continue
-        rows, replacement = taken_out(driver, one.part, one.part.going(one.may))
+        rows, replacement = taken_out(driver, one.part.file, one.part.going(one.may))
         replaced.append((one.part.file.table, replacement))
         there = one.there[one.may]
         doubled = rows.filter(pa.array(there))
@@ -140,10 +140,8 @@ def _sort_out(rows: pa.Table, month: str, moved: dict[Place, list[pa.Table]]) ->
 def _landed(driver: Driver, study: str, place: Place, parts: list[pa.Table]) -> tuple[str, Replacement]:
     """A file with the rows of one family and month, marked with the entry that released them."""
     (name, month), n = place, driver.ledger.next_n
-    family, rows = FAMILIES[name], pa.concat_tables(parts)
-    own = rows.select(family.schema.names)
-    field = family.schema.get_field_index("released")
-    own = own.set_column(field, family.schema.field(field), pa.repeat(pa.scalar(n, pa.int64()), len(rows)))
+    family = FAMILIES[name]
+    own = numbered(pa.concat_tables(parts).select(family.schema.names), "released", n)
     own = own.sort_by([(column, "ascending") for column in family.sort_key]).cast(family.schema)
     table = table_key(study, name)
     return table, Replacement(add=(publish(driver.store, own, table, month, n, driver.ledger.epoch),))

@@ -12,13 +12,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from pipelines.changed_days import days_of
 from pipelines.files import DataFile, family_of
-from pipelines.landing import publish
+from pipelines.landing import numbered, publish
 from pipelines.plan import Replacement
 from pipelines.store import Store
+from pipelines.zones import DAY_US
+from quality.job.times import day_number
 from schemas.families import FAMILIES
 
-DAY_US = 86_400_000_000
 Goes = Callable[[pa.Table], npt.NDArray[np.bool_]]
 """Which rows of a table [n] are replaced."""
 
@@ -48,10 +50,8 @@ def replacement(
         remove.append(file.path)
         if kept.num_rows:
             add.append(publish(store, kept, table, file.month, n, epoch))
-    family = FAMILIES[family_of(table)]
-    place = family.schema.get_field_index("entry")
-    numbered = rows.set_column(place, family.schema.field(place), pa.repeat(pa.scalar(n, pa.int64()), len(rows)))
-    add += [publish(store, part, table, month, n, epoch) for month, part in _by_day(numbered, family.sort_key)]
+    by_day = _by_day(numbered(rows, "entry", n), FAMILIES[family_of(table)].sort_key)
+    add += [publish(store, part, table, month, n, epoch) for month, part in by_day]
     return Replacement(remove=tuple(remove), add=tuple(add))
 
 
@@ -59,10 +59,10 @@ def result_goes(judge: str, replaced: Iterable[tuple[str, date]]) -> Goes:
     """The rows of CHECK_RESULT that are the judge's answers of these checks and days."""
     days: dict[str, list[int]] = {}
     for check, day in replaced:
-        days.setdefault(check, []).append(number_of(day))
+        days.setdefault(check, []).append(day_number(day))
 
     def goes(rows: pa.Table) -> npt.NDArray[np.bool_]:
-        found, of_day = np.zeros(len(rows), dtype=bool), _days(rows)
+        found, of_day = np.zeros(len(rows), dtype=bool), days_of(rows)
         own = pc.equal(rows.column("judge"), judge).to_numpy()
         for check, numbers in days.items():
             found |= pc.equal(rows.column("check"), check).to_numpy() & np.isin(of_day, numbers)
@@ -73,13 +73,8 @@ def result_goes(judge: str, replaced: Iterable[tuple[str, date]]) -> Goes:
 
 def summary_goes(days: Iterable[date]) -> Goes:
     """The rows of DAY_SUMMARY of these days."""
-    numbers = [number_of(day) for day in days]
-    return lambda rows: np.isin(_days(rows), numbers)
-
-
-def number_of(day: date) -> int:
-    """A day as counted since 1970."""
-    return day.toordinal() - date(1970, 1, 1).toordinal()
+    numbers = [day_number(day) for day in days]
+    return lambda rows: np.isin(days_of(rows), numbers)
 
 
 def _may_hold(file: DataFile, days: npt.NDArray[np.int64]) -> bool:
@@ -98,11 +93,7 @@ def _kept(store: Store, file: DataFile, goes: Goes) -> pa.Table | None:
 
 def _by_day(rows: pa.Table, sort_key: tuple[str, ...]) -> Iterator[tuple[str, pa.Table]]:
     """(month, rows) of each day in the family's order."""
-    days = _days(rows)
+    days = days_of(rows)
     for day in np.unique(days):
         part = rows.filter(pa.array(days == day)).sort_by([(name, "ascending") for name in sort_key])
         yield str(day.astype("datetime64[D]"))[:7], part
-
-
-def _days(rows: pa.Table) -> npt.NDArray[np.int64]:
-    return np.asarray(rows.column("start").cast(pa.int64()).to_numpy() // DAY_US)

@@ -11,8 +11,8 @@ import numpy.typing as npt
 import pyarrow as pa
 from pydantic import JsonValue
 
-from pipelines.chosen_rows import count, held_back, read
-from pipelines.decided import Selected, has_changed, none_left, table_of, valid
+from pipelines.chosen_rows import count, read
+from pipelines.decided import Selected, looked_at, table_of, valid
 from pipelines.driver import Driver
 from pipelines.entries import RequestRefused
 from pipelines.keys import StudyKey, topic_hash
@@ -41,16 +41,11 @@ def replay_chosen(driver: Driver, selected: Mapping[str, JsonValue]) -> Change:
     if asked.study not in driver.studies:
         raise RequestRefused("it names a study that is not registered")
     chosen, decisions = valid(Counted, asked.about), table_of(driver, asked.study)
-    parts = held_back(driver, asked.study, chosen.stratum, decisions)
-    rows = count(parts)
-    if not rows:
-        raise none_left(decisions, chosen.stratum)
-    if rows != chosen.expected:
-        raise has_changed(rows)
+    parts = looked_at(driver, asked.study, chosen, decisions)
     tokens = [read(driver, part.file, ["origin"]).filter(pa.array(part.mine)).column("origin") for part in parts]
     distinct = {token for column in tokens for token in column.unique().to_pylist()}
     change = replay(driver, selection(_ranges(driver, driver.keys.key(asked.study), distinct)))
-    said = {"study": asked.study, "rows": rows, "by": asked.by, "reason": asked.reason}
+    said = {"study": asked.study, "rows": count(parts), "by": asked.by, "reason": asked.reason}
     return change._replace(cause={**change.cause, **said})
 
 

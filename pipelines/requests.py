@@ -73,6 +73,11 @@ class Change(NamedTuple):
     rest: dict[str, JsonValue] | None
 
 
+def selection_of(study: str, by: str, reason: str, about: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
+    """What somebody asks of a study, and why."""
+    return {"study": study, "by": by, "reason": reason, "about": dict(about)}
+
+
 def ask(ledger: Ledger, kind: str, selection: Mapping[str, JsonValue], at_us: int) -> Asked:
     """Leave a request; it is there for good when this returns. LakeError where no driver has ever run on the lake.
 

@@ -13,12 +13,12 @@ import pyarrow.compute as pc
 from pydantic import BaseModel, ConfigDict, Field
 
 from pipelines.settings import Settings
+from pipelines.zones import DAY_US
 from quality.checks import CheckId
 from quality.suite_run import JUDGE
 from schemas.families import CHECK_RESULT
 
 MOST_ROWS, MOST_DIFFERENCES = 10_000, 50
-DAY_US = 86_400_000_000
 Count = Annotated[int, Field(ge=0)]
 
 

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Collection, Mapping
 from contextlib import closing
 from dataclasses import replace
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime, timedelta
 
 from pydantic import JsonValue
 
@@ -15,17 +15,18 @@ from pipelines.entries import Kind, now_us
 from pipelines.lake_desk import LakeDesk
 from pipelines.ledger import Ledger
 from pipelines.pinned import DAYS, medians_of
-from pipelines.requests import ask
+from pipelines.requests import ask, selection_of
 from pipelines.settings import Settings
 from pipelines.store import FolderStore
 from pipelines.suite_findings import Errand, Findings
 from quality.checks import Check
+from quality.desk import THE_JOB as BY
 from quality.in_force import approved, checks_of
+from quality.job.times import day_number, instant, moment
 from quality.suite_day import EVERY_ROW, Asked, Judged, judge_days
 from schemas.families import OBSERVATION, WAVEFORM
 from schemas.registry import load_partners, load_studies
 
-BY = "wellspring"
 MOST_DAYS = 60
 """Of so many days at most the rows of laboratories are looked at in one night."""
 _NEWEST = """
@@ -57,7 +58,7 @@ def judge_by_suites(
     every row of laboratories and questionnaires, also of other days of which any was received from `since_us` on.
     """
     with closing(LakeDesk(settings)) as desk:
-        now = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=now_us())
+        now = instant(now_us())
         chosen = day or _newest(desk, study, now)
         others = _received(desk, study, since_us, now) - {chosen} if since_us is not None else set()
         newest = chosen or max(others, default=None)
@@ -78,7 +79,7 @@ def judge_by_suites(
 
 def _received(desk: LakeDesk, study: str, since_us: int, now: datetime) -> set[date]:
     """The newest days, ended or not, of laboratories' and questionnaires' rows that were received since then."""
-    since = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=since_us)
+    since = instant(since_us)
     sql = " UNION ".join(_RECEIVED.format(family=family) for family in EVERY_ROW)
     found = desk.query(study, f"{sql} ORDER BY day DESC LIMIT {MOST_DAYS}", [since, now] * len(EVERY_ROW))
     return set(found.column("day").to_pylist())
@@ -101,7 +102,7 @@ def _in_force(desk: LakeDesk, settings: Settings, study: str) -> Mapping[str, Ch
 
 def _medians(desk: LakeDesk, study: str, day: date) -> dict[str, float]:
     """The population's medians of the days before."""
-    end = datetime(day.year, day.month, day.day, tzinfo=UTC)
+    end = moment(day_number(day))
     found = desk.query(study, _SUMMARIES, [end - timedelta(days=DAYS), end])
     return medians_of(found, desk.studies()[study].smallest_cell)
 
@@ -110,7 +111,7 @@ def request_of(study: str, day: date, found: Judged, by: str = BY) -> dict[str, 
     """What is asked of the driver: that the results take the place of the suites' earlier ones."""
     findings = Findings.of(found.results, [one.words for one in found.differences])
     about: dict[str, JsonValue] = {"day": day.isoformat(), "suites": findings.model_dump(mode="json")}
-    return {"study": study, "by": by, "reason": "judged by suites", "about": about}
+    return selection_of(study, by, "judged by suites", about)
 
 
 def words_of(found: Judged) -> list[str]:

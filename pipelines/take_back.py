@@ -3,14 +3,14 @@
 from dataclasses import replace
 
 from pipelines.chosen_rows import count, landed
-from pipelines.decided import WELLSPRING, Decision, change, has_changed, valid
+from pipelines.decided import Decision, change, has_changed, valid
 from pipelines.driver import Driver
 from pipelines.entries import Kind, RequestRefused
 from pipelines.recall import to_quarantine
 from pipelines.requests import Change
 from quality.checks import checks
 from quality.chosen import Chosen
-from quality.desk import Stratum
+from quality.desk import THE_JOB, Stratum
 
 
 class _Recalled(Chosen):
@@ -24,7 +24,7 @@ def take_back(driver: Driver, decision: Decision) -> Change | None:
 
     A job does not take back what people have released: it would find the same again and again.
     """
-    recalled, by_job = valid(_Recalled, decision.about), decision.by == WELLSPRING
+    recalled, by_job = valid(_Recalled, decision.about), decision.by == THE_JOB
     parts = landed(driver, decision.study, _meant(decision, recalled.stratum), undecided=by_job)
     rows = count(parts)
     if not rows and by_job:
@@ -40,7 +40,7 @@ def take_back(driver: Driver, decision: Decision) -> Change | None:
 def _meant(decision: Decision, stratum: Stratum) -> Stratum:
     """The rows that are meant: of a check those that it flagged, but what a later job found is about all of the rest."""
     check = stratum.check
-    if check is None or (decision.by != WELLSPRING and checks()[check].mask):
+    if check is None or (decision.by != THE_JOB and checks()[check].mask):
         return stratum
     meant = replace(stratum, check=None)
     if not meant.as_json():

@@ -14,6 +14,7 @@ import pyarrow as pa
 from pipelines.lookout import Lookout
 from pipelines.metrics import Metrics
 from pipelines.settings import Settings, load_settings
+from quality.checks import checks
 from schemas.registry import Study
 from tests.desks import FakeDesk
 from tests.steward_world import NOW, desk
@@ -107,7 +108,7 @@ class Watched:
             clock=lambda: self.now_us,
             say=self.said.append,
             studies={name: Study(id=name) for name in self.lake.facts},
-            pinned=SimpleNamespace(changes=dict),
+            pinned=SimpleNamespace(checks_of=lambda study: checks()),
             ledger=ledger,
             holds=SimpleNamespace(open_readings=lambda: {"R_NO_LINK": 47}, next_expiry=lambda: None),
         )

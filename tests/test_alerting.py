@@ -13,13 +13,14 @@ import pytest
 from pipelines import alert_book, alerting
 from pipelines import lookout as lookout_module
 from pipelines.alert_book import AlertBook
-from pipelines.alert_delivery import NotDelivered, body_of, mail_of, message_id, utc
+from pipelines.alert_delivery import NotDelivered, body_of, mail_of, message_id
 from pipelines.alerting import send_test, status
 from pipelines.lookout import Lookout, entry_before
 from pipelines.settings import load_settings
 from quality.alert_settings import AlertSettings, Mailbox
 from quality.alerts import Change, as_json
 from quality.checks import checks
+from quality.job.times import instant
 from tests.alerted import HOOK, HOUR_US, SECRET, START_US, Remembering, Watched, replaced, world
 from tests.desks import FakeDesk
 from tests.lakes import Driver
@@ -396,4 +397,4 @@ def test_the_entry_before_a_moment_is_found(tmp_path: Path) -> None:
     times = [entry.at_us for entry in ledger.entries()]
     for moment in {*times, min(times) - 1, max(times) + 1}:
         assert entry_before(ledger, moment) == sum(at <= moment for at in times)
-    assert utc(0).isoformat() == "1970-01-01T00:00:00+00:00"
+    assert instant(0).isoformat() == "1970-01-01T00:00:00+00:00"

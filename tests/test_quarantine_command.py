@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from argon2 import PasswordHasher
 
-from pipelines.commands import deciding
+from pipelines.commands import asking
 from pipelines.entries import RequestRefused
 from pipelines.requests import FOLDER, everything
 from quality.chosen import number_of
@@ -56,7 +56,7 @@ def lake(tmp_path: Path, landed: Path, monkeypatch: pytest.MonkeyPatch) -> Itera
         if watch.refused:
             raise RequestRefused(watch.refused)
 
-    monkeypatch.setattr(deciding, "await_answer", at_once)
+    monkeypatch.setattr(asking, "await_answer", at_once)
     yield made
     made.close()
 

@@ -1,7 +1,6 @@
 """The group `doors`: how fast files come through their connectors, and from there into committed tables."""
 
 from collections.abc import Callable, Iterator
-from contextlib import closing
 from functools import partial
 from pathlib import Path
 
@@ -14,7 +13,7 @@ from pipelines.bench.door_files import METRICS, export_xml, results_hl7
 from pipelines.bench.door_reading import count_elements, publish_records
 from pipelines.bench.figures import Figure, Stopwatch
 from pipelines.bench.own_process import in_own_process
-from pipelines.bench.world import DAY_US, BenchWorld, own_broker
+from pipelines.bench.world import DAY_US, BenchWorld, land_all, own_broker
 from schemas.lab_entries import SubjectField
 from schemas.lab_mapping import LabMapping
 
@@ -102,8 +101,7 @@ def _results(world: BenchWorld, folder: Path, say: Say) -> Iterator[Figure]:
 
 def _worked_off(world: BenchWorld) -> float:
     """CPU seconds in which a driver lands what there is; what the quality job takes afterwards is a figure of its own."""
-    watch = Stopwatch()
-    with closing(world.driver()) as driver, watch.running():
-        while driver.cycle():
-            pass
+    watch, driver = Stopwatch(), world.driver()
+    with watch.running():
+        land_all(driver)
     return watch.seconds

@@ -11,7 +11,6 @@ import urllib.parse
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
-from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +18,13 @@ from pipelines import landing, stages
 from pipelines.bench.figures import Figure, Stopwatch
 from pipelines.bench.quality_history import CHECKS, DAYS, STRATA, STUDY, lake_of_results
 from pipelines.bench.spine import ROWS_PER_READING
-from pipelines.bench.world import DAY_US, BenchWorld, own_broker
+from pipelines.bench.world import DAY_US, BenchWorld, land_all, own_broker
 from pipelines.follow import work_off
 from pipelines.judging import Judging
 from pipelines.lake_desk import LakeDesk
 from pipelines.settings import Settings
 from quality.checks import checks
+from quality.job.times import as_day
 from quality.suite_frames import read_rows, rows_frame
 from quality.suite_process import gx_cpu_s
 from quality.suite_rows import rows_suite
@@ -56,31 +56,21 @@ def _rows_twice(world: BenchWorld, say: Say) -> Iterator[Figure]:
     The suites judge the rows of one study's day that this run has landed, by the same rules; a row's CPU is compared.
     """
     world.publish_scalars(MESSAGES, READINGS, world.begin_us)  # a first plan, so that all is built and known
-    _cycled(world)
+    land_all(world.driver())
     world.publish_scalars(MESSAGES, READINGS, world.begin_us + 2 * DAY_US)
     judging, run = Stopwatch(), Stopwatch()
     with _timed(judging), run.running():
-        _cycled(world)
+        land_all(world.driver())
     share = judging.seconds / run.seconds
     yield Figure("gate with all row checks, share of the scalar run", share, "share", None, "≤0.15")
     say("Great Expectations on a day of the rows")
     with closing(LakeDesk(world.settings)) as desk:
-        rows = read_rows(desk, world.studies[0], OBSERVATION.name, _day_of(world.begin_us + 2 * DAY_US))
+        rows = read_rows(desk, world.studies[0], OBSERVATION.name, as_day(world.begin_us // DAY_US + 2))
     suite = rows_suite(checks(), OBSERVATION.name, set(rows.column("metric").to_pylist()))
     suites = gx_cpu_s(suite, rows_frame(rows, OBSERVATION.name, checks(), {})) / rows.num_rows
     gate = judging.seconds / (MESSAGES * READINGS * ROWS_PER_READING)
     name = f"Great Expectations on {rows.num_rows:,} rows, beside the gate"
     yield Figure(name, suites * 1e9, "CPU ns/row", gate * 1e9, "≥10")
-
-
-def _day_of(moment_us: int) -> date:
-    return date(1970, 1, 1) + timedelta(days=moment_us // DAY_US)
-
-
-def _cycled(world: BenchWorld) -> None:
-    with closing(world.driver()) as driver:
-        while driver.cycle():
-            pass
 
 
 @contextmanager

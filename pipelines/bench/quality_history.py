@@ -15,7 +15,9 @@ from pipelines.ledger import Ledger
 from pipelines.settings import Settings, load_settings
 from pipelines.store import FolderStore
 from pipelines.tables import Tables
+from pipelines.zones import DAY_US
 from quality.checks import Check, Where, checks
+from quality.job.times import day_number
 from schemas.families import CHECK_COUNT, CHECK_RESULT, UTC_MICROS, Family
 from schemas.metrics import catalogue
 from schemas.registry import Study, save_studies
@@ -72,7 +74,7 @@ def _rows(family: Family, own: list[Check], days: list[date], n: int) -> pa.Tabl
     size, random = len(check), np.random.default_rng(7)
     codes = sorted(catalogue().codes)
     metrics = codes[: STRATA // (_MODELS * _PARTNERS)]
-    began = np.array([(one - date(1970, 1, 1)).days * 86_400_000_000 for one in days])
+    began = np.array([day_number(one) * DAY_US for one in days])
     columns = {
         "judge": pa.repeat("job", size),
         "partner": _words([f"partner-{i}" for i in range(_PARTNERS)], stratum % _PARTNERS),

@@ -12,9 +12,7 @@ from pipelines.bench.bound import in_arrival_order, write_bound
 from pipelines.bench.consent_scale import consent_shares
 from pipelines.bench.figures import Figure, Stopwatch
 from pipelines.bench.memory import peak_memory
-from pipelines.bench.world import DAY_US, BenchWorld, own_broker
-from pipelines.driver import Driver
-from pipelines.entries import Entry
+from pipelines.bench.world import DAY_US, BenchWorld, land_all, own_broker
 from pipelines.follow import follow_until
 from pipelines.store import FolderStore
 from pipelines.views import QueryRefused, sql
@@ -47,18 +45,8 @@ def _preloaded(folder: Path, bootstrap: str, say: Say) -> BenchWorld:
     world = BenchWorld(folder, bootstrap)
     world.consent()
     world.publish_scalars(round(PRELOAD_ROWS / ROWS_PER_READING / 600), 600, world.begin_us)
-    _work_off(world.driver())
+    land_all(world.driver())
     return world
-
-
-def _work_off(driver: Driver) -> list[Entry]:
-    entries = []
-    try:
-        while cycle := driver.cycle():
-            entries += cycle
-    finally:
-        driver.close()
-    return entries
 
 
 def _scalars(
@@ -73,7 +61,7 @@ def _scalars(
     landing.Landing._duplicates = duplicates.around(plain)  # type: ignore[method-assign]
     try:
         with run.running():
-            entries = _work_off(driver)
+            entries = land_all(driver)
     finally:
         landing.Landing._duplicates = plain  # type: ignore[method-assign]
     files = [file for entry in entries for change in entry.tables.values() for file in change.add]
@@ -105,7 +93,7 @@ def _waveforms(world: BenchWorld) -> Figure:
     watch = Stopwatch()
     driver = world.driver()
     with watch.running():
-        _work_off(driver)
+        land_all(driver)
     rate = messages * samples * 3 / watch.seconds
     return Figure("waveform samples, 3 channels, blocks of 3,600", rate, "samples/CPU s", None, "≥20000000")
 

@@ -3,7 +3,7 @@
 import secrets
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from connectors.publisher import Publisher
 from connectors.topics import create_topics, wanted_topics
 from infra.local_kafka import LocalKafka
 from pipelines.driver import Driver
-from pipelines.entries import now_us
+from pipelines.entries import Entry, now_us
 from pipelines.keys import KeyRing
 from pipelines.settings import Settings, load_settings
 from schemas.consent_events import ConsentEvent, IdentityLink, chain_key
@@ -36,6 +36,15 @@ def own_broker() -> Iterator[tuple[Path, str]]:
             yield Path(name), bootstrap
         finally:
             kafka.down()
+
+
+def land_all(driver: Driver) -> list[Entry]:
+    """Land all that there is, and no more: days are not judged. The entries; the driver is closed."""
+    entries = []
+    with closing(driver):
+        while cycle := driver.cycle():
+            entries += cycle
+    return entries
 
 
 class BenchWorld:

@@ -6,9 +6,8 @@ import typer
 
 from pipelines.alerting import send_test
 from pipelines.alerting import status as status_of
-from pipelines.commands.common import AsJson, Config, Refused, put, say, settings_of, show_rows
+from pipelines.commands.common import AsJson, Config, Refused, put, say, settings_of, show_rows, study_named
 from pipelines.entries import now_us
-from schemas.registry import load_studies
 
 app = typer.Typer(help="Who is told when checks begin or cease to fail.", no_args_is_help=True)
 
@@ -23,8 +22,8 @@ def try_out(
 ) -> None:
     """Tell the receivers that this is a test, at once and also in quiet hours; exit code 1 where one does not take it."""
     settings = settings_of(config)
-    if study is not None and study not in load_studies(settings.studies):
-        raise Refused(f"no study of that name is registered in {settings.studies}")
+    if study is not None:
+        study_named(settings, study)
     tried = send_test(settings, now_us(), study)
     if not tried:
         raise Refused("nobody is to be told: add a receiver to alerts.receivers")

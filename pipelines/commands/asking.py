@@ -2,10 +2,11 @@
 
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
+from pydantic import JsonValue
 from rich.console import Console
 from rich.progress import Progress as Bar
 from rich.progress import SpinnerColumn, TextColumn, TimeElapsedColumn
@@ -13,7 +14,8 @@ from rich.progress import SpinnerColumn, TextColumn, TimeElapsedColumn
 from pipelines.commands.common import put, say
 from pipelines.entries import Entry, Fenced, RequestRefused, now_us
 from pipelines.heartbeat import live_heartbeat
-from pipelines.requests import Asked, at
+from pipelines.ledger import Ledger
+from pipelines.requests import Asked, ask, at
 from pipelines.settings import Settings
 from pipelines.store import FolderStore
 from pipelines.watch import Watch
@@ -31,6 +33,17 @@ def say_asked(asked: Asked, as_json: bool) -> None:
         put(row_of(asked))
     else:
         say(f"request {asked.n} is left for the driver; what becomes of it: wellspring requests list")
+
+
+def leave(
+    settings: Settings, kind: str, selection: Mapping[str, JsonValue], no_wait: bool, as_json: bool, tell: Tell
+) -> None:
+    """Leave a request for the driver, and wait for its entries unless nobody wants to."""
+    store = FolderStore(settings.lake)
+    if no_wait:
+        say_asked(ask(Ledger(store), kind, selection, now_us()), as_json)
+    else:
+        await_answer(settings, Watch(store, kind, selection), tell)
 
 
 def row_of(asked: Asked) -> dict[str, Any]:

@@ -6,15 +6,12 @@ from typing import Any
 
 import typer
 
-from pipelines.commands.asking import await_answer, say_asked
+from pipelines.commands.asking import leave
 from pipelines.commands.common import Refused, put, say, show_rows
 from pipelines.commands.run import put_entry
 from pipelines.commands.signing_in import Desk
-from pipelines.entries import Entry, now_us
-from pipelines.ledger import Ledger
-from pipelines.requests import ask
-from pipelines.store import FolderStore
-from pipelines.watch import Watch
+from pipelines.entries import Entry
+from pipelines.requests import selection_of
 from quality.chosen import Effect, effect, names_somebody, recall_effect
 from quality.desk import Stratum
 
@@ -70,22 +67,13 @@ class Asked:
 
     def leave(self, about: dict[str, Any], no_wait: bool) -> None:
         """Leave the request, and wait for what becomes of it."""
-        selection: dict[str, Any] = {
-            "study": self.study,
-            "by": self.desk.user.name,
-            "reason": self.reason,
-            "about": about,
-        }
+        selection = selection_of(self.study, self.desk.user.name, self.reason, about)
         if names_somebody(self.reason):
             raise Refused("the reason names a participant: say why without a pseudonym")
         noted = {name: value for name, value in about.items() if name != "rows"}
         self.desk.note(self.study, self.kind, {**noted, "reason": self.reason})
-        store = FolderStore(self.desk.settings.lake)
-        if no_wait:
-            say_asked(ask(Ledger(store), self.kind, selection, now_us()), self.as_json)
-            return
-        watch = Watch(store, self.kind, selection)
-        await_answer(self.desk.settings, watch, put_entry if self.as_json else _say_decided)
+        tell = put_entry if self.as_json else _say_decided
+        leave(self.desk.settings, self.kind, selection, no_wait, self.as_json, tell)
 
 
 def _say_decided(entry: Entry) -> None:

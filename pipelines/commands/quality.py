@@ -6,15 +6,14 @@ from datetime import date
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from pydantic import JsonValue
 
-from pipelines.commands.asking import await_answer, say_asked
+from pipelines.commands.asking import await_answer, leave
 from pipelines.commands.common import AsJson, Config, Refused, day_of, put, say, settings_of, study_named
 from pipelines.commands.run import put_entry, say_entry
 from pipelines.entries import now_us
 from pipelines.judging_status import status as status_of
 from pipelines.ledger import Ledger
-from pipelines.requests import ask
+from pipelines.requests import ask, selection_of
 from pipelines.store import FolderStore
 from pipelines.watch import Watch
 from schemas.families import READING_FAMILIES
@@ -39,12 +38,8 @@ def run(
 ) -> None:
     """Judge a day of a study again; its results replace the earlier ones. Days that changed are judged without being asked."""
     settings = settings_of(config)
-    asked: dict[str, JsonValue] = {"study": study_named(settings, study).id, "by": _by(), "reason": reason}
-    asked["about"] = {"day": day_of(day).isoformat()}
-    if no_wait:
-        say_asked(ask(Ledger(FolderStore(settings.lake)), "judge", asked, now_us()), as_json)
-        return
-    await_answer(settings, Watch(FolderStore(settings.lake), "judge", asked), put_entry if as_json else say_entry)
+    asked = selection_of(study_named(settings, study).id, _by(), reason, {"day": day_of(day).isoformat()})
+    leave(settings, "judge", asked, no_wait, as_json, put_entry if as_json else say_entry)
 
 
 @app.command(epilog="Example: wellspring quality suites --study sleep --day 2026-01-31")
