@@ -76,8 +76,11 @@ class Heartbeat:
 
     def _run(self) -> None:
         while not self._stop.wait(self.every_seconds):
-            if not self.beat():
-                return
+            try:
+                if not self.beat():
+                    return
+            except OSError:  # a full disk: what the driver itself writes says so, and the next beat may come through
+                continue
 
 
 def read_beat(store: Store) -> Beat | None:

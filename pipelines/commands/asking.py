@@ -16,6 +16,7 @@ from pipelines.entries import Entry, Fenced, RequestRefused, now_us
 from pipelines.heartbeat import live_heartbeat
 from pipelines.ledger import Ledger
 from pipelines.requests import Asked, ask, at
+from pipelines.room import telling_no_room
 from pipelines.settings import Settings
 from pipelines.store import FolderStore
 from pipelines.watch import Watch
@@ -69,7 +70,8 @@ def await_answer(settings: Settings, watch: Watch, tell: Tell) -> None:
                 alive_at = time.monotonic()
             elif time.monotonic() - alive_at >= PATIENCE_S:
                 show(f"request {asked.n}: no driver is at work any more, so it is done here")
-                _do_here(settings, asked)
+                with telling_no_room({"lake": settings.lake, "vault": settings.vault}):
+                    _do_here(settings, asked)
                 continue
             time.sleep(EVERY_S)
     if watch.refused:

@@ -13,6 +13,7 @@ from pipelines.commands.common import AsJson, Config, Refused, put, say, setting
 from pipelines.entries import Entry, Kind, now_us
 from pipelines.ledger import Ledger
 from pipelines.requests import ask
+from pipelines.room import telling_no_room
 from pipelines.settings import MetricsSettings
 from pipelines.store import FolderStore
 from pipelines.wanted import parse_ranges, selection
@@ -68,6 +69,7 @@ def run(
     tell = put_entry if as_json else say_entry
     try:
         with (
+            telling_no_room({"lake": settings.lake, "vault": settings.vault}),
             closing(Driver(settings, on_entry=tell, say=say, accept_loss=accept_loss)) as driver,
             _shown(settings.metrics if follow else None) as metrics,
         ):
