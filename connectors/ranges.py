@@ -18,6 +18,8 @@ from connectors import bounded
 from connectors.causes import cause, in_words, recent
 from connectors.kafka import KafkaRefused, KafkaSettings, KafkaUnreachable, admin, consumer
 from connectors.kafka_python import (
+    ConfigResource,
+    ConfigResourceType,
     CorruptRecordError,
     Fetcher,
     IsolationLevel,
@@ -31,6 +33,8 @@ from connectors.kafka_python import (
 from connectors.records import BatchCursor, Rows
 
 FETCH_BYTES = 8 * 1024 * 1024
+LOOK_MS = 30_000
+"""Partitions that are added to a topic are seen after so long."""
 _POLL_MS = 1000
 _ANSWER_MS = 10_000  # a broker that says nothing about its offsets for so long is away
 _MOMENT_S = 1.0  # for so long an answer of the broker about its offsets is good
@@ -131,7 +135,7 @@ class RangeReader:
         self._settings = settings
         self._patience_s = patience_s
         self._consumer = consumer(
-            settings, fetch_max_bytes=fetch_bytes, max_partition_fetch_bytes=fetch_bytes, metadata_max_age_ms=30_000
+            settings, fetch_max_bytes=fetch_bytes, max_partition_fetch_bytes=fetch_bytes, metadata_max_age_ms=LOOK_MS
         )
         self._consumer._fetcher.PartitionRecords = partial(_BlocksOfPartition, limits)
         self._spans: dict[str, tuple[float, dict[int, tuple[int, int]]]] = {}
@@ -163,7 +167,9 @@ class RangeReader:
 
     def _must_be_there(self, wanted: OffsetRange) -> None:
         if wanted.partition not in self._partitions(wanted.topic):
-            raise DataMissing(f"{wanted.topic} has no partition {wanted.partition}")
+            self._consumer.topics()  # it may have come since this was asked last
+            if wanted.partition not in self._partitions(wanted.topic):
+                raise DataMissing(f"{wanted.topic} has no partition {wanted.partition}")
         begin, end = self._span(wanted)
         name = f"{wanted.topic} partition {wanted.partition}"
         if wanted.start < begin:
@@ -264,6 +270,14 @@ class Identity:
         if missing := sorted(set(topics) - set(found)):
             raise DataMissing(f"there is no topic {', '.join(missing)}, or this user may not see it")
         return found
+
+    def kept_ms(self, topics: Sequence[str]) -> dict[str, int | None]:
+        """For how many milliseconds each topic keeps its records, None for ever; without those that this user may not ask."""
+        resources = [ConfigResource(ConfigResourceType.TOPIC, topic) for topic in topics]
+        with _words(self._settings, ", ".join(topics)):
+            told = self._client.describe_configs(resources, config_filter="all").get("topic", {})
+        kept = {topic: int(found["retention.ms"]["value"]) for topic, found in told.items() if "retention.ms" in found}
+        return {topic: None if value < 0 else value for topic, value in kept.items()}
 
 
 def cluster_id(settings: KafkaSettings) -> str:

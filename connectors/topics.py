@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
+from typing import Any, NamedTuple
 
 from connectors.causes import cause, in_words, recent
 from connectors.kafka import KafkaRefused, KafkaSettings, KafkaUnreachable, admin
@@ -26,6 +26,13 @@ _OF_KITS = ("lab-result", "kit-event")
 _AUTHORITY_BYTES = 256 * 1024  # an event or link has a few hundred bytes
 _TOMBSTONES_KEPT_MS = 30 * _DAY_MS  # a register that was down for less still sees every link's end
 _SURVIVES_A_POWER_CUT = {"flush.messages": "1"}  # few records, and each one counts, on a single replica too
+
+
+class Held(NamedTuple):
+    """For how long what came in may wait, microseconds: for a person to become known, for a kit to be activated."""
+
+    person: int
+    kit: int
 
 
 @dataclass(frozen=True)
@@ -54,29 +61,30 @@ class TopicResult:
     differences: tuple[str, ...] = ()
 
 
-def wanted_topics(partners: Iterable[Partner], authority: str, longest_hold_us: int) -> list[TopicSpec]:
+def wanted_topics(partners: Iterable[Partner], authority: str, held_us: Held) -> list[TopicSpec]:
     """Per partner its contracts' topics and the one of its rejected records; then the consent authority's two.
 
-    What is about kits is kept for a day more than anything is held (microseconds), whatever its partner's entry says.
+    What may be held is kept for a day more than that, whatever its partner's entry says.
     """
-    specs = [spec for partner in partners for spec in _of_partner(partner, longest_hold_us)]
+    specs = [spec for partner in partners for spec in _of_partner(partner, held_us)]
     return [*specs, _consent_topic(authority), _link_topic(authority)]
 
 
-def _of_partner(partner: Partner, longest_hold_us: int) -> Iterator[TopicSpec]:
+def least_kept_ms(contract: str, held_us: Held) -> int:
+    """For how many milliseconds a topic of this contract has to keep its records: a day more than they may be held."""
+    longest_us = max(held_us) if contract in _OF_KITS else held_us.person
+    return -(-longest_us // 1000) + _DAY_MS
+
+
+def _of_partner(partner: Partner, held_us: Held) -> Iterator[TopicSpec]:
     """Rejections are kept as long as the records that they point to."""
     longest = partner.retention_days * _DAY_MS
     for contract in partner.contracts:
-        kept_ms = _kept_ms(partner, contract, longest_hold_us)
+        kept_ms = max(partner.retention_days * _DAY_MS, least_kept_ms(contract, held_us))
         longest = max(longest, kept_ms)
         yield _data_topic(partner, contract, kept_ms)
     settings = {**_BROKER_STAMPS, "cleanup.policy": "delete", "retention.ms": str(longest)}
     yield TopicSpec(partner.topic("rejected"), 1, settings)
-
-
-def _kept_ms(partner: Partner, contract: str, longest_hold_us: int) -> int:
-    kept = partner.retention_days * _DAY_MS
-    return max(kept, -(-longest_hold_us // 1000) + _DAY_MS) if contract in _OF_KITS else kept
 
 
 def _data_topic(partner: Partner, contract: str, kept_ms: int) -> TopicSpec:

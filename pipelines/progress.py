@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from pydantic import BaseModel, ConfigDict, JsonValue
 
 from connectors.ranges import Identity, RangeReader
+from connectors.topics import Held, least_kept_ms
 from pipelines.entries import Entry
 from pipelines.holds import Holds
 from pipelines.keys import KeyMissing, KeyRing
@@ -18,12 +19,19 @@ from pipelines.ledger import LakeError, Ledger, LedgerLost
 from pipelines.plan import partition_key
 from pipelines.settings import Settings
 from pipelines.store import Store
+from schemas.registry import contract_of
+
+_HOUR_MS = 3_600_000
 
 
 class DataGone(LakeError):
     """Kafka or the vault does not hold what the ledger goes on from; `exit_code` is the command's."""
 
     exit_code = 4
+
+
+class KeptTooShort(LakeError):
+    """A topic's retention is shorter than what it holds may wait."""
 
 
 class Answered(BaseModel):
@@ -99,6 +107,7 @@ class Surroundings:
         for study in self.studies:
             self.keys.key(study)
         check_settled(ledger, holds, vault)
+        check_kept(self.asked.kept_ms([*self.topics, *self.kit_topics]), self.settings.held_us)
 
     def offsets(self, progress: Progress) -> Offsets:
         """The offsets of the data. DataGone where they are not those of what the ledger has read."""
@@ -203,6 +212,18 @@ def check_consent(progress: Progress, ends: Mapping[tuple[str, int], int]) -> No
         if end < progress.consent.get(partition_key(topic, partition), 0):
             raise DataGone(
                 f"{topic} has lost consent events: restore the topic from the authority before anything runs"
+            )
+
+
+def check_kept(kept_ms: Mapping[str, int | None], held_us: Held) -> None:
+    """KeptTooShort where Kafka deletes what may still be held; milliseconds by topic, None for ever."""
+    for topic, kept in sorted(kept_ms.items()):
+        least = least_kept_ms(contract_of(topic), held_us)
+        if kept is not None and kept < least:
+            raise KeptTooShort(
+                f"{topic} keeps its records for {kept / _HOUR_MS:.0f} h, but has to for {least / _HOUR_MS:.0f} h: a day more "
+                "than they may be held (limits.hold_hours, limits.kit_hold_days), since they are read again then; raise "
+                "the topic's retention.ms, or let them be held for less"
             )
 
 

@@ -10,6 +10,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from pydantic_settings import SettingsError as SourceError
 
 from connectors.kafka import AbsolutePath, KafkaSettings
+from connectors.topics import Held
 from quality.alert_settings import AlertSettings
 from quality.web.settings import StewardSettings
 from schemas.yaml_faults import first_fault, place_in_yaml
@@ -147,9 +148,9 @@ class Settings(BaseSettings):
         return round(self.limits.kit_hold_days * 86_400_000_000)
 
     @property
-    def longest_hold_us(self) -> int:
-        """How long anything waits that does not wait without an end, microseconds."""
-        return max(self.hold_us, self.kit_hold_us)
+    def held_us(self) -> Held:
+        """Both of them."""
+        return Held(self.hold_us, self.kit_hold_us)
 
 
 def load_settings(path: Path | None) -> Settings:

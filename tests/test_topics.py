@@ -1,13 +1,14 @@
-from connectors.topics import TopicOutcome, TopicResult, TopicSpec, _compared, wanted_topics
+from connectors.topics import Held, TopicOutcome, TopicResult, TopicSpec, _compared, wanted_topics
 from schemas.registry import Partner
 
 DAY_MS = 86_400_000
+DAY_US = DAY_MS * 1000
 ACME = Partner(name="acme", partitions=8, retention_days=9, max_message_bytes=2_000_000)
 MIRROR = Partner(name="mirror", contracts=("sensor-reading", "lab-result"), received="header")
 
 
 def specs() -> dict[str, TopicSpec]:
-    return {spec.name: spec for spec in wanted_topics([ACME, MIRROR], "trust", 10 * DAY_MS * 1000)}
+    return {spec.name: spec for spec in wanted_topics([ACME, MIRROR], "trust", Held(DAY_US, 10 * DAY_US))}
 
 
 def test_every_contract_has_a_topic_and_every_partner_one_for_what_was_rejected() -> None:
@@ -42,15 +43,16 @@ def test_rejected_pointers_are_kept_as_long_as_what_they_point_to() -> None:
     assert specs()["acme.rejected.v1"].settings["retention.ms"] == str(9 * 86_400_000)
 
 
-def test_what_is_about_kits_is_kept_for_a_day_more_than_anything_is_held() -> None:
+def test_what_may_be_held_is_kept_for_a_day_more_than_that() -> None:
     lab = Partner(name="lab", contracts=("sensor-reading", "lab-result", "kit-event"))
 
-    def kept(longest_hold_us: int) -> dict[str, int]:
-        specs = wanted_topics([lab], "trust", longest_hold_us)[:4]
+    def kept(person_days: int, kit_days: int) -> dict[str, int]:
+        specs = wanted_topics([lab], "trust", Held(person_days * DAY_US, kit_days * DAY_US))[:4]
         return {spec.name.split(".")[1]: int(spec.settings["retention.ms"]) // DAY_MS for spec in specs}
 
-    assert kept(10 * DAY_MS * 1000) == {"sensor-reading": 7, "lab-result": 11, "kit-event": 11, "rejected": 11}
-    assert kept(3 * DAY_MS * 1000) == {"sensor-reading": 7, "lab-result": 7, "kit-event": 7, "rejected": 7}
+    assert kept(3, 10) == {"sensor-reading": 7, "lab-result": 11, "kit-event": 11, "rejected": 11}
+    assert kept(3, 3) == {"sensor-reading": 7, "lab-result": 7, "kit-event": 7, "rejected": 7}
+    assert kept(20, 10) == {"sensor-reading": 21, "lab-result": 21, "kit-event": 21, "rejected": 21}
 
 
 def test_consent_is_kept_for_ever_in_one_partition_and_never_compacted() -> None:

@@ -364,7 +364,7 @@ def forget_made() -> list[World]:
 def make_topics(settings: Settings) -> None:
     """Create the topics that the registries want."""
     partners = load_partners(settings.partners).values()
-    create_topics(settings.kafka, wanted_topics(partners, settings.authority, settings.longest_hold_us))
+    create_topics(settings.kafka, wanted_topics(partners, settings.authority, settings.held_us))
 
 
 def _write(path: Path, content: dict[str, Any]) -> None:

@@ -79,7 +79,7 @@ class BenchWorld:
         for study in self.studies:
             KeyRing(self.settings.vault).create(study)
         partners = load_partners(self.settings.partners).values()
-        create_topics(self.settings.kafka, wanted_topics(partners, self.authority, self.settings.longest_hold_us))
+        create_topics(self.settings.kafka, wanted_topics(partners, self.authority, self.settings.held_us))
         self.begin_us = now_us() - 20 * DAY_US
         self.begin_us -= self.begin_us % DAY_US
         self._publisher: Publisher | None = None

@@ -27,7 +27,7 @@ def create(
 ) -> None:
     """Create what the registry wants and is not there; say where an existing topic differs."""
     settings = settings_of(config)
-    specs = wanted_topics(load_partners(settings.partners).values(), settings.authority, settings.longest_hold_us)
+    specs = wanted_topics(load_partners(settings.partners).values(), settings.authority, settings.held_us)
     results = create_topics(settings.kafka, specs, replication=replication or BROKER_DEFAULT)
     show_rows(
         "topics",
@@ -44,7 +44,7 @@ def create(
 def list_(config: Config = None, as_json: AsJson = False) -> None:
     """What is there: partitions, retention, whose clock stamps records, size limits."""
     settings = settings_of(config)
-    specs = wanted_topics(load_partners(settings.partners).values(), settings.authority, settings.longest_hold_us)
+    specs = wanted_topics(load_partners(settings.partners).values(), settings.authority, settings.held_us)
     show_rows("topics", [_row(spec) for spec in list_topics(settings.kafka, [spec.name for spec in specs])], as_json)
 
 

@@ -67,7 +67,7 @@ def perform(ground: Ground, address: Address, narrator: Narrator) -> Performance
     """All acts, on the broker at `address`."""
     settings = settle(ground, address)
     partners = load_partners(settings.partners).values()
-    topics = create_topics(settings.kafka, wanted_topics(partners, settings.authority, settings.longest_hold_us))
+    topics = create_topics(settings.kafka, wanted_topics(partners, settings.authority, settings.held_us))
     narrator.tick(f"{len(topics)} topics, 2 registries, a random key for each study")
     with narrator.step("imagining the world", lambda: _described(story)):
         story = world(now_us())

@@ -12,7 +12,7 @@ from connectors.gateway import Progress, run_gateway
 from connectors.kafka import KafkaSettings
 from connectors.publisher import Publisher
 from connectors.ranges import OffsetRange, end_offsets, read_range
-from connectors.topics import create_topics, wanted_topics
+from connectors.topics import Held, create_topics, wanted_topics
 from infra.local_kafka import Address
 from schemas.contracts import FOLDER, decode
 from schemas.registry import Partner
@@ -29,7 +29,7 @@ def line(number: int) -> bytes:
 
 
 def topic_of(settings: KafkaSettings, partner: str) -> str:
-    create_topics(settings, wanted_topics([Partner(name=partner)], "authority", 0))
+    create_topics(settings, wanted_topics([Partner(name=partner)], "authority", Held(0, 0)))
     return f"{partner}.sensor-reading.v1"
 
 

@@ -24,7 +24,7 @@ from connectors.kafka_python import (
 from connectors.publisher import UNKNOWN, Publisher, Receipt
 from connectors.ranges import DataDamaged, DataMissing, OffsetRange, RangeReader, read_range
 from connectors.records import BLOCK_SCHEMA
-from connectors.topics import TopicOutcome, TopicSpec, create_topics, list_topics, wanted_topics
+from connectors.topics import Held, TopicOutcome, TopicSpec, create_topics, list_topics, wanted_topics
 from infra.local_kafka import Address
 from schemas.registry import Partner
 
@@ -301,10 +301,10 @@ def test_offsets_of_several_topics_and_partitions(settings: KafkaSettings, new_t
 
 def test_topics_are_created_found_and_compared(settings: KafkaSettings) -> None:
     name = f"p{uuid.uuid4().hex[:8]}"
-    wanted = wanted_topics([Partner(name=name)], f"{name}-trust", 0)
+    wanted = wanted_topics([Partner(name=name)], f"{name}-trust", Held(0, 0))
     assert {result.outcome for result in create_topics(settings, wanted)} == {TopicOutcome.CREATED}
     assert {result.outcome for result in create_topics(settings, wanted)} == {TopicOutcome.EXISTS}
-    changed = wanted_topics([Partner(name=name, retention_days=30, partitions=6)], f"{name}-trust", 0)
+    changed = wanted_topics([Partner(name=name, retention_days=30, partitions=6)], f"{name}-trust", Held(0, 0))
     results = {result.name: result for result in create_topics(settings, changed)}
     differing = results[f"{name}.sensor-reading.v1"]
     assert differing.outcome is TopicOutcome.DIFFERS
