@@ -28,6 +28,7 @@ from pipelines.commands import (
     report,
     requests,
     run,
+    settings,
     steward,
     topics,
     watch,
@@ -56,6 +57,7 @@ app.add_typer(quarantine.app, name="quarantine")
 app.add_typer(quality.app, name="quality")
 app.add_typer(steward.app, name="steward")
 app.add_typer(alerts.app, name="alerts")
+app.add_typer(settings.app, name="settings")
 app.add_typer(contract.app, name="contract")
 app.command("run", epilog=run.EXAMPLE)(run.run)
 app.command("watch", epilog=watch.EXAMPLE)(watch.watch)

@@ -12,6 +12,7 @@ from typing import Any
 from connectors.ranges import Identity, RangeReader
 from pipelines import redrive
 from pipelines.accounts import Accounts, LawBroken
+from pipelines.circumstances import changes, circumstances, keep, kept, told
 from pipelines.compaction import DEFAULT, choose, compact
 from pipelines.consent.follow import follow, follow_kits, kit_topics
 from pipelines.consent.register import Register
@@ -98,7 +99,7 @@ class Driver:
         self.look()
         self.teller = self._stack.enter_context(Teller(self.settings.kafka, self.partners))
         self._around.check(self.ledger, self.holds, self.vault)
-        self.ledger.takeover(self.clock(), {"reason": "take-over" if take_over else "start"})
+        self._take_over("take-over" if take_over else "start")
         self._stack.enter_context(Heartbeat(self.store, self.ledger.epoch, self.clock))
         self.on_step("takeover")
         for entry in self.tables.recover(self.on_step):
@@ -108,6 +109,17 @@ class Driver:
         sweep(self.store, self.ledger, self.clock())
         self._sweep_runs()
         self.on_step("swept")
+
+    def _take_over(self, reason: str) -> None:
+        """Become the one driver, and say what is different from when the last one did."""
+        now, before = circumstances(self.settings, self.partners, self.studies, self.laboratories), kept(self.store)
+        changed = [] if before is None else changes(before, now)
+        cause: dict[str, Any] = {"reason": reason, **({"changed": changed} if changed else {})}
+        self.ledger.takeover(self.clock(), cause)
+        if changed:
+            self.say(told(changed))
+        if before != now:
+            keep(self.store, now)
 
     def look(self) -> None:
         """Reach Kafka to look, without becoming the driver."""
