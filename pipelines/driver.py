@@ -18,7 +18,7 @@ from pipelines.consent.follow import follow, follow_kits, kit_topics
 from pipelines.consent.register import Register
 from pipelines.consent.snapshot import Snapshots
 from pipelines.decode import READING_CONTRACTS
-from pipelines.entries import Entry, Kind, TableChange, now_us
+from pipelines.entries import Entry, Kind, TableChange
 from pipelines.files import DataFile, family_of, rows_in_footer
 from pipelines.halt import PlanTooLarge
 from pipelines.heartbeat import Heartbeat, live_heartbeat
@@ -33,6 +33,7 @@ from pipelines.requests import ask
 from pipelines.run import Result, run
 from pipelines.settings import Settings
 from pipelines.stages import close_readers
+from pipelines.steady_clock import STEP_US, SteadyClock
 from pipelines.store import FolderStore
 from pipelines.sweep import clear_removed, sweep
 from pipelines.tables import Tables, quiet
@@ -62,13 +63,14 @@ class Driver:
         self,
         settings: Settings,
         *,
-        clock: Clock = now_us,
+        clock: Clock | None = None,
         on_step: OnStep = quiet,
         on_entry: Callable[[Entry], None] = lambda entry: None,
         say: Callable[[str], None] = quiet,
         accept_loss: bool = False,
     ) -> None:
-        self.settings, self.clock, self.on_step, self.on_entry, self.say = settings, clock, on_step, on_entry, say
+        self.settings, self.on_step, self.on_entry, self.say = settings, on_step, on_entry, say
+        self.clock = clock or SteadyClock(say)
         self.partners = load_partners(settings.partners)
         self.studies = load_studies(settings.studies)
         self.laboratories = load_laboratories(settings.laboratories)
@@ -114,12 +116,21 @@ class Driver:
         """Become the one driver, and say what is different from when the last one did."""
         now, before = circumstances(self.settings, self.partners, self.studies, self.laboratories), kept(self.store)
         changed = [] if before is None else changes(before, now)
+        self._look_at_the_clock()
         cause: dict[str, Any] = {"reason": reason, **({"changed": changed} if changed else {})}
         self.ledger.takeover(self.clock(), cause)
         if changed:
             self.say(told(changed))
         if before != now:
             keep(self.store, now)
+
+    def _look_at_the_clock(self) -> None:
+        head = self.ledger.head()
+        if head is not None and head.at_us - self.clock() > STEP_US:
+            self.say(
+                f"this machine's clock is {(head.at_us - self.clock()) / 60_000_000:.0f} minutes behind the last entry of "
+                "the ledger: set it right; until then entries bear that entry's time, and what is held expires later"
+            )
 
     def look(self) -> None:
         """Reach Kafka to look, without becoming the driver."""

@@ -131,6 +131,9 @@ class Ledger:
 
     def _following_entry(self, kind: Kind, epoch: int, at_us: int, cause: Mapping[str, JsonValue]) -> Entry:
         head = self._head
+        at_us = (
+            max(at_us, head.entry.at_us) if head else at_us
+        )  # a clock that was set back does not turn the order round
         return Entry(
             n=head.entry.n + 1 if head else 1,
             kind=kind,

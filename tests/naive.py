@@ -16,7 +16,7 @@ from connectors.ranges import RangeReader
 from pipelines.consent.follow import follow
 from pipelines.consent.register import Register
 from pipelines.consent.snapshot import Snapshots
-from pipelines.driver import now_us
+from pipelines.entries import now_us
 from pipelines.plan import Plan, PlannedRange, partition_key
 from pipelines.run import run
 from schemas.metrics import catalogue

@@ -15,7 +15,7 @@ from pipelines.files import DataFile, new_key
 from pipelines.heartbeat import Heartbeat, live_heartbeat, read_beat
 from pipelines.ledger import Ledger
 from pipelines.store import FolderStore
-from tests.lakes import JAN
+from tests.lakes import HOUR, JAN
 
 
 @pytest.fixture
@@ -44,6 +44,16 @@ def test_a_new_lake_has_no_head_and_begins_with_a_takeover(store: FolderStore) -
     assert first.at == "2025-01-15T00:00:00.000000Z"
     assert first.at_us == JAN
     assert Ledger(store).head() == first
+
+
+def test_moments_never_run_backwards_whatever_the_clock_does(store: FolderStore) -> None:
+    ledger = Ledger(store)
+    ledger.takeover(JAN, {})
+    ledger.mark_applied(1)
+    entry = ledger.draft(Kind.INGEST, JAN - 3 * HOUR, cause={}, tables={})
+    assert entry.at_us == JAN
+    later = Ledger(store).takeover(JAN + HOUR, {})
+    assert later.at_us == JAN + HOUR
 
 
 def test_progress_is_carried_forward_in_every_entry(store: FolderStore) -> None:

@@ -28,8 +28,8 @@ from typing import Any, NoReturn
 
 from connectors.ranges import OffsetRange, RangeReader
 from infra.local_kafka import LocalKafka
-from pipelines.driver import Driver, now_us
-from pipelines.entries import Kind
+from pipelines.driver import Driver
+from pipelines.entries import Kind, now_us
 from pipelines.holds import Holds
 from pipelines.lake_check import lake_check
 from pipelines.law import entry_law

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from connectors.publisher import Publisher
-from pipelines.driver import now_us
+from pipelines.entries import now_us
 from tests.worlds import DAY, METRIC, OUTSIDE, Consent, Message, World
 
 PEOPLE = 8

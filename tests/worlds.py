@@ -32,8 +32,8 @@ from connectors.publisher import Publisher, Receipt
 from connectors.ranges import OffsetRange, RangeReader
 from connectors.topics import create_topics, wanted_topics
 from pipelines.answer import answer_next
-from pipelines.driver import Driver, now_us
-from pipelines.entries import Entry
+from pipelines.driver import Driver
+from pipelines.entries import Entry, now_us
 from pipelines.keys import KeyRing
 from pipelines.lake_check import lake_check
 from pipelines.law import entry_law

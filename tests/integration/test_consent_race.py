@@ -16,7 +16,7 @@ import pytest
 
 from connectors.publisher import Publisher
 from infra.local_kafka import Address
-from pipelines.driver import now_us
+from pipelines.entries import now_us
 from schemas.reasons import Code
 from tests.worlds import World, make_world, outcomes, work_off
 

@@ -5,8 +5,7 @@ from pathlib import Path
 import pytest
 
 from infra.local_kafka import Address
-from pipelines.driver import now_us
-from pipelines.entries import Entry
+from pipelines.entries import Entry, now_us
 from pipelines.holds import Holds
 from schemas.reasons import Code
 from tests.worlds import DAY, HOUR, METRIC, SECOND, World, delete_records, make_world, once, outcomes
