@@ -25,6 +25,7 @@ from pipelines.heartbeat import Heartbeat, live_heartbeat
 from pipelines.holds import Changes, Holds
 from pipelines.keys import KeyRing
 from pipelines.ledger import Fenced, LakeError, Ledger, OnStep
+from pipelines.memory import ceiling_mb, telling_no_memory, within
 from pipelines.pinned import Pinned
 from pipelines.plan import Plan, PlannedRange, partition_key
 from pipelines.plan_size import PlanSize
@@ -86,7 +87,8 @@ class Driver:
         self._accept_loss = accept_loss
         self._stack = ExitStack()
         self._touched: set[str] = set()
-        self._size = PlanSize(settings.limits)
+        self._limits = within(settings.limits, ceiling_mb())
+        self._size = PlanSize(self._limits)
 
     # -- the beginning
 
@@ -106,7 +108,7 @@ class Driver:
         self.on_step("takeover")
         for entry in self.tables.recover(self.on_step):
             self.on_entry(entry)
-        self._size = PlanSize(self.settings.limits, self.ledger.entries(max(1, self.ledger.next_n - LEARN_FROM)))
+        self._size = PlanSize(self._limits, self.ledger.entries(max(1, self.ledger.next_n - LEARN_FROM)))
         self._settle()
         sweep(self.store, self.ledger, self.clock())
         self._sweep_runs()
@@ -117,6 +119,8 @@ class Driver:
         now, before = circumstances(self.settings, self.partners, self.studies, self.laboratories), kept(self.store)
         changed = [] if before is None else changes(before, now)
         self._look_at_the_clock()
+        if self._limits.plan_mb < self.settings.limits.plan_mb:
+            self.say(f"there is memory for plans of {self._limits.plan_mb} MB: limits.plan_mb is larger, and not used")
         cause: dict[str, Any] = {"reason": reason, **({"changed": changed} if changed else {})}
         self.ledger.takeover(self.clock(), cause)
         if changed:
@@ -291,7 +295,8 @@ class Driver:
 
     def commit(self, plan: Plan, progress: Progress, changes: Changes, cause: Mapping[str, Any]) -> Entry:
         """Run the plan, hold its sums to the law, append it, apply it."""
-        result = run(plan, self.store)
+        with telling_no_memory(plan):
+            result = run(plan, self.store)
         self.on_step("ran")
         result.accounts.count_footers(lambda key: rows_in_footer(self.store, key))
         result.accounts.check()

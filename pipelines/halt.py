@@ -8,14 +8,15 @@ from typing import Literal
 from pipelines.plan import Plan
 from pipelines.store import Store
 
-Why = Literal["files", "bytes"]
+Why = Literal["files", "bytes", "memory"]
+_TOO_LARGE = {"files": "it has too many files", "bytes": "it has too many bytes", "memory": "it needs too much memory"}
 
 
 class PlanTooLarge(Exception):
     """A run has stopped early, since its plan of so many records is more than one entry may take: nothing is committed."""
 
     def __init__(self, records: int, why: Why) -> None:
-        super().__init__(f"the plan of {records} records is too large: it has too many {why}")
+        super().__init__(f"the plan of {records} records is too large: {_TOO_LARGE[why]}")
         self.records, self.why = records, why
 
 

@@ -34,6 +34,9 @@ class PlanSize:
     def __init__(self, limits: Limits, past: Iterable[Entry] = ()) -> None:
         self._limits = limits
         self._records, self._bound_by = limits.plan_records, "plan_records"
+        self._ceiling = (
+            limits.plan_records
+        )  # what was too much for the memory stays too much as long as this driver lives
         self._bytes: dict[str, deque[float]] = defaultdict(lambda: deque(maxlen=LAST))
         self._spread: deque[float] = deque(maxlen=LAST)
         for entry in past:
@@ -78,7 +81,9 @@ class PlanSize:
             what = f"would write more than {self._limits.plan_files} files"
         else:
             self._bound_by = "plan_mb"
-            what = f"holds far more than {self._limits.plan_mb} MB"
+            self._ceiling = self._records if cut.why == "memory" else self._ceiling
+            held = f"holds far more than {self._limits.plan_mb} MB"
+            what = held if cut.why == "bytes" else "needs more memory than there is"
         return (
             f"the plan of {cut.records} records {what} (limits.{self._bound_by}): nothing of it is committed, "
             f"and the next one takes {self._records}"
@@ -91,6 +96,7 @@ class PlanSize:
         files = sum(len(change.add) for change in entry.tables.values())
         if cause["records"] and files * 2 * most <= self._limits.plan_files * cause["records"]:
             most *= 2
+        most = min(most, self._ceiling)
         shrunk = most < self._limits.plan_records
         self._records, self._bound_by = (most, by) if shrunk else (self._limits.plan_records, "plan_records")
 

@@ -171,3 +171,30 @@ def test_redrives_and_replays_take_what_they_were_told(tmp_path: Path, broker: A
     assert world.execute("run", "--replay", world.topic).returncode == 0
     assert max(files_of(entry) for entry in world.entries("replay")) > 8
     assert_once(world, numbers)
+
+
+def test_a_plan_that_finds_too_little_memory_is_made_again_and_stays_small(
+    tmp_path: Path, broker: Address, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = world_of(tmp_path, broker, partitions=1)
+    start = month_before(world, 1)
+    numbers = range(12 * READINGS)
+    world.publish(
+        *(
+            world.reading("ann", numbers[first : first + READINGS], start=start + first * SECOND)
+            for first in range(0, len(numbers), READINGS)
+        )
+    )
+    write = landing.write_sorted
+
+    def little_memory(content: Any, *more: Any) -> int:
+        if content.num_rows > 3 * READINGS:
+            raise MemoryError
+        return write(content, *more)
+
+    monkeypatch.setattr(landing, "write_sorted", little_memory)
+    said: list[str] = []
+    entries = [entry for entry in world.work(say=said.append) if entry.kind == Kind.INGEST]
+    assert [entry.cause["records"] for entry in entries] == [3, 3, 3, 3]
+    assert ["needs more memory than there is (limits.plan_mb)" in line for line in said] == [True, True]
+    assert_once(world, numbers)

@@ -1,0 +1,67 @@
+"""Too little memory: plans are made smaller, beforehand where it is known and afterwards where it was not."""
+
+from pathlib import Path
+
+import pytest
+
+from pipelines.entries import Kind
+from pipelines.halt import PlanTooLarge
+from pipelines.memory import NoMemory, ceiling_mb, telling_no_memory, within
+from pipelines.plan import Plan, PlannedRange
+from pipelines.settings import Limits
+
+GB = 1024
+
+
+def plan(kind: Kind, records: int) -> Plan:
+    return Plan.model_construct(kind=kind, ranges=(PlannedRange.of("acme.sensor-reading.v1/0", 5, 5 + records),))
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        RuntimeError(
+            "Traceback …\npyarrow.lib.ArrowMemoryError: malloc of size 68719476736 failed [while running 'Land']"
+        ),
+        RuntimeError("Traceback …\nMemoryError: [while running 'Decode']"),
+    ],
+)
+def test_a_run_without_memory_is_made_again_with_a_smaller_plan(error: Exception) -> None:
+    with pytest.raises(PlanTooLarge) as cut, telling_no_memory(plan(Kind.INGEST, 8)):
+        raise error
+    assert (cut.value.records, cut.value.why) == (8, "memory")
+
+
+@pytest.mark.parametrize(("kind", "records"), [(Kind.INGEST, 1), (Kind.REDRIVE, 8)])
+def test_what_cannot_be_divided_is_told(kind: Kind, records: int) -> None:
+    with pytest.raises(NoMemory, match=f"a run of {records} records"), telling_no_memory(plan(kind, records)):
+        raise MemoryError
+
+
+def test_other_failures_stay_what_they_are() -> None:
+    with pytest.raises(ValueError, match="other"), telling_no_memory(plan(Kind.INGEST, 8)):
+        raise ValueError("other")
+
+
+@pytest.mark.parametrize(("ceiling", "plan_mb"), [(16 * GB, 256), (1424, 256), (1423, 255), (800, 100), (300, 1)])
+def test_a_plan_holds_no_more_than_the_process_may(ceiling: int, plan_mb: int) -> None:
+    assert within(Limits(), ceiling).plan_mb == plan_mb
+    assert within(Limits(plan_mb=1), ceiling).plan_mb == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "limited"),
+    [
+        ("memory.max", "536870912\n", True),
+        ("memory/memory.limit_in_bytes", "536870912\n", True),
+        ("memory.max", "max\n", False),
+        ("memory/memory.limit_in_bytes", "9223372036854771712\n", False),
+    ],
+)
+def test_the_limit_of_the_container_counts(tmp_path: Path, name: str, content: str, limited: bool) -> None:
+    file = tmp_path / name
+    file.parent.mkdir(exist_ok=True)
+    file.write_text(content)
+    assert (ceiling_mb(tmp_path) == 512) is limited
+    assert ceiling_mb(tmp_path) <= ceiling_mb(tmp_path / "nowhere")
