@@ -40,8 +40,9 @@ format: setup ## Put the code into its format
 bench: setup ## Measure against the bounds
 	$(BIN)/wellspring bench
 
-torture: setup ## A thousand kills: nothing lost, nothing doubled
+torture: setup ## A thousand kills and half an hour of disturbances: nothing lost, doubled or grown
 	$(BIN)/python -m tests.torture --kills 1000
+	$(BIN)/python -m tests.soak --minutes 30 --disturbances 20
 
 clean: ## Remove the environment and what the demo made
 	rm -rf $(VENV) demo
