@@ -21,6 +21,8 @@ from schemas.families import FAMILIES
 from schemas.metrics import catalogue
 
 KEY = "_control/circumstances.json"
+COLUMNS = "versions.columns"
+"""The one that says whether tables have to be brought up to date."""
 _SHOWN: Any = {
     "authority": True,
     "kafka": {"bootstrap", "security", "mechanism"},

@@ -132,23 +132,41 @@ def _gathered(store: Store, job: Job, family: Family) -> pa.Table:
     """
     with ExitStack() as stack:
         sources = [stack.enter_context(store.open_file(file.path)) for file in job.files]
-        files = [pq.ParquetFile(source, read_dictionary=_texts(family)) for source in sources]
-        order = _order([_column(files, name) for name in family.sort_key])
-        columns = [taken(_column(files, field.name), order) for field in family.schema]
+        files = [_opened(source, family) for source in sources]
+        order = _order([_column(files, family.schema.field(name)) for name in family.sort_key])
+        columns = [taken(_column(files, field), order) for field in family.schema]
     kinds = zip(family.schema, columns, strict=True)
     fields = [pa.field(field.name, column.type, field.nullable) for field, column in kinds]
     return pa.Table.from_arrays(columns, schema=pa.schema(fields))
 
 
+def _opened(source: pa.NativeFile, family: Family) -> pq.ParquetFile:
+    """The file, its texts to be read as dictionaries."""
+    told = pq.read_metadata(source)
+    there = set(told.schema.to_arrow_schema().names)
+    return pq.ParquetFile(source, metadata=told, read_dictionary=[name for name in _texts(family) if name in there])
+
+
 def _texts(family: Family) -> list[str]:
-    return [f.name for f in family.schema if pa.types.is_string(f.type) or pa.types.is_binary(f.type)]
+    return [field.name for field in family.schema if _is_text(field.type)]
 
 
-def _column(files: list[pq.ParquetFile], name: str) -> Any:
-    """The column over all files, in one piece unless it holds blocks of samples."""
-    parts = pa.concat_tables([file.read(columns=[name]).replace_schema_metadata(None) for file in files])
-    column = parts.unify_dictionaries()[name]
+def _is_text(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_string(kind) or pa.types.is_binary(kind))
+
+
+def _column(files: list[pq.ParquetFile], field: pa.Field) -> Any:
+    """The column over all files, in one piece unless it holds blocks of samples; null in files that are older than it."""
+    parts = pa.concat_tables([_part(file, field).replace_schema_metadata(None) for file in files])
+    column = parts.unify_dictionaries()[field.name]
     return column if is_lists_of_numbers(column.type) else column.combine_chunks()
+
+
+def _part(file: pq.ParquetFile, field: pa.Field) -> pa.Table:
+    if field.name in file.schema_arrow.names:
+        return file.read(columns=[field.name])
+    kind = pa.dictionary(pa.int32(), field.type) if _is_text(field.type) else field.type
+    return pa.table({field.name: pa.nulls(file.metadata.num_rows, kind)})
 
 
 def _order(keys: list[pa.Array]) -> npt.NDArray[np.int64]:

@@ -96,6 +96,12 @@ def _goes_on(store: Store, table: str, kept: _Kept) -> bool:
     return store.get(log_key(table, version)) == kept.commit
 
 
+def columns_of(handle: DeltaTable) -> pa.Schema:
+    """The table's columns by its own log, without the month that it is parted by."""
+    found = pa.schema(handle.schema().to_arrow())
+    return pa.schema([field for field in found if field.name != "month"])
+
+
 def entry_of(handle: DeltaTable | None) -> int:
     """The number of the last ledger entry that the table holds, 0 for none."""
     return (handle.transaction_version(APP) or 0) if handle else 0
@@ -131,7 +137,10 @@ def commit(
         app_transactions=[Transaction(APP, entry.n)],
     )
     columns = Schema.from_arrow(schema.append(pa.field("month", pa.string(), nullable=False)))
-    if handle is None:
+    if handle is not None and change.columns:
+        added = Schema.from_arrow(pa.schema([schema.field(name) for name in change.columns])).fields
+        handle.alter.add_columns(added, commit_properties=properties, post_commithook_properties=_NO_HOOKS)
+    elif handle is None:
         create_table_with_add_actions(
             store.uri(table),
             columns,

@@ -12,7 +12,7 @@ from typing import Any
 from connectors.ranges import Identity, RangeReader
 from pipelines import redrive
 from pipelines.accounts import Accounts, LawBroken
-from pipelines.circumstances import changes, circumstances, keep, kept, told
+from pipelines.circumstances import COLUMNS, Circumstances, changes, circumstances, keep, kept, told
 from pipelines.compaction import DEFAULT, choose, compact
 from pipelines.consent.follow import follow, follow_kits, kit_topics
 from pipelines.consent.register import Register
@@ -39,6 +39,7 @@ from pipelines.store import FolderStore
 from pipelines.sweep import clear_removed, sweep
 from pipelines.tables import Tables, quiet
 from pipelines.tell import Teller
+from pipelines.upgrade import upgrade
 from pipelines.write import write_sorted
 from schemas.families import FAMILIES
 from schemas.laboratories import load_laboratories
@@ -103,20 +104,21 @@ class Driver:
         self.look()
         self.teller = self._stack.enter_context(Teller(self.settings.kafka, self.partners))
         self._around.check(self.ledger, self.holds, self.vault)
-        self._take_over("take-over" if take_over else "start")
+        now, before = circumstances(self.settings, self.partners, self.studies, self.laboratories), kept(self.store)
+        self._take_over("take-over" if take_over else "start", before, now)
         self._stack.enter_context(Heartbeat(self.store, self.ledger.epoch, self.clock))
         self.on_step("takeover")
         for entry in self.tables.recover(self.on_step):
             self.on_entry(entry)
         self._size = PlanSize(self._limits, self.ledger.entries(max(1, self.ledger.next_n - LEARN_FROM)))
         self._settle()
+        self._go_on_with(before, now)
         sweep(self.store, self.ledger, self.clock())
         self._sweep_runs()
         self.on_step("swept")
 
-    def _take_over(self, reason: str) -> None:
+    def _take_over(self, reason: str, before: Circumstances | None, now: Circumstances) -> None:
         """Become the one driver, and say what is different from when the last one did."""
-        now, before = circumstances(self.settings, self.partners, self.studies, self.laboratories), kept(self.store)
         changed = [] if before is None else changes(before, now)
         self._look_at_the_clock()
         if self._limits.plan_mb < self.settings.limits.plan_mb:
@@ -125,6 +127,11 @@ class Driver:
         self.ledger.takeover(self.clock(), cause)
         if changed:
             self.say(told(changed))
+
+    def _go_on_with(self, before: Circumstances | None, now: Circumstances) -> None:
+        """Bring older tables to this version's columns; kept last, so that a driver that is killed in it does it again."""
+        if before is None or before.get(COLUMNS) != now[COLUMNS]:
+            upgrade(self.tables, self.ledger, self.note, self.say)
         if before != now:
             keep(self.store, now)
 

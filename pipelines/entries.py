@@ -54,20 +54,22 @@ class Kind(StrEnum):
     COMPACT = "compact"
     REKEY = "rekey"
     DECIDE = "decide"
+    WIDEN = "widen"
 
 
 class TableChange(BaseModel):
-    """What one table gains and loses in one entry: files with their description, and keys of live files."""
+    """What one table gains and loses in one entry: files with their description, and keys of live files; or columns."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     add: tuple[DataFile, ...] = ()
     remove: tuple[str, ...] = ()
+    columns: tuple[str, ...] = ()
 
     @model_validator(mode="after")
     def _changes_something_once(self) -> Self:
         paths = [file.path for file in self.add] + list(self.remove)
-        if not paths:
-            raise ValueError("a table that is named must gain or lose a file")
+        if bool(paths) == bool(self.columns):
+            raise ValueError("a table that is named must gain or lose files, or gain columns")
         if len(set(paths)) != len(paths):
             raise ValueError("a file is named twice")
         return self

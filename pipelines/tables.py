@@ -84,7 +84,7 @@ class Tables:
             for table, change in entry.tables.items():
                 if problem := _table_disagreement(self.store, table, self.standing.place(table).commits):
                     raise LedgerLost(problem)
-                self._check_change(table, change, None)
+                self._check_change(table, change, None, of_older=False)
         except LakeError:
             self._refuse_if_overtaken()  # then another driver's doings are what is wrong
             raise
@@ -150,7 +150,7 @@ class Tables:
             )
         schema = self._schema(table)
         try:
-            self._check_change(table, change, handle)
+            self._check_change(table, change, handle, of_older=True)
         except LakeError as error:
             raise LedgerLost(f"entry {entry.n} is in the ledger, but cannot be applied: {error}") from None
         buckets = {file.path: self._checked[file.path].buckets for file in change.add}
@@ -181,16 +181,17 @@ class Tables:
         if head and head.epoch != self.ledger.epoch:
             raise Fenced("another driver has taken over: this one stops")
 
-    def _check_change(self, table: str, change: TableChange, handle: DeltaTable | None) -> None:
+    def _check_change(self, table: str, change: TableChange, handle: DeltaTable | None, *, of_older: bool) -> None:
+        """`of_older`: its files may be those of an older version, as in an entry that was appended before an upgrade."""
         schema = self._schema(table)
         for file in change.add:
-            self._check_file(file, schema)
+            self._check_file(file, schema, of_older)
         if change.remove:
             live = self._index(table, handle)
             if any(path not in live for path in change.remove):
                 raise LakeError(f"a file that is to be removed from {table} is not live in it")
 
-    def _check_file(self, file: DataFile, schema: pa.Schema) -> None:
+    def _check_file(self, file: DataFile, schema: pa.Schema, of_older: bool) -> None:
         size = self.store.size(file.path)
         if size is None:
             raise LakeError(f"{file.path} is to be added and is not there")
@@ -201,7 +202,7 @@ class Tables:
         found = footer(self.store, file.path)
         if found.rows != file.rows:
             raise LakeError(f"{file.path} has {found.rows} rows where {file.rows} were counted")
-        if not found.schema.equals(schema):
+        if not (found.schema.equals(schema) or (of_older and lacks(found.schema, schema))):
             raise LakeError(f"{file.path} does not have its family's columns: {_differences(found.schema, schema)}")
         self._checked[file.path] = found
 
@@ -263,6 +264,13 @@ def _table_disagreement(store: Store, table: str, commits: int, more: int = 0) -
 
 def _tables_on_disk(store: Store) -> list[str]:
     return [table for table in table_folders(store) if "_delta_log" in store.folders(f"{table}/")]
+
+
+def lacks(found: pa.Schema, schema: pa.Schema) -> list[str]:
+    """The columns that an older version did not have yet; none where these are other columns in any other way."""
+    missing = [field.name for field in schema if field.name not in found.names and field.nullable]
+    rest = pa.schema([field for field in schema if field.name not in missing])
+    return missing if found.equals(rest) else []
 
 
 def _differences(found: pa.Schema, schema: pa.Schema) -> str:
