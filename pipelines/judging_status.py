@@ -3,6 +3,8 @@
 import json
 from typing import Any
 
+from pydantic import BaseModel, ConfigDict
+
 from pipelines.entries import rfc3339
 from pipelines.ledger import Ledger
 from pipelines.progress import Progress
@@ -18,21 +20,41 @@ def note_failure(store: Store, failures: int, study: str, error: str, at_us: int
     store.put(STATE, json.dumps(state).encode())
 
 
-def note_suites(store: Store, began_us: int, failures: int, failed: str) -> None:
-    """Leave word of when suites were last sent out, how often they failed since the driver began, and of which study last."""
-    state = {"began": rfc3339(began_us), "began_us": began_us, "failures": failures, "failed": failed}
-    store.put(SUITES, json.dumps(state).encode())
+class StudySuites(BaseModel):
+    """How far suites have come with a study: moments in microseconds (UTC).
+
+    `began_us` is when the process that last ended well was sent out, or when the study was first known (`done_us` None).
+    `failed_us` are the failures since then, of one day at most.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    began_us: int
+    done_us: int | None = None
+    failed_us: tuple[int, ...] = ()
 
 
-def suites_began_us(store: Store) -> int | None:
-    """When suites were last sent out, microseconds (UTC); None where it is not known."""
+class Suites(BaseModel):
+    """Of all studies by name, and how often suites have failed since the driver began, and of which study last."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+    studies: dict[str, StudySuites] = {}
+    failures: int = 0
+    failed: str = ""
+
+
+def note_suites(store: Store, suites: Suites) -> None:
+    store.put(SUITES, suites.model_dump_json().encode())
+
+
+def suites_known(store: Store) -> Suites:
+    """What was noted last; nothing where nothing was."""
     state = store.get(SUITES)
-    return int(json.loads(state)["began_us"]) if state else None
+    return Suites.model_validate_json(state) if state else Suites()
 
 
 def status(store: Store) -> dict[str, Any]:
     """Entries and days that wait, and what went wrong last: counts and days, nothing about a person."""
-    head, state, suites = Ledger(store).head(), store.get(STATE), store.get(SUITES)
+    head, state = Ledger(store).head(), store.get(STATE)
     judged = Progress.of(head).judged
     left = {study: len(days) for study, days in judged.left.items()} if judged else {}
     oldest = min((days[0] for days in judged.left.values()), default=None) if judged else None
@@ -42,5 +64,20 @@ def status(store: Store) -> dict[str, Any]:
         "days_left": left,
         "oldest_day_left": oldest.isoformat() if oldest else None,
         "last_failure": json.loads(state) if state else None,
-        "suites": json.loads(suites) if suites else None,
+        "suites": _told(suites_known(store)),
+    }
+
+
+def _told(suites: Suites) -> dict[str, Any]:
+    return {
+        "failures": suites.failures,
+        "failed": suites.failed or None,
+        "studies": {
+            study: {
+                "began": rfc3339(one.began_us) if one.done_us is not None else None,
+                "done": rfc3339(one.done_us) if one.done_us is not None else None,
+                "failed_today": len(one.failed_us),
+            }
+            for study, one in sorted(suites.studies.items())
+        },
     }

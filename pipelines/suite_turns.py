@@ -1,20 +1,25 @@
-"""When a driver has suites judged: one study after the other, in a process of its own, and at most every so many hours.
+"""When a driver has suites judged: a study in a process of its own, one after the other, and each at most every so many hours.
 
-The driver starts it and looks whether it has ended; the results come back as a request. A failure is said and counted.
-When it was last time is kept beside the ledger, so that a driver that is started often does not begin to count again.
+The driver starts it and looks whether it has ended; the results come back as a request. That a study was judged is noted
+beside the ledger once its process has ended well, and no sooner: one that failed, or whose driver was killed, is tried
+again. A failure is said and counted.
 """
 
 import subprocess
 import sys
-from collections import deque
 from tempfile import TemporaryFile
 
 from pipelines.driver import Driver
-from pipelines.judging_status import note_suites, suites_began_us
+from pipelines.judging_status import StudySuites, Suites, note_suites, suites_known
 from pipelines.suite_findings import Errand
+from pipelines.zones import DAY_US
 
 HOUR_US = 3_600_000_000
 LONGEST_US = HOUR_US
+AGAIN_US = 600 * 1_000_000
+"""After a failure the next try is so long after it."""
+MOST_TRIES = 4
+"""So many tries may fail in a day; then it is left alone until the first of them is a day old."""
 MOST_WORDS = 20
 
 
@@ -24,11 +29,9 @@ class SuiteTurns:
     def __init__(self, driver: Driver) -> None:
         self._driver = driver
         self._every_us = round(driver.settings.quality.suites_every_h * HOUR_US)
-        self._began_us = suites_began_us(driver.store)
-        self._since_us = 0
-        self._waiting: deque[str] = deque()
+        self._known = dict(suites_known(driver.store).studies)
         self._process: subprocess.Popen[bytes] | None = None
-        self._study, self._until_us, self._failed = "", 0, ""
+        self._study, self._began_us, self._failed = "", 0, ""
         self._told = TemporaryFile()  # noqa: SIM115 - closed with this
         self.failures = 0
 
@@ -37,22 +40,27 @@ class SuiteTurns:
         now = self._driver.clock()
         if self._process is not None:
             self._look(self._process, now)
-        elif self._every_us and not self._waiting and self._is_due(now):
-            self._waiting.extend(sorted(self._driver.studies))
-            self._since_us = self._began_us or 0
-            self._note(now)
-        if self._process is None and self._waiting:
-            self._start(self._waiting.popleft(), now)
+        if self._process is None and self._every_us and (study := self._due(now)):
+            self._start(study, now)
 
-    def _is_due(self, now: int) -> bool:
-        """Of a lake of which nothing is known, so many hours from now on."""
-        if self._began_us is None:
-            self._note(now)
-        return self._began_us is not None and now >= self._began_us + self._every_us
+    def _due(self, now: int) -> str | None:
+        """The study that has waited longest of those whose turn it is. One of which nothing is known has to wait first."""
+        for study in sorted(set(self._driver.studies) - set(self._known)):
+            self._note(study, StudySuites(began_us=now))
+        due = [(self._due_us(self._known[study]), study) for study in self._driver.studies]
+        return min(((at, study) for at, study in due if at <= now), default=(0, None))[1]
 
-    def _note(self, began_us: int) -> None:
-        self._began_us = began_us
-        note_suites(self._driver.store, began_us, self.failures, self._failed)
+    def _due_us(self, known: StudySuites) -> int:
+        due = known.began_us + self._every_us
+        if not known.failed_us:
+            return due
+        is_enough = len(known.failed_us) >= MOST_TRIES
+        return max(due, known.failed_us[0] + DAY_US if is_enough else known.failed_us[-1] + AGAIN_US)
+
+    def _note(self, study: str, known: StudySuites) -> None:
+        self._known[study] = known
+        mine = {study: one for study, one in self._known.items() if study in self._driver.studies}
+        note_suites(self._driver.store, Suites(studies=mine, failures=self.failures, failed=self._failed))
 
     def close(self) -> None:
         if self._process is not None:
@@ -60,45 +68,56 @@ class SuiteTurns:
         self._told.close()
 
     def _start(self, study: str, now: int) -> None:
-        self._study, self._until_us = study, now + LONGEST_US
+        self._study, self._began_us = study, now
         self._told.seek(0)
         self._told.truncate()
         with TemporaryFile() as errand:
-            errand.write(Errand.of(self._driver.settings, study, self._since_us).model_dump_json().encode())
+            errand.write(
+                Errand.of(self._driver.settings, study, self._known[study].began_us).model_dump_json().encode()
+            )
             errand.seek(0)
             command = [sys.executable, "-m", "pipelines.suiting"]
             self._process = subprocess.Popen(command, stdin=errand, stdout=self._told, stderr=subprocess.DEVNULL)
 
     def _look(self, process: subprocess.Popen[bytes], now: int) -> None:
         code = process.poll()
-        if code is None and now < self._until_us:
+        if code is None and now < self._began_us + LONGEST_US:
             return
         if code is None:
             _end(process)
         self._process = None
-        if code:
-            self._fail("the process failed")
-        elif code is None:
-            self._fail("it took too long")
-        else:
-            self._tell()
-
-    def _fail(self, why: str) -> None:
-        self._count(1)
-        self._driver.say(f"the suites of {self._study} could not be judged: {why}; the stream goes on")
-
-    def _tell(self) -> None:
-        """Whatever it had to say: counts of checks, nothing about a person."""
-        self._told.seek(0)
-        words = self._told.read().decode().splitlines()
-        self._count(sum("could not be judged" in line for line in words))
+        words = self._words()
         for line in words[:MOST_WORDS]:
             self._driver.say(f"{self._study}: {line}")
+        if code == 0:
+            self._count(sum("could not be judged" in line for line in words))
+            self._note(self._study, StudySuites(began_us=self._began_us, done_us=now))
+        else:
+            self._fail("it took too long" if code is None else "the process failed", now)
+
+    def _fail(self, why: str, now: int) -> None:
+        known = self._known[self._study]
+        failed_us = (*(at for at in known.failed_us if now - at < DAY_US), now)
+        self._count(1)
+        self._note(self._study, known.model_copy(update={"failed_us": failed_us}))
+        next_one = "tried again in 10 minutes"
+        if len(failed_us) >= MOST_TRIES:
+            next_one = (
+                f"left alone for a day after {MOST_TRIES} tries: "
+                f"`wellspring quality suites --study {self._study}` says what is wrong"
+            )
+        self._driver.say(
+            f"the suites of {self._study} could not be judged ({why}) and are {next_one}; the stream goes on"
+        )
+
+    def _words(self) -> list[str]:
+        """Whatever it had to say: counts of checks, nothing about a person."""
+        self._told.seek(0)
+        return self._told.read().decode().splitlines()
 
     def _count(self, failures: int) -> None:
-        if failures and self._began_us is not None:
+        if failures:
             self.failures, self._failed = self.failures + failures, self._study
-            self._note(self._began_us)
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

@@ -124,7 +124,10 @@ def words_of(found: Judged) -> list[str]:
 
 
 def main() -> int:
-    """Judge, leave the request, and say on standard output what could not be judged and what was counted differently."""
+    """Judge, leave the request, and say on standard output what could not be judged and what was counted differently.
+
+    1 where nothing could be judged at all: then it is tried again.
+    """
     errand = Errand.model_validate_json(sys.stdin.buffer.read())
     settings = errand.settings()
     try:
@@ -134,7 +137,7 @@ def main() -> int:
     if found.results.num_rows:
         ask(Ledger(FolderStore(settings.lake)), Kind.JUDGE, request_of(errand.study, day, found), now_us())
     sys.stdout.writelines(f"{line}\n" for line in words_of(found))
-    return 0
+    return int(any(one.is_of_all for one in found.failures))
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from typing import Self
 
 import pyarrow as pa
 
-from quality.suite_run import Answered, Failure, read_answer, write_frames
+from quality.suite_run import ALL, Answered, Failure, read_answer, write_frames
 from quality.suites import Suite
 from schemas.families import CHECK_RESULT
 
@@ -84,4 +84,4 @@ def gx_cpu_s(suite: Suite, frame: pa.Table, longest_s: float = LONGEST_S) -> flo
 
 
 def _nothing(error: str) -> Answered:
-    return Answered(CHECK_RESULT.schema.empty_table(), [Failure("all", "", error)], 0.0)
+    return Answered(CHECK_RESULT.schema.empty_table(), [Failure(ALL, "", error)], 0.0)

@@ -20,6 +20,7 @@ from quality.suites import Suite
 from schemas.families import CHECK_RESULT
 
 JUDGE = "suite"
+ALL = "all"
 SUITE, FAILURES, CPU = b"suite", b"failures", b"cpu_s"
 _LOOKS_S = 0.5
 _POLITE = 10
@@ -31,6 +32,11 @@ class Failure(NamedTuple):
     suite: str
     check: str
     error: str
+
+    @property
+    def is_of_all(self) -> bool:
+        """Whether it was the whole process that failed, and not a suite of it."""
+        return self.suite == ALL
 
 
 class Answered(NamedTuple):

@@ -1,5 +1,6 @@
 """Suites beside a driver: when a process is sent out, what it is told, and what becomes of what it found."""
 
+import io
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import closing
@@ -19,7 +20,7 @@ from pipelines.judging_status import status
 from pipelines.landing import publish
 from pipelines.requests import ask
 from pipelines.suite_findings import Errand, Findings
-from pipelines.suite_turns import SuiteTurns
+from pipelines.suite_turns import MOST_TRIES, SuiteTurns
 from pipelines.suiting import NothingToJudge, judge_by_suites, request_of
 from pipelines.views import sql
 from quality.parity import Difference, differences
@@ -195,6 +196,55 @@ class TestTurns:
         told = status(driver.store)["suites"]
         assert (told["failures"], told["failed"]) == (1, "a")
 
+    def test_one_that_failed_is_tried_again_and_loses_no_night(self, turns: SuiteTurns, driver: Driver) -> None:
+        self.after(turns, 6)
+        STARTED[0].end(1)
+        turns.turn()
+        assert "tried again in 10 minutes" in said[0]
+        STARTED[1].end(0)
+        turns.turn()
+        assert len(STARTED) == 2
+        self.after(turns, 1 / 6)
+        assert (STARTED[2].errand.study, STARTED[2].errand.since_us) == ("a", NOW)
+        STARTED[2].end(0)
+        turns.turn()
+        told = status(driver.store)["suites"]["studies"]["a"]
+        assert told["done"] >= told["began"]
+        assert told["failed_today"] == 0
+        self.after(turns, 5.9)
+        assert STARTED[-1].errand.study == "b"
+        STARTED[-1].end(0)
+        self.after(turns, 0.1)
+        assert STARTED[-1].errand.study == "a"
+        assert STARTED[-1].errand.since_us == NOW + round((6 + 1 / 6) * HOUR_US)
+
+    def test_nothing_is_noted_of_one_whose_driver_was_killed(self, turns: SuiteTurns, driver: Driver) -> None:
+        self.after(turns, 6)
+        turns.close()
+        with closing(SuiteTurns(driver)) as again:
+            again.turn()
+        assert [one.errand.study for one in STARTED] == ["a", "a"]
+
+    def test_so_many_tries_may_fail_in_a_day(self, turns: SuiteTurns) -> None:
+        self.after(turns, 6)
+        for n in range(MOST_TRIES):
+            of_a = [one for one in STARTED if one.errand.study == "a"]
+            assert len(of_a) == n + 1
+            of_a[-1].end(1)
+            turns.turn()
+            STARTED[-1].end(0)
+            self.after(turns, 1 / 6)
+        assert "left alone for a day" in said[-1]
+        assert "wellspring quality suites --study a" in said[-1]
+        for _ in range(22):
+            if STARTED[-1].code is None:
+                STARTED[-1].end(0)
+            self.after(turns, 1)
+        assert len([one for one in STARTED if one.errand.study == "a"]) == MOST_TRIES
+        self.after(turns, 1.5)
+        self.after(turns, 0)
+        assert len([one for one in STARTED if one.errand.study == "a"]) == MOST_TRIES + 1
+
     def test_closing_ends_it(self, turns: SuiteTurns) -> None:
         self.after(turns, 6)
         turns.close()
@@ -247,6 +297,18 @@ class TestDay:
         for number in (1, 2):
             judge_by_suites(driver.settings, "a", day(number))
         assert {one.whole for one in asked} == {("observation",), ("waveform",)}
+
+    def test_where_nothing_could_be_judged_the_process_fails(
+        self, driver: Driver, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        errand = Errand.of(driver.settings, "a", 0).model_dump_json().encode()
+        for failure, code in ((Failure("units", "PL-07", "NotEvaluated"), 0), (Failure("all", "", "TimeLimit"), 1)):
+            one = found()
+            one.failures.append(failure)
+            monkeypatch.setattr(suiting, "judge_by_suites", lambda *_, one=one, **__: (day(0), one))
+            monkeypatch.setattr("sys.stdin", SimpleNamespace(buffer=io.BytesIO(errand)))
+            assert suiting.main() == code
+            assert "could not be judged" in capsys.readouterr().out
 
     def test_words(self) -> None:
         one = found(1)

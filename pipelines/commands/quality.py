@@ -119,9 +119,9 @@ def status(config: Config = None, as_json: AsJson = False) -> None:
     say(f"judged through entry {told['judged_through']}, {told['entries_since']} entries since; days left: {left}")
     if failure := told["last_failure"]:
         say(f"the job of {failure['study']} failed last at {failure['at']} ({failure['error']})")
-    if suites := told["suites"]:
-        failed = f", {suites['failures']} failures, the last of {suites['failed']}" if suites["failures"] else ""
-        say(f"suites were last sent out at {suites['began']}{failed}")
+    for study, one in told["suites"]["studies"].items():
+        failed = f", {one['failed_today']} tries of today failed" if one["failed_today"] else ""
+        say(f"suites of {study} were last judged at {one['done'] or 'no time yet'}{failed}")
 
 
 def _by() -> str:
