@@ -1,6 +1,7 @@
 """How far the quality job has come, for an operator: by the ledger's last entry, and by what the driver left of failures."""
 
 import json
+from datetime import date
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict
@@ -24,13 +25,16 @@ class StudySuites(BaseModel):
     """How far suites have come with a study: moments in microseconds (UTC).
 
     `began_us` is when the process that last ended well was sent out, or when the study was first known (`done_us` None).
-    `failed_us` are the failures since then, of one day at most.
+    `failed_us` are the failures since then, of one day at most. Suites have looked at the rows of laboratories and
+    questionnaires that entries `through` this one brought, but for those of the days that are `left`.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     began_us: int
     done_us: int | None = None
     failed_us: tuple[int, ...] = ()
+    through: int = 0
+    left: tuple[date, ...] = ()
 
 
 class Suites(BaseModel):
@@ -77,6 +81,8 @@ def _told(suites: Suites) -> dict[str, Any]:
                 "began": rfc3339(one.began_us) if one.done_us is not None else None,
                 "done": rfc3339(one.done_us) if one.done_us is not None else None,
                 "failed_today": len(one.failed_us),
+                "through": one.through,
+                "days_left": len(one.left),
             }
             for study, one in sorted(suites.studies.items())
         },

@@ -3,6 +3,7 @@
 Findings travel in a request: counts by check, and where the gate counted differently.
 """
 
+from datetime import date
 from pathlib import Path
 from typing import Annotated, Self
 
@@ -73,8 +74,27 @@ class Findings(BaseModel):
         return found
 
 
+class Unseen(BaseModel):
+    """Which rows no suite has looked at: those that ledger entries later than `after`, up to `through`, brought, and the
+    rows of days (UTC) that are left from earlier entries.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    after: int
+    through: int
+    left: tuple[date, ...] = ()
+
+
+class Told(BaseModel):
+    """What a process that judged says to its driver: lines without anything about a person, and the days left to judge."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    words: tuple[str, ...] = ()
+    left: tuple[date, ...] = ()
+
+
 class Errand(BaseModel):
-    """What a driver sends a process out for: where its lake and registries are, which study is judged, since when anew."""
+    """What a driver sends a process out for: where its lake and registries are, which study is judged, and what is new."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     lake: Path
@@ -82,12 +102,12 @@ class Errand(BaseModel):
     partners: Path
     studies: Path
     study: str
-    since_us: int
+    unseen: Unseen
 
     @classmethod
-    def of(cls, settings: Settings, study: str, since_us: int) -> Self:
+    def of(cls, settings: Settings, study: str, unseen: Unseen) -> Self:
         places = {name: getattr(settings, name) for name in ("lake", "vault", "partners", "studies")}
-        return cls(study=study, since_us=since_us, **places)
+        return cls(study=study, unseen=unseen, **places)
 
     def settings(self) -> Settings:
         return Settings(**{name: getattr(self, name) for name in ("lake", "vault", "partners", "studies")})

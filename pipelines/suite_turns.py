@@ -9,9 +9,11 @@ import subprocess
 import sys
 from tempfile import TemporaryFile
 
+from pydantic import ValidationError
+
 from pipelines.driver import Driver
 from pipelines.judging_status import StudySuites, Suites, note_suites, suites_known
-from pipelines.suite_findings import Errand
+from pipelines.suite_findings import Errand, Told, Unseen
 from pipelines.zones import DAY_US
 
 HOUR_US = 3_600_000_000
@@ -31,7 +33,7 @@ class SuiteTurns:
         self._every_us = round(driver.settings.quality.suites_every_h * HOUR_US)
         self._known = dict(suites_known(driver.store).studies)
         self._process: subprocess.Popen[bytes] | None = None
-        self._study, self._began_us, self._failed = "", 0, ""
+        self._study, self._began_us, self._through, self._failed = "", 0, 0, ""
         self._told = TemporaryFile()  # noqa: SIM115 - closed with this
         self.failures = 0
 
@@ -68,13 +70,13 @@ class SuiteTurns:
         self._told.close()
 
     def _start(self, study: str, now: int) -> None:
-        self._study, self._began_us = study, now
+        head, known = self._driver.ledger.head(), self._known[study]
+        self._study, self._began_us, self._through = study, now, head.n if head else 0
+        unseen = Unseen(after=known.through, through=self._through, left=known.left)
         self._told.seek(0)
         self._told.truncate()
         with TemporaryFile() as errand:
-            errand.write(
-                Errand.of(self._driver.settings, study, self._known[study].began_us).model_dump_json().encode()
-            )
+            errand.write(Errand.of(self._driver.settings, study, unseen).model_dump_json().encode())
             errand.seek(0)
             command = [sys.executable, "-m", "pipelines.suiting"]
             self._process = subprocess.Popen(command, stdin=errand, stdout=self._told, stderr=subprocess.DEVNULL)
@@ -85,13 +87,14 @@ class SuiteTurns:
             return
         if code is None:
             _end(process)
-        self._process = None
-        words = self._words()
+        self._process, told = None, self._heard()
+        words = told.words if told else ()
         for line in words[:MOST_WORDS]:
             self._driver.say(f"{self._study}: {line}")
-        if code == 0:
+        if code == 0 and told:
             self._count(sum("could not be judged" in line for line in words))
-            self._note(self._study, StudySuites(began_us=self._began_us, done_us=now))
+            done = StudySuites(began_us=self._began_us, done_us=now, through=self._through, left=told.left)
+            self._note(self._study, done)
         else:
             self._fail("it took too long" if code is None else "the process failed", now)
 
@@ -110,10 +113,13 @@ class SuiteTurns:
             f"the suites of {self._study} could not be judged ({why}) and are {next_one}; the stream goes on"
         )
 
-    def _words(self) -> list[str]:
-        """Whatever it had to say: counts of checks, nothing about a person."""
+    def _heard(self) -> Told | None:
+        """What it had to say; None where it did not come to that."""
         self._told.seek(0)
-        return self._told.read().decode().splitlines()
+        try:
+            return Told.model_validate_json(self._told.read())
+        except ValidationError:
+            return None
 
     def _count(self, failures: int) -> None:
         if failures:

@@ -8,6 +8,7 @@ from collections.abc import Collection, Mapping
 from contextlib import closing
 from dataclasses import replace
 from datetime import date, datetime, timedelta
+from typing import NamedTuple
 
 from pydantic import JsonValue
 
@@ -18,7 +19,7 @@ from pipelines.pinned import DAYS, medians_of
 from pipelines.requests import ask, selection_of
 from pipelines.settings import Settings
 from pipelines.store import FolderStore
-from pipelines.suite_findings import Errand, Findings
+from pipelines.suite_findings import Errand, Findings, Told, Unseen
 from quality.checks import Check
 from quality.desk import THE_JOB as BY
 from quality.in_force import approved, checks_of
@@ -28,14 +29,23 @@ from schemas.families import OBSERVATION, WAVEFORM
 from schemas.registry import load_partners, load_studies
 
 MOST_DAYS = 60
-"""Of so many days at most the rows of laboratories are looked at in one night."""
+"""Of so many days at most the rows of laboratories are looked at in one night; the others are left to the next ones."""
 _NEWEST = """
 SELECT max(CAST(start AS DATE)) AS day FROM day_summary WHERE level = 'study' AND "rows" > 0 AND start < ?"""
 _SUMMARIES = """
 SELECT level, metric, "rows", people, median FROM day_summary WHERE level = 'metric' AND start >= ? AND start < ?"""
+_BROUGHT = """
+SELECT CAST(start AS DATE) AS day FROM {family}_all WHERE coalesce(released, entry) > ? AND coalesce(released, entry) <= ?
+UNION
+SELECT CAST(start AS DATE) AS day FROM quarantine WHERE family = '{family}' AND entry > ? AND entry <= ?"""
 
-_RECEIVED = """
-SELECT DISTINCT CAST(start AS DATE) AS day FROM {family}_all WHERE received >= ? AND received < ?"""
+
+class Found(NamedTuple):
+    """The day that was judged, what was found of it and of others, and the days that are left to the next time."""
+
+    day: date
+    judged: Judged
+    left: tuple[date, ...]
 
 
 class NothingToJudge(Exception):
@@ -50,17 +60,18 @@ def judge_by_suites(
     study: str,
     day: date | None = None,
     whole: Collection[str] | None = None,
-    since_us: int | None = None,
-) -> tuple[date, Judged]:
-    """Judge a day of a study (UTC), or the newest one that has ended and has rows: the day, and what was found.
+    unseen: Unseen | None = None,
+) -> Found:
+    """Judge a day of a study (UTC), or the newest one that has ended and has rows.
 
     Of `whole` families every row is looked at; where nothing is said, of one family of sensors, another each day. So is
-    every row of laboratories and questionnaires, also of other days of which any was received from `since_us` on.
+    every row of laboratories and questionnaires, also of other days of which any is `unseen`.
     """
     with closing(LakeDesk(settings)) as desk:
         now = instant(now_us())
         chosen = day or _newest(desk, study, now)
-        others = _received(desk, study, since_us, now) - {chosen} if since_us is not None else set()
+        others = _brought(desk, study, unseen, chosen) if unseen else []
+        others, left = others[:MOST_DAYS], others[MOST_DAYS:]
         newest = chosen or max(others, default=None)
         if newest is None:
             raise NothingToJudge("there is no day that has ended and has readings")
@@ -73,16 +84,19 @@ def judge_by_suites(
             medians=_medians(desk, study, newest),
             now=now,
         )
-        rest = [replace(first, day=other, families=EVERY_ROW, units=False) for other in sorted(others - {newest})]
-        return newest, judge_days(desk, [first, *rest])
+        rest = [replace(first, day=other, families=EVERY_ROW, units=False) for other in others if other != newest]
+        return Found(newest, judge_days(desk, [first, *rest]), tuple(left))
 
 
-def _received(desk: LakeDesk, study: str, since_us: int, now: datetime) -> set[date]:
-    """The newest days, ended or not, of laboratories' and questionnaires' rows that were received since then."""
-    since = instant(since_us)
-    sql = " UNION ".join(_RECEIVED.format(family=family) for family in EVERY_ROW)
-    found = desk.query(study, f"{sql} ORDER BY day DESC LIMIT {MOST_DAYS}", [since, now] * len(EVERY_ROW))
-    return set(found.column("day").to_pylist())
+def _brought(desk: LakeDesk, study: str, unseen: Unseen, chosen: date | None) -> list[date]:
+    """The days, ended or not, of laboratories' and questionnaires' rows that no suite has looked at, in their turn.
+
+    By the entry that brought them: rows that were held, released or judged again keep the moment of their first receipt.
+    """
+    sql = " UNION ".join(_BROUGHT.format(family=family) for family in EVERY_ROW)
+    found = desk.query(study, f"{sql} ORDER BY day DESC", [unseen.after, unseen.through] * 2 * len(EVERY_ROW))
+    days = dict.fromkeys((*unseen.left, *found.column("day").to_pylist()))
+    return [day for day in days if day != chosen]
 
 
 def _newest(desk: LakeDesk, study: str, now: datetime) -> date | None:
@@ -131,12 +145,13 @@ def main() -> int:
     errand = Errand.model_validate_json(sys.stdin.buffer.read())
     settings = errand.settings()
     try:
-        day, found = judge_by_suites(settings, errand.study, since_us=errand.since_us)
+        day, found, left = judge_by_suites(settings, errand.study, unseen=errand.unseen)
     except NothingToJudge:
+        sys.stdout.write(Told().model_dump_json())
         return 0
     if found.results.num_rows:
         ask(Ledger(FolderStore(settings.lake)), Kind.JUDGE, request_of(errand.study, day, found), now_us())
-    sys.stdout.writelines(f"{line}\n" for line in words_of(found))
+    sys.stdout.write(Told(words=tuple(words_of(found)), left=left).model_dump_json())
     return int(any(one.is_of_all for one in found.failures))
 
 

@@ -15,13 +15,13 @@ import pytest
 from pipelines import suite_turns, suiting
 from pipelines.answer import answer_next
 from pipelines.driver import Driver
-from pipelines.entries import Kind, TableChange
+from pipelines.entries import Entry, Kind, TableChange
 from pipelines.judging_status import status
 from pipelines.landing import publish
 from pipelines.requests import ask
-from pipelines.suite_findings import Errand, Findings
+from pipelines.suite_findings import Errand, Findings, Told, Unseen
 from pipelines.suite_turns import MOST_TRIES, SuiteTurns
-from pipelines.suiting import NothingToJudge, judge_by_suites, request_of
+from pipelines.suiting import Found, NothingToJudge, judge_by_suites, request_of
 from pipelines.views import sql
 from quality.parity import Difference, differences
 from quality.suite_day import EVERY_ROW, Asked, Judged
@@ -110,9 +110,9 @@ class Process:
         self.out = stdout
         STARTED.append(self)
 
-    def end(self, code: int, told: str = "") -> None:
+    def end(self, code: int, *words: str, left: tuple[date, ...] = ()) -> None:
         self.code = code
-        self.out.write(told.encode())
+        self.out.write(Told(words=words, left=left).model_dump_json().encode())
 
     def poll(self) -> int | None:
         return self.code
@@ -149,7 +149,7 @@ class TestTurns:
         self.after(turns, 0.1)
         assert [one.errand.study for one in STARTED] == ["a"]
         assert STARTED[0].errand.settings().lake == driver.settings.lake
-        assert STARTED[0].errand.since_us == NOW
+        assert STARTED[0].errand.unseen == Unseen(after=0, through=driver.ledger.next_n - 1)
         STARTED[0].end(0)
         self.after(turns, 0.1)
         assert [one.errand.study for one in STARTED] == ["a", "b"]
@@ -162,7 +162,7 @@ class TestTurns:
 
     def test_what_it_says_is_said(self, turns: SuiteTurns) -> None:
         self.after(turns, 6)
-        STARTED[0].end(0, "PL-01 could not be judged (NotEvaluated)\n")
+        STARTED[0].end(0, "PL-01 could not be judged (NotEvaluated)")
         turns.turn()
         assert said == ["a: PL-01 could not be judged (NotEvaluated)"]
         assert turns.failures == 1
@@ -205,8 +205,8 @@ class TestTurns:
         turns.turn()
         assert len(STARTED) == 2
         self.after(turns, 1 / 6)
-        assert (STARTED[2].errand.study, STARTED[2].errand.since_us) == ("a", NOW)
-        STARTED[2].end(0)
+        assert (STARTED[2].errand.study, STARTED[2].errand.unseen.after) == ("a", 0)
+        STARTED[2].end(0, left=(day(3),))
         turns.turn()
         told = status(driver.store)["suites"]["studies"]["a"]
         assert told["done"] >= told["began"]
@@ -216,7 +216,14 @@ class TestTurns:
         STARTED[-1].end(0)
         self.after(turns, 0.1)
         assert STARTED[-1].errand.study == "a"
-        assert STARTED[-1].errand.since_us == NOW + round((6 + 1 / 6) * HOUR_US)
+        seen = driver.ledger.next_n - 1
+        assert STARTED[-1].errand.unseen == Unseen(after=seen, through=seen, left=(day(3),))
+
+    def test_one_that_ends_well_without_a_word_has_failed(self, turns: SuiteTurns) -> None:
+        self.after(turns, 6)
+        STARTED[0].code = 0
+        turns.turn()
+        assert "the suites of a could not be judged" in said[0]
 
     def test_nothing_is_noted_of_one_whose_driver_was_killed(self, turns: SuiteTurns, driver: Driver) -> None:
         self.after(turns, 6)
@@ -279,19 +286,55 @@ class TestDay:
         assert judge_by_suites(driver.settings, "a", day(3))[0] == day(3)
         assert asked[0].whole in (("observation",), ("waveform",))
 
-    def test_results_of_other_days_that_have_come_since(self, driver: Driver, asked: list[Asked]) -> None:
-        for n, received in enumerate((NOW - 5 * HOUR_US, NOW - HOUR_US)):
-            starts = [JAN + n * DAY]
-            made = rows(FAMILIES["lab_result"], 1, start=starts, end=starts, received=[received], status=["F"])
-            at = driver.ledger.next_n, driver.ledger.epoch
-            file = publish(driver.store, made, "study=a/lab_result", "2025-01", *at)
-            driver.note(Kind.INGEST, {}, {"study=a/lab_result": TableChange(add=(file,))})
-        judge_by_suites(driver.settings, "a", day(9), since_us=NOW - 2 * HOUR_US)
-        assert [(one.day, set(one.families) == set(EVERY_ROW), one.units) for one in asked] == [
-            (day(9), False, True),
-            (day(1), True, False),
-        ]
-        assert judge_by_suites(driver.settings, "a", since_us=NOW - 6 * HOUR_US)[0] == day(1)
+    def land_results(
+        self, driver: Driver, number: int, family: str = "lab_result", of: str = "lab_result", **columns: Any
+    ) -> Entry:
+        """A result of a day, that was received long before everything else here."""
+        starts, n = [JAN + number * DAY], driver.ledger.next_n
+        about = {"start": starts, "end": starts, "received": [JAN], "entry": [n]} | columns
+        made = rows(FAMILIES[family], 1, **about)
+        if family == "quarantine":
+            made = made.set_column(0, made.schema.field(0), pa.array([of]))
+        file = publish(driver.store, made, f"study=a/{family}", "2025-01", n, driver.ledger.epoch)
+        return driver.note(Kind.INGEST, {}, {f"study=a/{family}": TableChange(add=(file,))})
+
+    def days_of(self, asked: list[Asked]) -> list[tuple[date, bool, bool]]:
+        told = [(one.day, set(one.families) == set(EVERY_ROW), one.units) for one in asked]
+        asked.clear()
+        return told
+
+    def test_rows_that_entries_have_brought_since(self, driver: Driver, asked: list[Asked]) -> None:
+        """However long ago they were received: they were held, or are judged again."""
+        first, second = (self.land_results(driver, number).n for number in (0, 1))
+        for unseen, others in (
+            (Unseen(after=0, through=second), [1, 0]),
+            (Unseen(after=first, through=second), [1]),
+            (Unseen(after=0, through=first), [0]),
+            (Unseen(after=second, through=second), []),
+            (Unseen(after=first, through=second, left=(day(5),)), [5, 1]),
+        ):
+            judge_by_suites(driver.settings, "a", day(9), unseen=unseen)
+            assert self.days_of(asked) == [(day(9), False, True), *((day(number), True, False) for number in others)]
+        assert judge_by_suites(driver.settings, "a", unseen=Unseen(after=0, through=second)).day == day(1)
+
+    def test_rows_that_wait_and_rows_that_were_released(self, driver: Driver, asked: list[Asked]) -> None:
+        waiting = self.land_results(driver, 2, "quarantine").n
+        self.land_results(driver, 3, "quarantine", "observation")
+        released = self.land_results(driver, 4, entry=[1], released=[driver.ledger.next_n]).n
+        judge_by_suites(driver.settings, "a", day(9), unseen=Unseen(after=waiting - 1, through=released))
+        assert [one[0] for one in self.days_of(asked)] == [day(9), day(4), day(2)]
+
+    def test_every_day_in_its_turn(self, driver: Driver, asked: list[Asked], monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(suiting, "MOST_DAYS", 2)
+        through = [self.land_results(driver, number).n for number in range(5)][-1]
+        seen, left = [], ()
+        for after in (0, through, through):
+            found = judge_by_suites(
+                driver.settings, "a", day(9), unseen=Unseen(after=after, through=through, left=left)
+            )
+            left = found.left
+            seen += [one[0] for one in self.days_of(asked)[1:]]
+        assert (sorted(seen), left) == ([day(number) for number in range(5)], ())
 
     def test_another_family_the_next_day(self, driver: Driver, asked: list[Asked]) -> None:
         for number in (1, 2):
@@ -301,11 +344,11 @@ class TestDay:
     def test_where_nothing_could_be_judged_the_process_fails(
         self, driver: Driver, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        errand = Errand.of(driver.settings, "a", 0).model_dump_json().encode()
+        errand = Errand.of(driver.settings, "a", Unseen(after=0, through=0)).model_dump_json().encode()
         for failure, code in ((Failure("units", "PL-07", "NotEvaluated"), 0), (Failure("all", "", "TimeLimit"), 1)):
             one = found()
             one.failures.append(failure)
-            monkeypatch.setattr(suiting, "judge_by_suites", lambda *_, one=one, **__: (day(0), one))
+            monkeypatch.setattr(suiting, "judge_by_suites", lambda *_, one=one, **__: Found(day(0), one, ()))
             monkeypatch.setattr("sys.stdin", SimpleNamespace(buffer=io.BytesIO(errand)))
             assert suiting.main() == code
             assert "could not be judged" in capsys.readouterr().out

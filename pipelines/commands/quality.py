@@ -68,7 +68,7 @@ def suites(
     registered = study_named(settings, study)
     name = registered.id
     try:
-        chosen, found = judge_by_suites(settings, name, day_of(day) if day else None, whole)
+        chosen, found, _ = judge_by_suites(settings, name, day_of(day) if day else None, whole)
     except NothingToJudge as nothing:
         raise Refused(str(nothing)) from None
     selection = request_of(name, chosen, found, _by())

@@ -21,7 +21,7 @@ from pipelines.driver import Driver
 from pipelines.entries import Kind, TableChange
 from pipelines.landing import publish
 from pipelines.requests import everything
-from pipelines.suite_findings import Errand, Findings
+from pipelines.suite_findings import Errand, Findings, Told, Unseen
 from quality import suite_process
 from quality.checks import Severity, checks
 from quality.desk import StudyFacts
@@ -50,6 +50,7 @@ with warnings.catch_warnings():  # it imports what Python is about to drop
 pytestmark = pytest.mark.filterwarnings("ignore")
 CANARY = 987_654.125
 ON = as_day(FIRST)
+UNSEEN = Unseen(after=0, through=1_000)
 
 
 def validated(frame: pd.DataFrame, *expectations: Any, **asked: Any) -> list[Any]:
@@ -264,7 +265,7 @@ class TestErrand:
         with closing(make(tmp_path)) as driver:
             land(driver, "a")
             day_summary(driver)
-            errand = Errand.of(driver.settings, "a", 0).model_dump_json()
+            errand = Errand.of(driver.settings, "a", UNSEEN).model_dump_json()
             ended = subprocess.run(
                 [sys.executable, "-m", "pipelines.suiting"], input=errand, text=True, capture_output=True, timeout=120
             )
@@ -274,7 +275,7 @@ class TestErrand:
             findings = Findings.model_validate(asked.selection["about"]["suites"])  # type: ignore[index, call-overload]
             assert {row.check for row in findings.rows} >= {"PL-00", "TM-10"}
             assert {row.people for row in findings.rows} <= {0, 1}
-            assert (ended.stdout, findings.differences) == ("", ())
+            assert (Told.model_validate_json(ended.stdout), findings.differences) == (Told(), ())
 
     def test_killed_it_takes_the_suites_with_it(self, tmp_path: Path) -> None:
         with closing(make(tmp_path)) as driver:
@@ -283,7 +284,7 @@ class TestErrand:
             command = [sys.executable, "-m", "pipelines.suiting"]
             with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL) as process:
                 assert process.stdin is not None
-                process.stdin.write(Errand.of(driver.settings, "a", 0).model_dump_json().encode())
+                process.stdin.write(Errand.of(driver.settings, "a", UNSEEN).model_dump_json().encode())
                 process.stdin.close()
                 sent_out = psutil.Process(process.pid)
                 until = time.monotonic() + 60
