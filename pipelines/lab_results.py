@@ -21,6 +21,7 @@ from pipelines.faults import Fault, faults_of_time, without
 from pipelines.identity import hash64, record_hash64, sent64
 from pipelines.reports import NO_MOMENT
 from pipelines.zones import NO_OFFSET, Clock, place_moment
+from schemas.barcodes import spelled
 from schemas.families import ANSWER, REVISED_FAMILIES
 from schemas.lab_mapping import LabMapping
 from schemas.lab_terms import coded_value, metric_of, unit_of, worded_value
@@ -257,22 +258,28 @@ def _messages(
 
 
 def _specimens(reports: pa.RecordBatch) -> Array:
-    """A hash of the kit that each report is of, 0 where it is of none."""
+    """A hash of the kit that each report is of, however its barcode is spelled, 0 where it is of none."""
     said = zip(texts(reports, "subject"), texts(reports, "kit"), strict=True)
-    return np.array([hash64(subject) or 1 if is_kit else 0 for subject, is_kit in said], dtype=np.uint64)
+    return np.array([hash64(spelled(subject)) or 1 if is_kit else 0 for subject, is_kit in said], dtype=np.uint64)
 
 
 def _hashes(partner: Partner, reports: pa.RecordBatch, results: pa.RecordBatch) -> tuple[Array, Array]:
-    """A hash of what a correction has in common with what it corrects, 0 where nothing tells; and one of all but that."""
-    of_report = zip(*(texts(reports, name) for name in ("laboratory", "order")), strict=True)
+    """A hash of what a correction has in common with what it corrects, 0 where nothing tells; and one of all but that.
+
+    The second is over what was sent, a barcode as it was spelled there; the first knows a kit in any spelling.
+    """
+    of_report = zip(*(texts(reports, name) for name in ("laboratory", "order", "order_sent")), strict=True)
     of_result = zip(*(texts(results, name) for name in ("code", "sub_id", "occurrence")), strict=True)
     content = zip(*(texts(results, name) for name in ("status", "written", "codes", "text")), strict=True)
     records, bits = [], []
-    for (laboratory, order), own, (status, written, codes, text) in zip(of_report, of_result, content, strict=True):
+    for (laboratory, order, sent), own, (status, written, codes, text) in zip(
+        of_report, of_result, content, strict=True
+    ):
         record = record_hash64(partner.name, laboratory, order, *own) or 1
         records.append(record if order is not None else 0)
+        as_sent = record if sent == order else record_hash64(partner.name, laboratory, sent, *own) or 1
         value = [(one["code"], one["system"]) for one in codes] if codes else written or text
-        bits.append(record_hash64(record, status, value))
+        bits.append(record_hash64(as_sent, status, value))
     return np.array(records, dtype=np.uint64), np.array(bits, dtype=np.uint64)
 
 

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipelines.blocks import Block, batch
+from schemas.barcodes import spelled
 from schemas.lab_columns import lab_reports
 from schemas.reasons import Rejected
 
@@ -44,7 +45,8 @@ class Reports:
         self._received.append(received_us)
 
     def block(self, meta: dict[str, Any]) -> Block | None:
-        """The columns: `order` tells the reports of one order from those of others, null where nothing does.
+        """The columns: `order` tells the reports of one order from those of others, null where nothing does; a kit that
+        stands for it is in its one spelling there, and in `order_sent` as it was sent.
 
         None where all records were refused.
         """
@@ -75,7 +77,8 @@ def _of_reports(reports: pa.StructArray, messages: list[_Fields], moments: "_Mom
         "subject": reports.field("subject"),
         "kit": _is_kit(reports),
         "laboratory": reports.field("laboratory"),
-        "order": _order(reports),
+        "order": _order(reports, spelled),
+        "order_sent": _order(reports, str),
         "specimen_type": pc.struct_field(reports, ["specimen", "type", "code"]),
         "specimen_site": pc.struct_field(reports, ["specimen", "site", "code"]),
         "collected": moments.numbers(one["collected"] for one in specimens),
@@ -105,10 +108,11 @@ def _is_kit(reports: pa.StructArray) -> pa.Array:
     return pc.equal(reports.field("subject_kind"), "kit")
 
 
-def _order(reports: pa.StructArray) -> pa.Array:
+def _order(reports: pa.StructArray, spelling: Callable[[str], str]) -> pa.Array:
     """What tells the order: the laboratory's number, else that of whoever ordered, the specimen's, or the kit's."""
     numbers = [pc.struct_field(reports, path) for path in (["order", "id"], ["order", "placer_id"], ["specimen", "id"])]
-    kit = pc.if_else(_is_kit(reports), reports.field("subject"), None)
+    said = zip(reports.field("subject").to_pylist(), _is_kit(reports).to_pylist(), strict=True)
+    kit = pa.array([spelling(subject) if is_kit else None for subject, is_kit in said], pa.string())
     service = pc.struct_field(reports, ["order", "service", "code"]).fill_null("")
     return pc.binary_join_element_wise(pc.coalesce(*numbers, kit), service, _UNIT)
 

@@ -1,6 +1,7 @@
 """Laboratories' reports in the run: what each result becomes in the catalogue's terms, and what is refused."""
 
 import io
+import random
 from collections import Counter
 from typing import Any
 
@@ -13,6 +14,7 @@ from connectors.lab_results import CONTRACT, lab_messages
 from pipelines.blocks import Block, column
 from pipelines.decode import Pointer, decode_block
 from pipelines.normalise import normalise
+from schemas.barcodes import in_groups, issue_many
 from schemas.contracts import decode, encode
 from schemas.lab_mapping import LabMapping, parse
 from schemas.registry import Partner
@@ -212,6 +214,29 @@ def test_the_same_result_is_the_same_reading_beside_whatever_it_is_sent() -> Non
 def test_orders_sub_ids_and_occurrences_are_records_of_their_own(other: str) -> None:
     (one,) = records(report(hba1c()))
     assert one not in records(other)[-1:]
+
+
+def of_kit(*spellings: str) -> list[dict[str, Any]]:
+    """A result of a report of a kit, whose order nothing else tells, by how its barcode is spelled there."""
+    said = decode(payloads(report(hba1c()))[0], CONTRACT)
+    said |= {"subject_kind": "kit", "specimen": said["specimen"] | {"id": None}}
+    said["order"] |= {"id": None, "placer_id": None}
+    values = [encode(CONTRACT, said | {"subject": spelling}) for spelling in spellings]
+    return rows(normalise(block_of(values), LAB)[0][0])
+
+
+def test_a_kit_is_the_same_however_its_barcode_is_spelled() -> None:
+    barcode, other = issue_many(2, random.Random(5).choice)
+    *same, another = of_kit(barcode, in_groups(barcode), in_groups(barcode).lower(), other)
+    for name in ("specimen", "record"):
+        assert len({row[name] for row in same}) == 1
+        assert another[name] not in (0, same[0][name])
+
+
+def test_what_was_sent_of_a_kit_is_as_it_was_spelled() -> None:
+    """What landed before is known again: its key is over what was sent, whatever else is known of kits by now."""
+    sent_of = [row["sent"] for row in of_kit("5ZG209YQM1HZCT6H", "5ZG2-09YQ-M1HZ-CT6H")]
+    assert sent_of == [5329445802575684694, 1145816226511852601]
 
 
 def test_what_a_result_is_does_not_depend_on_what_it_is_taken_for() -> None:
