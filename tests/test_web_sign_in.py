@@ -7,6 +7,7 @@ import pytest
 from quality.users import Role, User, Users, UsersError
 from quality.web.app import desk_app
 from quality.web.attempts import FREE, MOST, Attempts
+from quality.web.sessions import Sessions
 from quality.web.settings import StewardSettings
 from tests.steward_world import TODAY, desk
 from tests.stewards import PASSWORD, Browser, Clock, app_over, as_, cheap_passwords, users
@@ -191,6 +192,96 @@ def test_many_names_from_one_address_are_slowed_too() -> None:
     attempts = Attempts(clock)
     begun = [attempts.begin(f"name-{i}", "192.0.2.1") for i in range(1000)]
     assert begun.count(0) == FREE["address"] and attempts.begin("name-1", "192.0.2.2") == 0
+
+
+@pytest.mark.usefixtures("_cheap")
+def test_nobody_keeps_a_steward_out_of_the_browser_that_they_have_used_before(world: Any) -> None:
+    """Others fail under their name, from their address and from many more, at any moment."""
+    clock = Clock()
+    app = app_over(world, clock)
+    ada, other = as_(app, "ada"), as_(app, "eve")
+    for browser in (ada, other):
+        browser.get("/")
+        browser.post("/sign-out")
+    guesser = Browser(app)
+    guesser.get("/sign-in")
+    answers = [guesser.post("/sign-in", {"name": "ada", "password": "wrong password"}) for _ in range(30)]
+    assert answers[-1].status_code == 429
+    assert Browser(app).sign_in("ada").status_code == 429
+    assert other.sign_in("ada").status_code == 429, "another user's browser is none of ada's"
+    assert ada.sign_in("ada").status_code == 303
+
+
+@pytest.mark.usefixtures("_cheap")
+def test_a_thousand_wrong_passwords_are_slowed_in_a_known_browser_too(world: Any) -> None:
+    clock = Clock()
+    browser = as_(app_over(world, clock), "ada")
+    browser.get("/")
+    browser.post("/sign-out")
+    browser.get("/sign-in")
+    looked_at = 0
+    for _ in range(1000):
+        looked_at += browser.post("/sign-in", {"name": "ada", "password": "wrong password"}).status_code == 403
+        clock.now += 1
+    assert FREE["browser"] < looked_at < 20
+
+
+def test_a_thousand_wrong_passwords_from_as_many_addresses_are_slowed() -> None:
+    clock = Clock()
+    attempts = Attempts(clock)
+    looked_at = 0
+    for i in range(1000):
+        looked_at += attempts.begin("ada", f"192.0.{i // 250}.{i % 250}") == 0
+        clock.now += 1
+    assert FREE["name"] < looked_at < 20
+
+
+def test_a_known_browser_waits_by_itself_alone() -> None:
+    clock = Clock()
+    attempts = Attempts(clock)
+    begun = [attempts.begin("ada", "192.0.2.1", "b") for _ in range(6)]
+    assert begun == [0] * 5 + [1]
+    assert attempts.begin("ada", "192.0.2.1", "c") == 0 == attempts.begin("ada", "192.0.2.1")
+    clock.now += 1
+    assert attempts.begin("ada", "192.0.2.1", "b") == 0
+    attempts.right("ada", "192.0.2.1", "b")
+    assert [attempts.begin("ada", "192.0.2.1", "b") for _ in range(6)] == begun
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("2001:db8:1:2::1", "2001:db8:1:2:ffff:ffff:ffff:ffff", True),
+        ("2001:db8:1:2::1", "2001:db8:1:3::1", False),
+        ("192.0.2.1", "::ffff:192.0.2.1", True),
+        ("192.0.2.1", "192.0.2.2", False),
+        ("fe80::1%eth0", "fe80::2%eth1", True),
+        ("unknown", "unknown", True),
+    ],
+)
+def test_an_address_is_as_much_as_one_household_has(one: str, other: str, same: bool) -> None:
+    attempts = Attempts(Clock())
+    for i in range(FREE["address"]):
+        attempts.begin(f"name-{i}", one)
+    assert (attempts.begin("ada", other) > 0) == same
+
+
+@pytest.mark.parametrize("secure", [False, True])
+def test_a_known_browser_s_cookie_is_for_signing_in_alone(world: Any, secure: bool) -> None:
+    clock = Clock()
+    settings = {"url": "https://quality.example.org"} if secure else {}
+    browser = Browser(app_over(world, clock, **settings), settings.get("url", "http://127.0.0.1:8600"))
+    name = "__Secure-wellspring-browser" if secure else "wellspring-browser"
+    said = next(one for one in browser.sign_in("ada").headers.get_list("set-cookie") if one.startswith(f"{name}="))
+    assert "HttpOnly" in said and "SameSite=strict" in said and "Path=/sign-in" in said and "Max-Age=31536000" in said
+    assert ("Secure" in said.split("; ")) == secure
+    sessions = Sessions(b"secret of the tests", clock, 60, 60)
+    cookie = said.partition("=")[2].partition(";")[0]
+    assert sessions.browser(cookie, "ada") and not sessions.browser(cookie, "bob")
+    assert not sessions.browser(cookie[:-1], "ada") and not sessions.browser("", "ada")
+    assert sessions.read(cookie) is None and not sessions.browser(sessions.cookie(sessions.new()), "ada")
+    clock.now += 366 * 86_400
+    assert not sessions.browser(cookie, "ada")
 
 
 def test_a_wait_doubles_has_an_end_and_is_forgotten() -> None:

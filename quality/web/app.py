@@ -175,7 +175,8 @@ class _Door:
         return known and request.headers.get("sec-fetch-site", "same-origin") == "same-origin"
 
     def _with_cookie(self, response: Response, session: Session) -> Response:
-        if "set-cookie" not in response.headers or self._cookie not in response.headers["set-cookie"]:
+        said = response.headers.getlist("set-cookie")
+        if not any(one.startswith(f"{self._cookie}=") for one in said):
             response.set_cookie(
                 self._cookie,
                 self._sessions.cookie(session),

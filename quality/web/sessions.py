@@ -20,6 +20,10 @@ Clock = Callable[[], float]
 """Seconds since the epoch."""
 
 
+BROWSER_S = 365 * 86_400
+"""So long a browser is known after somebody has signed in."""
+
+
 @dataclass(frozen=True)
 class Session:
     """Somebody's visit; `name` is empty before a sign-in. Moments in seconds since the epoch."""
@@ -37,6 +41,7 @@ class Sessions:
     def __init__(self, secret: bytes, clock: Clock, idle_s: float, longest_s: float) -> None:
         self._secret, self._clock, self._idle_s, self._longest_s = secret, clock, idle_s, longest_s
         self._signer = URLSafeSerializer(secret, salt="session", signer_kwargs={"digest_method": hashlib.sha256})
+        self._browsers = URLSafeSerializer(secret, salt="browser", signer_kwargs={"digest_method": hashlib.sha256})
         self._ended: dict[str, float] = {}
 
     def new(self, user: User | None = None) -> Session:
@@ -73,6 +78,19 @@ class Sessions:
         self._ended = {id: until for id, until in self._ended.items() if until > now}
         self._ended[session.id] = session.since + self._longest_s
 
+    def browser_cookie(self, name: str) -> str:
+        """For a browser in which somebody has just signed in: it says so, and is a right to nothing."""
+        return str(self._browsers.dumps([secrets.token_urlsafe(24), name, self._clock()]))
+
+    def browser(self, cookie: str, name: str) -> str | None:
+        """The id of a browser in which that name has signed in; None where it has not, or long ago."""
+        try:
+            id, known, since = self._browsers.loads(cookie)
+        except (BadSignature, TypeError, ValueError):
+            return None
+        is_theirs = known == name and since <= self._clock() < since + BROWSER_S
+        return str(id) if is_theirs else None
+
     def token(self, session: Session) -> str:
         """What every form of this session carries."""
         return self.seal("form", session.id)
@@ -96,3 +114,8 @@ class Sessions:
 def cookie_name(settings: StewardSettings) -> str:
     """With https a name that no other host and no insecure page can set."""
     return "__Host-wellspring" if settings.is_https else "wellspring"
+
+
+def browser_cookie_name(settings: StewardSettings) -> str:
+    """With https a name that no insecure page can set."""
+    return "__Secure-wellspring-browser" if settings.is_https else "wellspring-browser"

@@ -11,7 +11,7 @@ from starlette.responses import RedirectResponse, Response
 from quality.users import User, Users
 from quality.web.attempts import Attempts
 from quality.web.oidc import Provider
-from quality.web.sessions import cookie_name
+from quality.web.sessions import BROWSER_S, browser_cookie_name, cookie_name
 from quality.web.visit import Fault, Visit
 
 AT_ONCE = 2
@@ -44,7 +44,8 @@ class SignIn:
         """Name and password; too many wrong ones have to wait."""
         name, password = visit.one("name").lower(), visit.form.get("password", [""])[0]
         address = request.client.host if request.client else ""
-        wait = self._attempts.begin(name, address)
+        browser = visit.sessions.browser(request.cookies.get(browser_cookie_name(visit.settings), ""), name)
+        wait = self._attempts.begin(name, address, browser)
         if wait > 0:
             words = f"Too many wrong passwords. Try again in {ceil(wait)} s."
             return _form(visit, 429, words, {"Retry-After": str(ceil(wait))}), None
@@ -52,8 +53,8 @@ class SignIn:
             user = await run_in_threadpool(self._users().sign_in, name, password)
         if user is None:
             return _form(visit, 403, "Name and password do not fit together."), None
-        self._attempts.right(name, address)
-        return RedirectResponse("/", 303), user
+        self._attempts.right(name, address, browser)
+        return _known_from_now_on(RedirectResponse("/", 303), visit, name), user
 
     async def to_provider(self, request: Request, visit: Visit) -> tuple[Response, User | None]:
         """On to the identity provider's page."""
@@ -70,6 +71,20 @@ class SignIn:
         if self._provider is None:
             raise Fault(404, "There is no such page, or it is not yours.")
         return self._provider
+
+
+def _known_from_now_on(response: Response, visit: Visit, name: str) -> Response:
+    """The browser remembers that its user has signed in here with a password: who guesses theirs does not keep it out."""
+    response.set_cookie(
+        browser_cookie_name(visit.settings),
+        visit.sessions.browser_cookie(name),
+        max_age=BROWSER_S,
+        path="/sign-in",
+        httponly=True,
+        samesite="strict",
+        secure=visit.settings.is_https,
+    )
+    return response
 
 
 def _form(visit: Visit, status: int, words: str, headers: dict[str, str] | None = None) -> Response:
