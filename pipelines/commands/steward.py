@@ -54,7 +54,7 @@ def steward(
     with closing(LakeDesk(settings)) as lake:
         desk = desk_app(lake, file.now, served, secret_of(settings.vault), test_alerts=_alerts_of(settings))
         say(f"the stewards' desk is at {served.origin} (stop it with Ctrl-C)")
-        serve(desk, listener, behind_proxy=served.url is not None)
+        serve(desk, listener, served.trusted_proxies if served.url else ())
 
 
 def _alerts_of(settings: Settings) -> Callable[[str], list[tuple[str, str]]] | None:

@@ -2,8 +2,9 @@
 
 import signal
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from ipaddress import IPv4Network, ip_network
 from typing import Any
 
 import uvicorn
@@ -23,19 +24,31 @@ def listen(host: str, port: int) -> socket.socket:
     return listener
 
 
-def serve(app: Any, listener: socket.socket, behind_proxy: bool) -> None:
-    """Answer until a signal says to stop, and then what has been asked. Who asked is the proxy's word where there is one."""
-    config = uvicorn.Config(
+def serve(app: Any, listener: socket.socket, proxies: Sequence[str] = ()) -> None:
+    """Answer until a signal says to stop, and then what has been asked. `proxies` may say for whom they ask."""
+    with _ending_quietly():
+        uvicorn.Server(config_of(app, proxies)).run(sockets=[listener])
+
+
+def config_of(app: Any, proxies: Sequence[str]) -> uvicorn.Config:
+    """How it is served. Who asks is the word of these addresses and networks, and of nobody else."""
+    return uvicorn.Config(
         app,
         access_log=False,
         log_level="warning",
         lifespan="off",
         server_header=False,
-        proxy_headers=behind_proxy,
+        proxy_headers=bool(proxies),
+        forwarded_allow_ips=[*proxies, *_in_ipv6(proxies)],
         timeout_graceful_shutdown=5,
     )
-    with _ending_quietly():
-        uvicorn.Server(config).run(sockets=[listener])
+
+
+def _in_ipv6(proxies: Iterable[str]) -> Iterator[str]:
+    """The same of IPv4, as a socket for both sees them."""
+    for network in map(ip_network, proxies):
+        if isinstance(network, IPv4Network):
+            yield f"::ffff:{network.network_address}/{96 + network.prefixlen}"
 
 
 @contextmanager

@@ -1,11 +1,11 @@
 """How the stewards' desk is served, and by whom its users are known."""
 
-from ipaddress import ip_address
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Annotated, Self
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 
 from connectors.kafka import AbsolutePath
 
@@ -27,6 +27,12 @@ class StewardSettings(BaseModel):
         description="Where browsers reach the desk, where that is a proxy's address, as `https://quality.example.org`. "
         "With https, cookies go by https only. Needed where it listens on more than this machine.",
     )
+    trusted_proxies: tuple[str, ...] = Field(
+        default=("127.0.0.1", "::1"),
+        description="Addresses and networks (as `10.1.0.0/16`) of the proxies before the desk, where `url` is set. Only "
+        "their word (`X-Forwarded-For`) is taken for who asks, and of it the last address that is none of theirs: without "
+        "it all who come by another proxy are one address, and wait for each other's wrong passwords.",
+    )
     idle_minutes: Annotated[float, Field(gt=0, le=24 * 60)] = Field(
         default=30.0, description="After so many minutes without a request one has to sign in again."
     )
@@ -43,6 +49,18 @@ class StewardSettings(BaseModel):
     oidc_client_secret: SecretStr | None = Field(
         default=None, description="Its secret there; better in the environment than in a file. It is shown nowhere."
     )
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _are_addresses(cls, given: tuple[str, ...]) -> tuple[str, ...]:
+        for text in given:
+            try:
+                ip_network(text)
+            except ValueError:
+                raise ValueError(
+                    "expected addresses, or networks as 10.1.0.0/16 without bits beside the network"
+                ) from None
+        return given
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
