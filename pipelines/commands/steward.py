@@ -38,6 +38,7 @@ def steward(
     """Serve the stewards' desk until it is stopped; the address is said on standard error."""
     if context.invoked_subcommand is not None:
         return
+    from pipelines.desk_sessions import VaultSessions
     from pipelines.lake_desk import LakeDesk
     from quality.web.app import desk_app
     from quality.web.serve import listen, serve
@@ -52,7 +53,8 @@ def steward(
     served = wanted.model_copy(update={"port": listener.getsockname()[1]})
     file = UsersFile(settings.steward.users)
     with closing(LakeDesk(settings)) as lake:
-        desk = desk_app(lake, file.now, served, secret_of(settings.vault), test_alerts=_alerts_of(settings))
+        secret, ended = secret_of(settings.vault), VaultSessions(settings.vault)
+        desk = desk_app(lake, file.now, served, secret, test_alerts=_alerts_of(settings), ended=ended)
         say(f"the stewards' desk is at {served.origin} (stop it with Ctrl-C)")
         serve(desk, listener, served.trusted_proxies if served.url else ())
 

@@ -26,7 +26,7 @@ from quality.web.attempts import Attempts
 from quality.web.headers import Headers
 from quality.web.oidc import Provider
 from quality.web.routes import ROUTES, Route
-from quality.web.sessions import Clock, Session, Sessions, cookie_name
+from quality.web.sessions import Clock, EndedSessions, Session, Sessions, cookie_name
 from quality.web.settings import StewardSettings
 from quality.web.sign_in import SignIn
 from quality.web.visit import Fault, Fields, TestAlerts, Visit
@@ -42,12 +42,14 @@ def desk_app(
     secret: bytes,
     clock: Clock = time,
     test_alerts: TestAlerts | None = None,
+    ended: EndedSessions | None = None,
 ) -> Headers:
     """The application. `users` gives those that there are now; `secret` signs sessions; `clock` gives UTC seconds.
 
     `test_alerts` tells a study's receivers of alerts that this is a test; None where there are none.
+    `ended` remembers who has signed out; without it a restart forgets them.
     """
-    sessions = Sessions(secret, clock, settings.idle_minutes * 60, settings.session_hours * 3600)
+    sessions = Sessions(secret, clock, settings.idle_minutes * 60, settings.session_hours * 3600, ended)
     door = _Door(desk, users, settings, sessions, clock, test_alerts)
     entrance = SignIn(door.known, Attempts(clock), Provider.of(settings))
     routes = [HttpRoute(route.path, _endpoint(door, route), methods=[route.method]) for route in ROUTES]

@@ -1,8 +1,8 @@
 """Sessions of the desk: a signed cookie says who has signed in, since when and when they were last seen.
 
-The server keeps nothing but which sessions were ended. A session has a random id that is never used again after a
-sign-in; the token of a form is made from it and the server's secret, so that nobody else's page can know it. With the
-password, or its place in the users file, what was signed in with it ends.
+The server keeps nothing but which sessions were ended, where no restart forgets it. A session has a random id that is
+never used again after a sign-in; the token of a form is made from it and the server's secret, so that nobody else's page
+can know it. With the password, or its place in the users file, what was signed in with it ends.
 """
 
 import hashlib
@@ -10,6 +10,7 @@ import hmac
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 from itsdangerous import BadSignature, URLSafeSerializer
 
@@ -35,14 +36,38 @@ class Session:
     seen: float
 
 
+class EndedSessions(Protocol):
+    """Remembers the sessions that were ended until they would have ended by themselves. Any thread may ask it."""
+
+    def end(self, session: Session, until: float, now: float) -> None:
+        """The session of a user is over; nobody asks about it after `until`. Moments in seconds since the epoch."""
+
+    def is_ended(self, session: Session) -> bool: ...
+
+
+class EndedForNow:
+    """Those of one process: for a desk that keeps nothing."""
+
+    def __init__(self) -> None:
+        self._until: dict[str, float] = {}
+
+    def end(self, session: Session, until: float, now: float) -> None:
+        self._until = {id: last for id, last in self._until.items() if last > now} | {session.id: until}
+
+    def is_ended(self, session: Session) -> bool:
+        return session.id in self._until
+
+
 class Sessions:
     """Makes and reads cookies and the tokens of forms with the desk's secret."""
 
-    def __init__(self, secret: bytes, clock: Clock, idle_s: float, longest_s: float) -> None:
+    def __init__(
+        self, secret: bytes, clock: Clock, idle_s: float, longest_s: float, ended: EndedSessions | None = None
+    ) -> None:
         self._secret, self._clock, self._idle_s, self._longest_s = secret, clock, idle_s, longest_s
         self._signer = URLSafeSerializer(secret, salt="session", signer_kwargs={"digest_method": hashlib.sha256})
         self._browsers = URLSafeSerializer(secret, salt="browser", signer_kwargs={"digest_method": hashlib.sha256})
-        self._ended: dict[str, float] = {}
+        self._ended = ended or EndedForNow()
 
     def new(self, user: User | None = None) -> Session:
         """A visit that begins now, as nobody or as a user; its id is new."""
@@ -62,7 +87,7 @@ class Sessions:
             return None
         now = self._clock()
         fresh = session.seen <= now < min(session.seen + self._idle_s, session.since + self._longest_s)
-        return session if fresh and session.id not in self._ended else None
+        return session if fresh and not (session.name and self._ended.is_ended(session)) else None
 
     def seen(self, session: Session) -> Session:
         """The same session, seen now."""
@@ -73,10 +98,9 @@ class Sessions:
         return hmac.compare_digest(session.proof, self._proof_of(user))
 
     def end(self, session: Session) -> None:
-        """From now on its cookie is nobody's."""
-        now = self._clock()
-        self._ended = {id: until for id, until in self._ended.items() if until > now}
-        self._ended[session.id] = session.since + self._longest_s
+        """From now on its cookie is nobody's, as that of a session without a user is anyway."""
+        if session.name:
+            self._ended.end(session, session.since + self._longest_s, self._clock())
 
     def browser_cookie(self, name: str) -> str:
         """For a browser in which somebody has just signed in: it says so, and is a right to nothing."""
