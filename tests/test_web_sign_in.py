@@ -313,11 +313,19 @@ def test_the_right_password_clears_the_name_and_memory_is_bounded() -> None:
         ({"host": "0.0.0.0"}, "url is needed"),
         ({"url": "quality.example.org"}, "url"),
         ({"oidc_issuer": "https://id.example.org"}, "go together"),
+        ({"oidc_issuer": "http://id.example.org", "oidc_client_id": "desk"}, "begin with https://"),
+        ({"oidc_issuer": "http://127.0.0.1.example.org", "oidc_client_id": "desk"}, "begin with https://"),
+        ({"oidc_issuer": "http://localhost@id.example.org", "oidc_client_id": "desk"}, "begin with https://"),
     ],
 )
 def test_settings_fit_together(settings: dict[str, str], words: str) -> None:
     with pytest.raises(ValueError, match=words):
         StewardSettings(**settings)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("issuer", ["https://id.example.org/realm", "http://127.0.0.1:8080", "http://[::1]:8080"])
+def test_a_provider_by_https_or_on_this_machine(issuer: str) -> None:
+    assert StewardSettings(oidc_issuer=issuer, oidc_client_id="desk").oidc_issuer == issuer
 
 
 def test_a_sign_in_that_fails_by_itself_says_nothing_of_why(world: Any) -> None:

@@ -42,8 +42,8 @@ class StewardSettings(BaseModel):
     oidc_issuer: str | None = Field(
         default=None,
         pattern=r"^https?://[^?#\s]+$",
-        description="Identity provider (OpenID Connect) by which users may sign in; its redirect address is "
-        "`<url>/sign-in/back`.",
+        description="Identity provider (OpenID Connect) by which users may sign in, by https (`http://` on this machine "
+        "only); its redirect address is `<url>/sign-in/back`.",
     )
     oidc_client_id: str | None = Field(default=None, description="The desk's name at the identity provider.")
     oidc_client_secret: SecretStr | None = Field(
@@ -66,6 +66,8 @@ class StewardSettings(BaseModel):
     def _fits_together(self) -> Self:
         if self.url is None and not is_loopback(self.host):
             raise ValueError("url is needed where host is not this machine's own")
+        if self.oidc_issuer and not _is_safe(self.oidc_issuer):
+            raise ValueError("oidc_issuer has to begin with https://, since who reads along could sign in as anybody")
         if (self.oidc_issuer is None) != (self.oidc_client_id is None):
             raise ValueError("oidc_issuer and oidc_client_id go together")
         return self
@@ -92,3 +94,9 @@ def is_loopback(host: str) -> bool:
         return ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
+
+
+def _is_safe(address: str) -> bool:
+    """Whether nobody on the way can read or change what is said there."""
+    said = urlsplit(address)
+    return said.scheme == "https" or is_loopback(said.hostname or "")
