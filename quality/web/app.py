@@ -22,6 +22,7 @@ from starlette.staticfiles import StaticFiles
 
 from quality.desk import LakeDesk
 from quality.users import User, Users, UsersError
+from quality.web.alerts import Trials
 from quality.web.attempts import Attempts
 from quality.web.headers import Headers
 from quality.web.oidc import Provider
@@ -50,7 +51,7 @@ def desk_app(
     `ended` remembers who has signed out; without it a restart forgets them.
     """
     sessions = Sessions(secret, clock, settings.idle_minutes * 60, settings.session_hours * 3600, ended)
-    door = _Door(desk, users, settings, sessions, clock, test_alerts)
+    door = _Door(desk, users, settings, sessions, clock, Trials(test_alerts, clock) if test_alerts else None)
     entrance = SignIn(door.known, Attempts(clock), Provider.of(settings))
     routes = [HttpRoute(route.path, _endpoint(door, route), methods=[route.method]) for route in ROUTES]
     app = Starlette(
@@ -75,10 +76,10 @@ class _Door:
         settings: StewardSettings,
         sessions: Sessions,
         clock: Clock,
-        test_alerts: TestAlerts | None,
+        trials: Trials | None,
     ) -> None:
         self._desk, self._users, self._settings, self._sessions, self._clock = desk, users, settings, sessions, clock
-        self._cookie, self._test_alerts = cookie_name(settings), test_alerts
+        self._cookie, self._trials = cookie_name(settings), trials
 
     async def answer(self, request: Request, route: Route) -> Response:
         session, user = self._who(request)
@@ -142,7 +143,7 @@ class _Door:
         asked = parse_qs(request.url.query)
         place: Mapping[str, str] = request.path_params
         given = (self._desk, self._settings, self._sessions, session, user, now, place, asked, form or {})
-        return Visit(*given, test_alerts=self._test_alerts)
+        return Visit(*given, test_alerts=self._trials)
 
     def _check_right(self, route: Route, visit: Visit) -> None:
         if route.access in ("anybody", "user"):

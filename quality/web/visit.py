@@ -36,7 +36,10 @@ class Fault(Exception):
 
 @dataclass(frozen=True)
 class Visit:
-    """One request of somebody: `place` are the parts of the path, `asked` of the query, `form` what was sent."""
+    """One request of somebody: `place` are the parts of the path, `asked` of the query, `form` what was sent.
+
+    `test_alerts` gives a user what they may test alerts with; None where nobody is alerted.
+    """
 
     desk: LakeDesk
     settings: StewardSettings
@@ -47,7 +50,7 @@ class Visit:
     place: Mapping[str, str]
     asked: Fields = field(default_factory=dict)
     form: Fields = field(default_factory=dict)
-    test_alerts: TestAlerts | None = None
+    test_alerts: Callable[[str], TestAlerts] | None = None
 
     @property
     def by(self) -> str:
