@@ -13,12 +13,8 @@ from typing import Any
 from pipelines.claims import Claims
 from pipelines.decode import Pointer, count_reasons
 from pipelines.files import study_and_family
-from pipelines.law import OUTCOME_OF_FAMILY
+from pipelines.law import OUTCOME_OF_FAMILY, LawBroken
 from schemas.reasons import Outcome
-
-
-class LawBroken(Exception):
-    """The sums of a run differ: something was lost or counted twice, so nothing of it is committed."""
 
 
 def note(stage: str, **content: Any) -> str:

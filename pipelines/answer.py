@@ -9,11 +9,11 @@ from collections.abc import Callable, Mapping
 from pydantic import JsonValue
 
 from connectors.ranges import DataDamaged, DataMissing
-from pipelines.accounts import LawBroken
 from pipelines.decisions import DECISIONS, decide, is_decision
 from pipelines.driver import Driver
 from pipelines.entries import Entry, RequestRefused
 from pipelines.judging import judge
+from pipelines.law import LawBroken
 from pipelines.progress import Answered, Progress
 from pipelines.recall import recall
 from pipelines.replay_chosen import replay_any

@@ -11,7 +11,7 @@ from typing import Any
 
 from connectors.ranges import Identity, RangeReader
 from pipelines import redrive
-from pipelines.accounts import Accounts, LawBroken
+from pipelines.accounts import Accounts
 from pipelines.circumstances import COLUMNS, Circumstances, changes, circumstances, keep, kept, told
 from pipelines.compaction import DEFAULT, choose, compact
 from pipelines.consent.follow import follow, follow_kits, kit_topics
@@ -24,6 +24,7 @@ from pipelines.halt import PlanTooLarge
 from pipelines.heartbeat import Heartbeat, live_heartbeat
 from pipelines.holds import Changes, Holds
 from pipelines.keys import KeyRing
+from pipelines.law import LawBroken
 from pipelines.ledger import Fenced, LakeError, Ledger, OnStep
 from pipelines.memory import ceiling_mb, telling_no_memory, within
 from pipelines.pinned import Pinned

@@ -12,6 +12,11 @@ from schemas.reasons import Outcome
 OUTCOME_OF_FAMILY = {QUARANTINE.name: Outcome.QUARANTINED, **dict.fromkeys(READING_FAMILIES, Outcome.LANDED)}
 """What became of the readings whose rows a table of the family holds."""
 
+
+class LawBroken(Exception):
+    """The sums of a run differ: something was lost or counted twice, so nothing of it is committed."""
+
+
 _SETTLED = (Outcome.QUARANTINED, Outcome.DUPLICATE, Outcome.LANDED)
 
 

@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pipelines.accounts import Accounts, LawBroken, claims_note, note, rejection_note, total
+from pipelines.accounts import Accounts, claims_note, note, rejection_note, total
 from pipelines.claims import Claims, Hold
 from pipelines.decode import Pointer
+from pipelines.law import LawBroken
 from schemas.reasons import Code, Outcome, Reason
 
 TOPIC = "acme.sensor-reading.v1"

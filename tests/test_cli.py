@@ -6,6 +6,8 @@ import re
 import shlex
 import signal
 import socket
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,10 +16,10 @@ import pytest
 
 from connectors.kafka import KafkaRefused, KafkaUnreachable
 from connectors.ranges import DataDamaged, DataMissing
-from pipelines.accounts import LawBroken
 from pipelines.commands.common import Refused, failure_of
 from pipelines.entries import Fenced, LakeError, LedgerLost
 from pipelines.keys import KeyMissing
+from pipelines.law import LawBroken
 from pipelines.progress import DataGone
 from pipelines.settings import SettingsError
 from schemas.contracts import encode
@@ -394,3 +396,9 @@ def test_a_message_is_checked_without_a_deployment(tmp_path: Path, capsys: pytes
     assert execute(["contract", "check", "m.avro"]) == 1
     said = capsys.readouterr()
     assert "R_TRUNCATED" in said.err and "zq-somebody" not in said.err + said.out
+
+
+def test_a_command_starts_without_the_run() -> None:
+    code = "import pipelines.cli, sys; print(*{'pipelines.decode', 'pipelines.claims'} & set(sys.modules))"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert loaded.stdout.split() == []

@@ -12,11 +12,11 @@ import pytest
 
 from connectors.kafka import KafkaUnreachable
 from pipelines import answer, follow
-from pipelines.accounts import LawBroken
 from pipelines.answer import answer_next
 from pipelines.entries import Entry, Kind, LakeError, RequestRefused, rfc3339
 from pipelines.follow import LOOK_S, follow_until, work_off
 from pipelines.holds import Changes
+from pipelines.law import LawBroken
 from pipelines.ledger import Ledger
 from pipelines.progress import Progress, json_of
 from pipelines.requests import (

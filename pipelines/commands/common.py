@@ -17,9 +17,9 @@ from connectors.watch_place import PlaceRefused
 from infra.java import JavaMissing
 from infra.kafka_jars import JarsMissing
 from infra.local_kafka import BrokerFailed, PortTaken
-from pipelines.accounts import LawBroken
 from pipelines.consent.packed import DamagedError
 from pipelines.keys import KeyMissing
+from pipelines.law import LawBroken
 from pipelines.ledger import LakeError
 from pipelines.settings import Settings, SettingsError, load_settings
 from schemas.lab_mapping import LabMappingError

@@ -9,11 +9,11 @@ import pytest
 
 from infra.local_kafka import Address
 from pipelines import landing, stages
-from pipelines.accounts import LawBroken
 from pipelines.blocks import Block
 from pipelines.cli import execute
 from pipelines.driver import Driver
 from pipelines.entries import Kind
+from pipelines.law import LawBroken
 from pipelines.replay import replay_ranges
 from pipelines.rows import Rows
 from pipelines.wanted import parse_ranges
