@@ -23,7 +23,7 @@ ENTERED_IN_ERROR = "entered in error"
 
 Text = Annotated[str, StringConstraints(min_length=1, max_length=200)]
 RowNumber = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{16}$")]
-_PSEUDONYM = re.compile(r"(?<![A-Z2-7])[A-Z2-7]{26}(?![A-Z2-7])")
+_PSEUDONYM = re.compile(r"(?<![A-Z2-7])[A-Z2-7]{26}(?![A-Z2-7])", re.IGNORECASE)
 _EQUAL = ("family", "metric", "partner", "device_model", "firmware")
 _RECALLED = """recalled IN (SELECT entry FROM decision WHERE kind = 'recall' AND "check" = ?)"""
 
@@ -128,7 +128,7 @@ def is_critical(flags: int, recalled: int | None, found: Mapping[int, str | None
 
 
 def names_somebody(reason: str) -> bool:
-    """Whether a text holds what looks like a pseudonym: what is said of a decision is not about one person."""
+    """Whether a text holds what looks like a pseudonym, in whatever letters: a decision's reason is not about one person."""
     return _PSEUDONYM.search(reason) is not None
 
 

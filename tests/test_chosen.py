@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from quality.checks import Severity, checks
-from quality.chosen import ENTERED_IN_ERROR, Chosen, effect, failed, is_critical, key_of, number_of
+from quality.chosen import ENTERED_IN_ERROR, Chosen, effect, failed, is_critical, key_of, names_somebody, number_of
 from quality.desk import Stratum, StudyFacts
 from schemas.families import DECISION, QUARANTINE
 from tests.desks import FakeDesk
@@ -99,3 +99,21 @@ def test_a_rows_number_is_its_key_and_back(key64: int) -> None:
 def test_what_says_nothing_or_nonsense_chooses_nothing(said: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
         Chosen.model_validate(said)
+
+
+PSEUDONYM = "ABCDEFGHIJKLMNOPQRSTUVWX27"
+
+
+@pytest.mark.parametrize(
+    ("reason", "named"),
+    [
+        (f"the watch of {PSEUDONYM} was wet", True),
+        (f"the watch of {PSEUDONYM.lower()} was wet", True),
+        (PSEUDONYM.title(), True),
+        (PSEUDONYM[1:], False),
+        (f"{PSEUDONYM}A", False),
+        ("the watches of two participants were wet in the electroencephalography laboratory", False),
+    ],
+)
+def test_a_reason_that_names_somebody(reason: str, named: bool) -> None:
+    assert names_somebody(reason) == named
