@@ -95,10 +95,10 @@ class TakenOut:
                     less[name][place] += number
         if not any(numbers.any() for numbers in less.values()):
             return None
-        for name, numbers in less.items():
+        left = _settled({name: counts.column(name).to_numpy() - numbers for name, numbers in less.items()})
+        for name, numbers in left.items():
             column = counts.schema.get_field_index(name)
-            left = np.maximum(counts.column(name).to_numpy() - numbers, 0)
-            counts = counts.set_column(column, counts.schema.field(name), pa.array(left))
+            counts = counts.set_column(column, counts.schema.field(name), pa.array(numbers))
         return counts.filter((pc.field("n_eval") > 0) | (pc.field("n_na") > 0))
 
     def _concerned(self, counts: pa.Table) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -108,6 +108,17 @@ class TakenOut:
         days = counts.column("start").cast(pa.int64()).to_numpy() // DAY_US
         rows = counts.append_column("day", pa.array(days)).take(pa.array(places)).drop_columns("start")
         yield from zip(places.tolist(), rows.to_pylist(), strict=True)
+
+
+def _settled(left: Mapping[str, Any]) -> dict[str, Any]:
+    """Counts of which none is below 0, of as many rows as are left.
+
+    Of a message only some rows may have been here, and it was taken for one that had too few to be compared, or that had
+    enough: then the rest goes from those that the check did apply to, or did not.
+    """
+    judged = np.maximum(left["n_eval"] + np.minimum(left["n_na"], 0), 0)
+    others = np.maximum(left["n_na"] + np.minimum(left["n_eval"], 0), 0)
+    return {"n_eval": judged, "n_fail": np.clip(left["n_fail"], 0, judged), "n_na": others}
 
 
 def _has(rows: pa.Table, name: str) -> Any:

@@ -135,6 +135,18 @@ def test_what_a_message_failed_is_taken_out_of_what_was_judged_also_when_few_of_
     assert [lessened.column(name)[0].as_py() for name in ("n_eval", "n_fail", "n_na")] == [17, 17, 5]
 
 
+def test_of_a_part_of_a_message_as_many_rows_are_taken_out_as_went() -> None:
+    """Alone it looks like a message of too few readings to be compared; it was counted as one that was."""
+    same: dict[str, Any] = dict.fromkeys(("device_model", "firmware"))
+    same |= {"metric": "weight", "partner": "acme", "start": START, "end": START, "entry": 1}
+    content = rows(OBSERVATION, 3, **{name: [value] * 3 for name, value in same.items()}, flags=[0] * 3)
+    count = {**same, "family": "observation", "start": START.replace(hour=0), "check": "PL-06", "version": 1}
+    counts = pa.Table.from_pylist([{**count, "n_eval": 20, "n_fail": 19, "n_na": 1}], schema=CHECK_COUNT.schema)
+    lessened = taken(content).lessened(counts)
+    assert lessened is not None
+    assert [lessened.column(name)[0].as_py() for name in ("n_eval", "n_fail", "n_na")] == [18, 18, 0]
+
+
 def test_counts_of_other_entries_and_families_are_left_alone(tmp_path: Path) -> None:
     content = made(50, 4, seed=1)
     counts = written(tmp_path, content)
