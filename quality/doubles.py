@@ -5,8 +5,10 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from quality.judged import Array
+from schemas.metrics import catalogue
 
 _GROUP = ("pseudonym", "metric", "source")
 
@@ -15,7 +17,8 @@ def contradicting(messages: pa.Table, readings: Mapping[str, Any]) -> Array:
     """Which rows [n] are not the first with their person, source, metric, start and end, and say something else.
 
     Rows lie by person, metric, source and start; exact duplicates have been taken out. A row whose record had come before
-    with another content (`revision`) contradicts that.
+    with another content (`revision`) contradicts that. Of a metric of which one moment may have several values they do not
+    contradict each other.
     """
     start, message = readings["start"], readings["message"]
     found = np.asarray(readings["revision"]) > 0
@@ -29,7 +32,7 @@ def contradicting(messages: pa.Table, readings: Mapping[str, Any]) -> Array:
     rows, at, end, run = rows[order], at[order], end[order], run[order]
     twice = (run[1:] == run[:-1]) & (at[1:] == at[:-1]) & (end[1:] == end[:-1])
     earlier, later = rows[:-1][twice], rows[1:][twice]
-    found[later[_differ(readings, earlier, later)]] = True
+    found[later[_differ(readings, earlier, later) & ~_of_several(messages, message[later])]] = True
     return found
 
 
@@ -43,6 +46,13 @@ def _alike(messages: pa.Table, one: Array, other: Array) -> Array:
             place = _places(messages.column(name))
             alike[asked] &= place[one[asked]] == place[other[asked]]
     return alike
+
+
+def _of_several(messages: pa.Table, message: Array) -> Array:
+    """Which messages are of a metric of which a moment may have several values."""
+    several = [metric.code for metric in catalogue().metrics.values() if metric.several]
+    named = messages.column("metric").cast(pa.string())
+    return np.asarray(pc.is_in(named, pa.array(several, pa.string())))[message]
 
 
 def _differ(readings: Mapping[str, Any], one: Array, other: Array) -> Array:

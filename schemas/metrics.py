@@ -78,6 +78,7 @@ class Metric(Entry):
     without a time. `hard` is what is possible at all (outside: quarantined), `plausible` what is likely (outside:
     flagged). `channels` names the channels of a block and their ranges where they are fixed. `loinc_also` are codes of a
     laboratory that say the same of another method or property (moles for mass): one code belongs to one metric only.
+    `several` is whether a device may say several values of one moment, as one notification does of several beats.
     """
 
     code: Name
@@ -96,6 +97,7 @@ class Metric(Entry):
     plausible_per_minute: PlausibleRate | None = None
     channels: dict[Name, Range] = Field(default_factory=dict)
     codes: dict[Name, Text] = Field(default_factory=dict)
+    several: bool = False
     note: Text | None = None
 
     @property

@@ -15,10 +15,10 @@ Row = tuple[str, int, int, float, int]
 """Person, start, end, value, revision."""
 
 
-def judged(rows: list[Row], **more: Any) -> list[bool]:
+def judged(rows: list[Row], metric: str = "heart_rate", **more: Any) -> list[bool]:
     """The answer for rows of one metric and source, a message each, in the order of a table."""
     messages = pa.table(
-        {"pseudonym": [row[0] for row in rows], "metric": ["hr"] * len(rows), "source": ["w"] * len(rows)}
+        {"pseudonym": [row[0] for row in rows], "metric": [metric] * len(rows), "source": ["w"] * len(rows)}
     )
     numbers = {
         name: np.array([row[place] for row in rows]) for place, name in ((1, "start"), (2, "end"), (4, "revision"))
@@ -52,6 +52,13 @@ def judged(rows: list[Row], **more: Any) -> list[bool]:
 )  # fmt: skip
 def test_a_contradiction(rows: list[Row], wanted: list[bool]) -> None:
     assert judged(rows) == wanted
+
+
+def test_times_between_beats_that_come_in_one_notification_are_no_contradiction() -> None:
+    """Bluetooth sends up to nine of them with one moment; a record that was changed is a contradiction all the same."""
+    rows: list[Row] = [("a", 1, 1, 812, 0), ("a", 1, 1, 820, 0), ("a", 1, 1, 799, 0), ("a", 2, 2, 805, 1)]
+    assert judged(rows, "rr_interval") == [False, False, False, True]
+    assert judged(rows) == [False, True, True, True]
 
 
 def test_codes_contradict_each_other_and_blocks_do() -> None:
