@@ -1,6 +1,7 @@
 """The catalogue of checks: complete, with bits that never move, few asleep, and nothing in it that is not one."""
 
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from quality.gate import BITS, QUARANTINES
 from quality.gate_ranges import range_checks
 from schemas.metrics import catalogue
 from schemas.reasons import Code, Reason
+from tests.sources import ROOT
 
 NUMBERED = {"CF": 12, "UQ": 4, "TM": 10, "SQ": 5, "PL": 10, "WT": 4, "LK": 15, "QN": 4}
 BESIDE = {"PL-00", "LK-16"}
@@ -52,6 +54,22 @@ def test_at_least_thirty_are_judged_by_suites_too() -> None:
     in_suites = [check.id for check in checks().values() if check.gx]
     print(f"{len(in_suites)} of {len(checks())} checks are in suites")
     assert len(in_suites) >= 30
+
+
+def test_every_number_of_a_rule_is_read() -> None:
+    """A study may change each of them: one that nothing reads would be changed without a word, and without an effect."""
+    read = "".join(path.read_text(encoding="utf-8") for room in ("quality", "pipelines") for path in sources(room))
+    unread = [
+        (check.id, name)
+        for check in checks().values()
+        for name in check.parameters
+        if check.is_active and f'"{name}"' not in read and not any(name in need.split(" or ") for need in check.needs)
+    ]
+    assert unread == []
+
+
+def sources(room: str) -> list[Path]:
+    return [path for path in (ROOT / room).rglob("*.py") if "demo" not in path.parts]
 
 
 def test_every_reason_of_rejection_is_counted_by_a_check() -> None:
