@@ -9,6 +9,7 @@ import duckdb
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pipelines.driver import Driver
@@ -16,14 +17,14 @@ from pipelines.files import DataFile, family_of, table_key
 from pipelines.plan import Replacement
 from pipelines.replay import rewritten
 from pipelines.zones import DAY_US
-from quality.chosen import condition, is_critical
+from quality.chosen import RowSet, condition, is_critical
 from quality.desk import Stratum
 from quality.job.times import day_number
 from schemas.families import FAMILIES, QUARANTINE, READING_FAMILIES
 
 Flags = npt.NDArray[np.bool_]
 
-_ASKED = ("metric", "partner", "device_model", "firmware", "start", "key64", "flags")
+_ASKED = ("metric", "partner", "device_model", "firmware", "start", "key64", "flags", "entry")
 _OF_QUARANTINE = (*_ASKED, "family", "recalled", "pseudonym", "end", "received")
 
 
@@ -55,8 +56,17 @@ def landed(driver: Driver, study: str, stratum: Stratum, undecided: bool = False
     return list(_parts(driver, tables, (*_ASKED, "released"), stratum, (where, values)))
 
 
-def count(parts: Iterable[Part]) -> int:
-    return sum(len(part.rows) for part in parts)
+def all_of(parts: Iterable[Part]) -> RowSet:
+    """The chosen rows as a set."""
+    return RowSet.together(_set_of(part.rows) for part in parts)
+
+
+def _set_of(rows: pa.Table) -> RowSet:
+    keys = rows.column("key64").to_numpy().astype(np.uint64).sum(dtype=np.uint64)
+    entries = pc.sum(rows.column("entry")).as_py() or 0
+    if "recalled" in rows.column_names:
+        entries += pc.sum(rows.column("recalled")).as_py() or 0
+    return RowSet(len(rows), int(keys), entries)
 
 
 def need_two(parts: Iterable[Part], decisions: pa.Table) -> bool:

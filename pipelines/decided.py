@@ -8,7 +8,7 @@ from typing import Annotated, Any, TypeVar
 import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, JsonValue, StringConstraints, ValidationError
 
-from pipelines.chosen_rows import Part, count, held_back, read
+from pipelines.chosen_rows import Part, all_of, held_back, read
 from pipelines.driver import Driver
 from pipelines.entries import Kind, RequestRefused
 from pipelines.files import table_key
@@ -16,7 +16,7 @@ from pipelines.holds import Changes
 from pipelines.landing import publish
 from pipelines.plan import Replacement
 from pipelines.requests import Asked, Change
-from quality.chosen import Counted, names_somebody
+from quality.chosen import Counted, RowSet, names_somebody
 from quality.desk import Stratum
 from quality.job.times import instant
 from schemas.families import DECISION
@@ -149,19 +149,21 @@ def _overlaps(about: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
 
 
 def looked_at(driver: Driver, study: str, chosen: Counted, decisions: pa.Table) -> list[Part]:
-    """The chosen rows in quarantine; RequestRefused where they are not as many as somebody has seen."""
+    """The chosen rows in quarantine; RequestRefused where they are not those that somebody has seen."""
     parts = held_back(driver, study, chosen.stratum, decisions)
-    rows = count(parts)
-    if not rows:
+    found = all_of(parts)
+    if not found.rows:
         before = decided_already(decisions, chosen.stratum)
         raise RequestRefused(
             f"decided already by decision {before}" if before else "there are no such rows in quarantine"
         )
-    if rows != chosen.expected:
-        raise has_changed(rows)
+    refuse_others(found, chosen.expected, chosen.fingerprint)
     return parts
 
 
-def has_changed(rows: int) -> RequestRefused:
-    """Why nothing is done about more or fewer rows than somebody has looked at."""
-    return RequestRefused(f"what you were shown has changed: {rows} rows now")
+def refuse_others(found: RowSet, expected: int | None, fingerprint: str | None) -> None:
+    """RequestRefused where the rows that are found are not the ones that somebody has looked at."""
+    if expected not in (None, found.rows):
+        raise RequestRefused(f"what you were shown has changed: {found.rows} rows now")
+    if fingerprint not in (None, found.fingerprint):
+        raise RequestRefused("what you were shown has changed: as many rows, but not the same; look at them again")

@@ -6,7 +6,7 @@ import pyarrow as pa
 from pydantic import JsonValue
 
 from pipelines.check_counts import TakenOut
-from pipelines.chosen_rows import Part, count, joined, taken_out
+from pipelines.chosen_rows import Part, all_of, joined, taken_out
 from pipelines.decided import Decision, change
 from pipelines.driver import Driver
 from pipelines.entries import Kind
@@ -30,7 +30,7 @@ def discard(driver: Driver, decision: Decision, about: Mapping[str, JsonValue], 
     counts = table_key(decision.study, CHECK_COUNT.name)
     replaced.append((counts, lessened(driver, counts, taken)))
     replaced += [_keys(driver, decision.study, month, rows) for month, rows in sorted(remembered.items())]
-    rows_gone = count(parts)
+    rows_gone = all_of(parts).rows
     return change(driver, decision, Kind.DISCARD, about, rows=rows_gone, replaced=joined(replaced))
 
 

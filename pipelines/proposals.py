@@ -10,7 +10,7 @@ from typing import Any, Literal
 import pyarrow as pa
 from pydantic import BaseModel, ConfigDict
 
-from pipelines.chosen_rows import count, need_two
+from pipelines.chosen_rows import all_of, need_two
 from pipelines.decided import Decision, DecisionId, change, looked_at, table_of, valid
 from pipelines.discard import discard
 from pipelines.driver import Driver
@@ -62,7 +62,7 @@ def propose(driver: Driver, decision: Decision) -> Change:
         return change(driver, decision, Kind.DECIDE, decision.about)
     proposed = valid(Proposed, decision.about)
     parts = looked_at(driver, decision.study, proposed, table_of(driver, decision.study))
-    return change(driver, decision, Kind.DECIDE, decision.about, rows=count(parts))
+    return change(driver, decision, Kind.DECIDE, decision.about, rows=all_of(parts).rows)
 
 
 def approve(driver: Driver, decision: Decision) -> Change:
@@ -75,6 +75,8 @@ def approve(driver: Driver, decision: Decision) -> Change:
     about = {**json.loads(proposal["about"]), **decision.about}
     if "threshold" in about:
         return change(driver, decision, Kind.DECIDE, about)
+    if "fingerprint" not in about:
+        raise RequestRefused("the proposal does not say which rows were looked at: decline it, and propose anew")
     proposed = valid(Proposed, json.loads(proposal["about"]))
     parts = looked_at(driver, decision.study, proposed, decisions)
     return _CARRIED_OUT[proposed.decision](driver, decision, about, parts)

@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pyarrow as pa
 from pydantic import JsonValue
 
-from pipelines.chosen_rows import count, read
+from pipelines.chosen_rows import all_of, read
 from pipelines.decided import Selected, looked_at, table_of, valid
 from pipelines.driver import Driver
 from pipelines.entries import RequestRefused
@@ -45,7 +45,7 @@ def replay_chosen(driver: Driver, selected: Mapping[str, JsonValue]) -> Change:
     tokens = [read(driver, part.file, ["origin"]).filter(pa.array(part.mine)).column("origin") for part in parts]
     distinct = {token for column in tokens for token in column.unique().to_pylist()}
     change = replay(driver, selection(_ranges(driver, driver.keys.key(asked.study), distinct)))
-    said = {"study": asked.study, "rows": count(parts), "by": asked.by, "reason": asked.reason}
+    said = {"study": asked.study, "rows": all_of(parts).rows, "by": asked.by, "reason": asked.reason}
     return change._replace(cause={**change.cause, **said})
 
 

@@ -2,21 +2,22 @@
 
 from dataclasses import replace
 
-from pipelines.chosen_rows import count, landed
-from pipelines.decided import Decision, change, has_changed, valid
+from pipelines.chosen_rows import all_of, landed
+from pipelines.decided import Decision, change, refuse_others, valid
 from pipelines.driver import Driver
 from pipelines.entries import Kind, RequestRefused
 from pipelines.recall import to_quarantine
 from pipelines.requests import Change
 from quality.checks import checks
-from quality.chosen import Chosen
+from quality.chosen import Chosen, Fingerprint
 from quality.desk import THE_JOB, Stratum
 
 
 class _Recalled(Chosen):
-    """The landed rows that are taken back, and how many they were when somebody looked, if anybody did."""
+    """The landed rows that are taken back, and how many and which they were when somebody looked, if anybody did."""
 
     expected: int | None = None
+    fingerprint: Fingerprint | None = None
 
 
 def take_back(driver: Driver, decision: Decision) -> Change | None:
@@ -26,15 +27,14 @@ def take_back(driver: Driver, decision: Decision) -> Change | None:
     """
     recalled, by_job = valid(_Recalled, decision.about), decision.by == THE_JOB
     parts = landed(driver, decision.study, _meant(decision, recalled.stratum), undecided=by_job)
-    rows = count(parts)
-    if not rows and by_job:
+    found = all_of(parts)
+    if not found.rows and by_job:
         return None
-    if not rows:
+    if not found.rows:
         raise RequestRefused("there are no such rows in the study's tables")
-    if recalled.expected not in (None, rows):
-        raise has_changed(rows)
+    refuse_others(found, recalled.expected, recalled.fingerprint)
     replaced = to_quarantine(driver, decision.study, [(part.file, part.mine) for part in parts])
-    return change(driver, decision, Kind.RECALL, decision.about, rows=rows, replaced=replaced)
+    return change(driver, decision, Kind.RECALL, decision.about, rows=found.rows, replaced=replaced)
 
 
 def _meant(decision: Decision, stratum: Stratum) -> Stratum:

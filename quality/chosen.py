@@ -3,12 +3,13 @@
 Desk, command and driver all choose by `condition`, so that what was shown is what is decided.
 """
 
+import hashlib
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, StringConstraints, model_validator
 from pydantic.types import Strict
@@ -23,6 +24,7 @@ ENTERED_IN_ERROR = "entered in error"
 
 Text = Annotated[str, StringConstraints(min_length=1, max_length=200)]
 RowNumber = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{16}$")]
+Fingerprint = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{32}$")]
 _PSEUDONYM = re.compile(r"(?<![A-Z2-7])[A-Z2-7]{26}(?![A-Z2-7])", re.IGNORECASE)
 _EQUAL = ("family", "metric", "partner", "device_model", "firmware")
 _RECALLED = """recalled IN (SELECT entry FROM decision WHERE kind = 'recall' AND "check" = ?)"""
@@ -57,9 +59,33 @@ class Chosen(BaseModel):
 
 
 class Counted(Chosen):
-    """The rows that are to be decided, and how many they were when somebody looked."""
+    """The rows that are to be decided: how many they were when somebody looked, and their `RowSet.fingerprint`."""
 
     expected: Annotated[int, Strict()]
+    fingerprint: Fingerprint
+
+
+class RowSet(NamedTuple):
+    """Rows in sums that tell them from any other rows, in whatever order they are added: `together` of parts is the whole.
+
+    `entries` are those that landed and took back each row: a row that was judged anew since is another one, though what
+    was sent, and so its key64, is the same.
+    """
+
+    rows: int = 0
+    keys: int = 0
+    entries: int = 0
+
+    @classmethod
+    def together(cls, parts: Iterable["RowSet"]) -> "RowSet":
+        """Parts that have no row in common."""
+        return cls(*(sum(sums) for sums in zip(cls(), *parts, strict=True)))
+
+    @property
+    def fingerprint(self) -> str:
+        """32 hexadecimal digits that tell nothing of a row, not even of a single one its number."""
+        told = f"{self.rows}|{self.keys % 2**64}|{self.entries}"
+        return hashlib.blake2b(told.encode(), digest_size=16).hexdigest()
 
 
 def condition(stratum: Stratum, landed: bool = False) -> tuple[str, list[Json]]:
@@ -136,10 +162,11 @@ def names_somebody(reason: str) -> bool:
 class Effect:
     """What a decision would change: rows in all, by what they failed (a row may fail several), by metric, by day (UTC).
 
-    `people` is None where they are fewer than the study's smallest cell, or none.
+    `people` is None where they are fewer than the study's smallest cell, or none. `fingerprint` is that of the `RowSet`.
     """
 
     rows: int
+    fingerprint: str
     people: int | None
     needs_two: bool
     by_check: Mapping[str, int]
@@ -147,7 +174,8 @@ class Effect:
     by_day: Mapping[str, int]
 
 
-_GROUPS = """SELECT flags, {recalled} AS recalled, metric, CAST(start AS DATE) AS day, count(*) AS n
+_GROUPS = """SELECT flags, {recalled} AS recalled, metric, CAST(start AS DATE) AS day, count(*) AS n,
+  CAST(sum(CAST(key64 AS HUGEINT)) AS VARCHAR) AS keys, CAST(sum(CAST(entry AS HUGEINT)) AS VARCHAR) AS entries
 FROM {view} WHERE {where} GROUP BY ALL"""
 _PEOPLE = "SELECT DISTINCT pseudonym FROM {view} WHERE {where}"
 
@@ -187,5 +215,10 @@ def _effect(groups: list[Json], people: int, found: Mapping[int, str | None], sm
         by["day"][str(group["day"])] += group["n"]
     two = any(is_critical(group["flags"], group["recalled"], found) for group in groups)
     told = {name: dict(sorted(counts.items())) for name, counts in by.items()}
-    rows = sum(group["n"] for group in groups)
-    return Effect(rows, people if people >= smallest else None, two, told["check"], told["metric"], told["day"])
+    them = RowSet.together(map(_set_of, groups))
+    few = people if people >= smallest else None
+    return Effect(them.rows, them.fingerprint, few, two, told["check"], told["metric"], told["day"])
+
+
+def _set_of(group: Json) -> RowSet:
+    return RowSet(group["n"], int(group["keys"]), int(group["entries"]) + group["n"] * (group["recalled"] or 0))

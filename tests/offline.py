@@ -13,6 +13,7 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import pyarrow.parquet as pq
+from pydantic import ValidationError
 
 from pipelines import delta
 from pipelines import driver as driver_module
@@ -20,7 +21,9 @@ from pipelines.accounts import total
 from pipelines.answer import answer_next
 from pipelines.blocks import Block
 from pipelines.check_counts import write_counts
+from pipelines.chosen_rows import all_of, held_back
 from pipelines.consent.register import Item
+from pipelines.decided import table_of
 from pipelines.driver import Driver
 from pipelines.entries import Entry, Kind
 from pipelines.files import DataFile
@@ -32,6 +35,7 @@ from pipelines.requests import Asked, ask, at
 from pipelines.settings import load_settings
 from pipelines.stages import Check, Consent, Land
 from pipelines.tables import quiet
+from quality.chosen import Chosen, RowSet
 from schemas.consent_events import IdentityLink
 from tests.readings import DAY, RECEIVED, TOPIC, normalised
 from tests.worlds import World, lay_out
@@ -130,9 +134,20 @@ class Offline:
         study: str = "sleep",
         reason: str = "the strap was loose",
     ) -> Asked:
-        """Leave a steward's request."""
+        """Leave a steward's request, about the rows that are there now unless it says others."""
+        if "expected" in about and kind != "recall":
+            about = {"fingerprint": self.fingerprint(about, study), **about}
         selection = {"study": study, "by": by, "reason": reason, "about": dict(about)}
         return ask(self.driver.ledger, kind, selection, self.now_us)
+
+    def fingerprint(self, about: Mapping[str, Any], study: str = "sleep") -> str:
+        """That of the rows that a decision is about and that wait; of none where it says nothing that can be understood."""
+        names = {name: value for name, value in about.items() if name in Chosen.model_fields}
+        try:
+            stratum = Chosen.model_validate(names).stratum
+        except ValidationError:
+            return RowSet().fingerprint
+        return all_of(held_back(self.driver, study, stratum, table_of(self.driver, study))).fingerprint
 
     def answer_all(self) -> list[Entry]:
         """Do all that waits."""

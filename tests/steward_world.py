@@ -12,6 +12,7 @@ from typing import Any
 import pyarrow as pa
 
 from quality.checks import checks
+from quality.chosen import RowSet
 from quality.desk import StudyFacts
 from schemas.families import FAMILIES
 from tests.canaries import MARK
@@ -131,7 +132,14 @@ def _decided() -> Iterator[dict[str, Any]]:
     yield _decision(1, "propose", "bob", "CF-09", threshold)
     yield _decision(2, "approve", "cyd", "CF-09", {**threshold, "proposal": f"{1:032x}"}, second="bob")
     rows = {"decision": "release", "check": "PL-00", "metric": "heart_rate", "expected": 12}
+    rows["fingerprint"] = _fingerprint("PL-00", "heart_rate")
     yield _decision(3, "propose", "bob", "PL-00", rows, rows=12)
+
+
+def _fingerprint(check: str, metric: str) -> str:
+    mask = checks()[check].mask
+    keys = [row["key64"] for row in _held_back() if row["flags"] & mask and row["metric"] == metric]
+    return RowSet(len(keys), sum(keys), 0).fingerprint
 
 
 def _decision(n: int, kind: str, by: str, check: str, about: dict[str, Any], **more: Any) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from quality.checks import Severity, checks
-from quality.chosen import ENTERED_IN_ERROR, Chosen, effect, failed, is_critical, key_of, names_somebody, number_of
+from quality.chosen import ENTERED_IN_ERROR, Chosen, RowSet, effect, failed, is_critical, key_of, names_somebody, number_of
 from quality.desk import Stratum, StudyFacts
 from schemas.families import DECISION, QUARANTINE
 from tests.desks import FakeDesk
@@ -84,6 +84,39 @@ def test_what_is_critical_or_known_to_nobody_takes_two() -> None:
     assert not is_critical(1 << (MILD.mild_bit or 0), None, {}) and failed(1 << (MILD.mild_bit or 0), None, {}) == [
         MILD.id
     ]
+
+
+KEY = st.integers(-(2**63), 2**63 - 1)
+ROW = st.tuples(KEY, st.integers(1, 2**40))
+
+
+def of_rows(*rows: tuple[int, int]) -> RowSet:
+    return RowSet(len(rows), sum(key for key, _ in rows), sum(entry for _, entry in rows))
+
+
+@given(st.lists(ROW), st.integers(0), st.randoms())
+def test_rows_are_the_same_in_any_order_and_parts(them: list[tuple[int, int]], cut: int, random: Any) -> None:
+    whole = of_rows(*them).fingerprint
+    random.shuffle(them)
+    parts = [of_rows(*part) for part in (them[:cut], them[cut:])]
+    assert RowSet.together(parts).fingerprint == whole and len(whole) == 32
+    assert RowSet.together([*parts, of_rows((0, 1))]).fingerprint != whole
+
+
+@given(ROW)
+def test_the_fingerprint_of_one_row_is_not_its_number(row: tuple[int, int]) -> None:
+    assert number_of(row[0]) not in of_rows(row).fingerprint
+
+
+@pytest.mark.parametrize("column", ["key64", "entry", "recalled"])
+def test_of_as_many_rows_one_is_another(column: str) -> None:
+    """Also where only the entry is another: then it was judged anew, and may have another value."""
+    told = {"key64": [-(2**63), 2**63 - 1, 2, 3], "entry": [1, 1, 1, 1], "recalled": [None, None, None, 7]}
+    before = effect(desk(2, **told), "sleep", Stratum(metric="heart_rate"))
+    same = effect(desk(2, **told, device_model=["B"] * 4), "sleep", Stratum(device_model="B"))
+    told[column] = [*told[column][:3], 9]
+    after = effect(desk(2, **told), "sleep", Stratum(metric="heart_rate"))
+    assert before.fingerprint == same.fingerprint != after.fingerprint and before.rows == after.rows
 
 
 @given(st.integers(-(2**63), 2**63 - 1))

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from pipelines import discard as discard_module
+from pipelines import proposals as proposals_module
 from pipelines.answer import answer_next
 from pipelines.entries import Kind, TableChange
 from pipelines.lake_check import lake_check
@@ -106,11 +107,13 @@ def test_a_released_row_is_in_its_table_as_it_was_and_says_by_which_entry(lake: 
 @pytest.mark.usefixtures("mild")
 def test_a_decision_has_its_row_in_the_entry_that_carries_it_out(lake: Offline) -> None:
     asked = lake.ask("release", HELD, by="ada", reason="seen on the film")
+    assert asked.request is not None
     (entry,) = lake.answer_all()
     (row,) = lake.decisions()
     assert row["decision"] == asked.id and row["entry"] == entry.n and row["rows"] == 3
     assert (row["kind"], row["by"], row["second"], row["check"]) == ("release", "ada", None, "PL-00")
-    assert (row["reason"], json.loads(row["about"])) == ("seen on the film", HELD)
+    assert row["reason"] == "seen on the film"
+    assert json.loads(row["about"]) == {**HELD, "fingerprint": asked.request.selection["about"]["fingerprint"]}
 
 
 STRATA: list[tuple[dict[str, Any], list[float]]] = [
@@ -292,7 +295,8 @@ def test_a_second_person_approves_and_it_happens_in_that_entry(lake: Offline, ki
     proposed, approved = lake.decisions()
     assert (proposed["kind"], proposed["by"], proposed["rows"]) == ("propose", "ada", 3)
     assert (approved["kind"], approved["by"], approved["second"], approved["rows"]) == ("approve", "bob", "ada", 3)
-    assert json.loads(approved["about"]) == {"proposal": proposal.id, "decision": kind, **HELD}
+    assert json.loads(approved["about"]) == {"proposal": proposal.id, **json.loads(proposed["about"])}
+    assert HELD.items() <= json.loads(proposed["about"]).items()
     settled = f"the proposal is settled already by decision {approved['decision']}"
     assert lake.refused("approve", {"proposal": proposal.id}, by="cay") == settled
     assert lake.refused("decline", {"proposal": proposal.id}, by="cay") == settled
@@ -306,6 +310,52 @@ def test_a_proposal_about_rows_that_are_others_by_now_is_not_carried_out(lake: O
     assert lake.refused("approve", {"proposal": proposal.id}, by="bob") == "what you were shown has changed: 4 rows now"
     assert lake.decided("decline", {"proposal": proposal.id}, by="bob").kind == "decide"
     assert lake.refused("approve", {"proposal": proposal.id}, by="bob").startswith("the proposal is settled already")
+
+
+@pytest.mark.usefixtures("mild")
+def test_a_decision_is_about_the_rows_that_were_looked_at_and_not_about_as_many(lake: Offline) -> None:
+    """One of the three is discarded meanwhile, and another comes: three again, but others."""
+    seen = lake.fingerprint(HELD)
+    proposal = lake.ask("propose", {"decision": "release", **HELD})
+    row = next(row for row in lake.world.rows("sleep", view="quarantine") if row["value"] == 400.0)
+    lake.ask("discard", {"rows": [number_of(row["key64"])], "expected": 1})
+    assert len(lake.answer_all()) == 2
+    lake.land(sent("ann", [500.0], start=NOON + DAY // 4), offset=1)
+    others = "what you were shown has changed: as many rows, but not the same; look at them again"
+    assert lake.refused("approve", {"proposal": proposal.id}, by="bob") == others
+    assert lake.refused("release", {**HELD, "fingerprint": seen}) == others
+    assert lake.refused("recall", {"check": "PL-01", "expected": 1, "fingerprint": seen}) == others
+    assert lake.values("quarantine") == [401.0, 402.0, 500.0]
+    lake.decided("release", HELD)
+
+
+def test_rows_that_are_judged_anew_are_others(lake: Offline) -> None:
+    """A replay with a corrected mapping keeps what was sent, and so the keys, and changes what it means."""
+    proposal = lake.ask("propose", {"decision": "release", **HELD})
+    lake.answer_all()
+    before = lake.fingerprint(HELD)
+    keys = {row["key64"] for row in lake.world.rows("sleep", view="quarantine")}
+    lake.replay(sent("ann"))
+    assert {row["key64"] for row in lake.world.rows("sleep", view="quarantine")} == keys
+    assert lake.fingerprint(HELD) != before
+    assert "look at them again" in lake.refused("approve", {"proposal": proposal.id}, by="bob")
+
+
+def test_a_proposal_of_before_there_were_fingerprints_is_not_carried_out(lake: Offline) -> None:
+    proposal = lake.ask("propose", {"decision": "release", **HELD})
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("pipelines.proposals.change", _as_it_was(proposals_module.change))
+        lake.answer_all()
+    told = lake.refused("approve", {"proposal": proposal.id}, by="bob")
+    assert told == "the proposal does not say which rows were looked at: decline it, and propose anew"
+    assert lake.decided("decline", {"proposal": proposal.id}, by="bob").kind == "decide"
+
+
+def _as_it_was(change: Any) -> Any:
+    def made(driver: Any, decision: Any, kind: Any, about: Any, **more: Any) -> Any:
+        return change(driver, decision, kind, {k: v for k, v in about.items() if k != "fingerprint"}, **more)
+
+    return made
 
 
 def test_a_threshold_is_proposed_and_approved_by_another(lake: Offline) -> None:

@@ -171,7 +171,8 @@ def test_two_people_decide_what_is_critical(lake: Offline) -> None:
 def test_a_dry_run_says_what_would_change_and_changes_nothing(lake: Offline) -> None:
     (found,) = listed(lake, "release --where check=PL-00 --reason x --dry-run")
     assert found == {
-        "rows": 3, "people": None, "needs_two": True, "by_check": {"PL-00": 3, "PL-01": 3},
+        "rows": 3, "fingerprint": lake.fingerprint({"check": "PL-00"}),
+        "people": None, "needs_two": True, "by_check": {"PL-00": 3, "PL-01": 3},
         "by_metric": {"heart_rate": 3}, "by_day": {"2025-03-14": 3},
     }  # fmt: skip
     said = typed(lake, "recall --where metric=heart_rate --reason x --dry-run")
@@ -185,6 +186,8 @@ def test_without_a_number_and_a_terminal_nothing_is_decided(lake: Offline) -> No
     assert said.returncode == 1 and "look with --dry-run, then say --expected 3" in said.stderr
     said = typed(lake, "propose release --where check=PL-00 --reason x --expected 4")
     assert said.returncode == 1 and "what you were shown has changed: 3 rows now" in said.stderr
+    said = typed(lake, f"propose release --where check=PL-00 --reason x --expected 3 --fingerprint {'0' * 32}")
+    assert said.returncode == 1 and "not the same; look at them again" in said.stderr
     assert typed(lake, "recall --where check=PL-02 --reason x --expected 4").returncode == 1
     said = typed(lake, f"recall --where check=PL-01 --reason {'A2' * 13} --expected 1")
     assert said.returncode == 1 and "the reason names a participant" in said.stderr
@@ -192,12 +195,24 @@ def test_without_a_number_and_a_terminal_nothing_is_decided(lake: Offline) -> No
     assert not list(lake.driver.store.list(FOLDER))
 
 
+def test_what_was_looked_at_is_what_is_asked_for(lake: Offline) -> None:
+    said = typed(lake, "propose release --where check=PL-00 --reason x --dry-run").stderr
+    fingerprint = lake.fingerprint({"check": "PL-00"})
+    assert f"--fingerprint {fingerprint}\n" in said
+    listed(lake, f"propose release --where check=PL-00 --reason x --fingerprint {fingerprint}")
+    (row,) = lake.decisions()
+    assert json.loads(row["about"])["fingerprint"] == fingerprint
+    (of_viewer,) = listed(lake, "decisions", by="vic")
+    assert fingerprint not in json.dumps(of_viewer)
+
+
 def test_a_request_is_left_for_a_driver_that_comes(lake: Offline) -> None:
     (said,) = listed(lake, "replay --where check=PL-00 --reason x --expected 3 --no-wait")
     (asked,) = everything(lake.driver.store)
     assert said["id"] == asked.id and asked.request is not None
+    seen = {"expected": 3, "fingerprint": lake.fingerprint({"check": "PL-00"})}
     assert asked.request.selection == {
-        "study": "sleep", "by": "ada", "reason": "x", "about": {"check": "PL-00", "expected": 3},
+        "study": "sleep", "by": "ada", "reason": "x", "about": {"check": "PL-00", **seen},
     }  # fmt: skip
 
 

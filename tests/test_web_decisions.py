@@ -15,6 +15,13 @@ from tests.stewards import Browser, app_over, as_
 
 FLAGGED = {"check": "PL-01", "day": TODAY.isoformat()}
 CRITICAL = {"check": "PL-00", "metric": "heart_rate"}
+SHOWN = re.compile(r'name="fingerprint" value="([0-9a-f]{32})"')
+
+
+def shown(ada: Browser, fields: dict[str, Any]) -> dict[str, str]:
+    """Which rows the preview says these are, as its form has it."""
+    (fingerprint,) = SHOWN.findall(ada.post("/studies/sleep/decision/preview", fields).text)
+    return {"fingerprint": fingerprint}
 
 
 @pytest.fixture
@@ -34,14 +41,16 @@ def last(world: FakeDesk) -> dict[str, Any]:
 def test_what_is_released_was_looked_at_first(world: FakeDesk, ada: Browser) -> None:
     text = ada.post("/studies/sleep/decision/preview", {**FLAGGED, "decision": "release"}).text
     assert 'name="expected" value="12"' in text and "Release 12 rows" in text and not world.asked
+    which = shown(ada, {**FLAGGED, "decision": "release"})
     response = ada.post(
-        "/studies/sleep/decision", {**FLAGGED, "decision": "release", "expected": "12", "reason": " a new strap "}
+        "/studies/sleep/decision",
+        {**FLAGGED, **which, "decision": "release", "expected": "12", "reason": " a new strap "},
     )
     assert response.status_code == 303
     assert last(world) == {
         "kind": "release",
         "study": "sleep",
-        "about": {**FLAGGED, "expected": 12},
+        "about": {**FLAGGED, "expected": 12, **which},
         "by": "ada",
         "reason": "a new strap",
     }
@@ -59,7 +68,7 @@ def test_chosen_rows_are_decided_alone(world: FakeDesk, ada: Browser) -> None:
     chosen = {"check": "PL-01", "row": numbers[:2], "decision": "discard"}
     text = ada.post("/studies/sleep/decision/preview", chosen).text
     assert 'name="expected" value="2"' in text and text.count('name="row"') == 2 and "do not come back" in text
-    ada.post("/studies/sleep/decision", {**chosen, "expected": "2", "reason": "doubled"})
+    ada.post("/studies/sleep/decision", {**chosen, **shown(ada, chosen), "expected": "2", "reason": "doubled"})
     assert last(world)["kind"] == "discard" and last(world)["about"]["rows"] == numbers[:2]
     assert "rows" not in world.seen[-1].about
 
@@ -67,9 +76,10 @@ def test_chosen_rows_are_decided_alone(world: FakeDesk, ada: Browser) -> None:
 def test_what_failed_a_critical_check_is_proposed_whatever_is_sent(world: FakeDesk, ada: Browser) -> None:
     text = ada.post("/studies/sleep/decision/preview", {**CRITICAL, "decision": "release"}).text
     assert "a second person approves" in text and "Propose to release 12 rows" in text
-    ada.post("/studies/sleep/decision", {**CRITICAL, "decision": "release", "expected": "12", "reason": "r"})
+    which = shown(ada, {**CRITICAL, "decision": "release"})
+    ada.post("/studies/sleep/decision", {**CRITICAL, **which, "decision": "release", "expected": "12", "reason": "r"})
     assert last(world)["kind"] == "propose"
-    assert last(world)["about"] == {"decision": "release", **CRITICAL, "expected": 12}
+    assert last(world)["about"] == {"decision": "release", **CRITICAL, "expected": 12, **which}
 
 
 @pytest.mark.parametrize(
@@ -79,6 +89,8 @@ def test_what_failed_a_critical_check_is_proposed_whatever_is_sent(world: FakeDe
         {**FLAGGED, "decision": "release", "expected": "12", "reason": "x" * 1001},
         {**FLAGGED, "decision": "release", "expected": "12", "reason": "as ABCDEFGHIJKLMNOPQRSTUVWXY2 said"},
         {**FLAGGED, "decision": "release", "reason": "r"},
+        {**FLAGGED, "decision": "release", "expected": "12", "reason": "r", "fingerprint": ""},
+        {**FLAGGED, "decision": "release", "expected": "12", "reason": "r", "fingerprint": "x" * 32},
         {**FLAGGED, "decision": "release", "expected": "-1", "reason": "r"},
         {**FLAGGED, "decision": "recall", "expected": "12", "reason": "r"},
         {"decision": "release", "expected": "12", "reason": "r"},
@@ -86,7 +98,7 @@ def test_what_failed_a_critical_check_is_proposed_whatever_is_sent(world: FakeDe
     ],
 )
 def test_what_is_not_whole_is_not_asked(world: FakeDesk, ada: Browser, fields: dict[str, str]) -> None:
-    assert ada.post("/studies/sleep/decision", fields).status_code == 422
+    assert ada.post("/studies/sleep/decision", {"fingerprint": "0" * 32, **fields}).status_code == 422
     assert not world.asked and not world.seen
 
 
@@ -98,7 +110,7 @@ def test_nothing_is_decided_that_could_not_be_written_down() -> None:
     made = desk(days=1)
     full = Full(made.facts, made.tables)
     browser = as_(app_over(full), "ada")
-    fields = {**FLAGGED, "decision": "release", "expected": "12", "reason": "r"}
+    fields = {**FLAGGED, "decision": "release", "expected": "12", "fingerprint": "0" * 32, "reason": "r"}
     assert browser.post("/studies/sleep/decision", fields).status_code == 500 and not full.asked
 
 
@@ -158,6 +170,7 @@ def test_who_is_to_approve_is_led_to_all_rows_that_the_proposal_is_about(world: 
     world.tables["sleep"]["decision"] = pa.Table.from_pylist([*kept, made], schema=schema)
     cyd = as_(app_over(world), "cyd")
     text = cyd.get(f"/studies/sleep/proposals/{9:032x}").text
+    assert "It was about other rows when it was proposed, though as many. It cannot be approved any more" in text
     (link,) = re.findall(r'href="(/studies/sleep/rows[^"]+)"', text)
     assert re.findall(r'aria-label="Row ([0-9a-f]{16})"', cyd.get(unescape(link)).text) == numbers
 
@@ -206,7 +219,14 @@ def test_a_viewer_sees_decisions_without_how_many_rows(world: FakeDesk) -> None:
     app = app_over(world)
     of_viewer = as_(app, "vic").get("/studies/sleep/decisions").text
     assert "reason 3" in of_viewer and "bob" in of_viewer and ">Rows<" not in of_viewer
+    (fingerprint,) = (about["fingerprint"] for about in _abouts(world) if "fingerprint" in about)
+    for user, pages in {"vic": ("decisions", "proposals"), "ada": ("decisions", "proposals", "audit")}.items():
+        assert not any(fingerprint in as_(app, user).get(f"/studies/sleep/{page}").text for page in pages)
     assert ">Rows<" in as_(app, "ada").get("/studies/sleep/decisions").text
+
+
+def _abouts(world: FakeDesk) -> list[dict[str, Any]]:
+    return [json.loads(text) for text in world.tables["sleep"]["decision"]["about"].to_pylist()]
 
 
 def test_the_audit_lists_who_saw_what(world: FakeDesk, ada: Browser) -> None:

@@ -2,7 +2,7 @@
 
 import sys
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import typer
 
@@ -16,6 +16,13 @@ from quality.chosen import Effect, effect, names_somebody, recall_effect
 from quality.desk import Stratum
 
 
+class Seen(NamedTuple):
+    """How many rows somebody was shown, and which, as far as they say."""
+
+    rows: int | None = None
+    fingerprint: str | None = None
+
+
 @dataclass(frozen=True)
 class Asked:
     """What somebody at the desk asks of the driver."""
@@ -26,7 +33,7 @@ class Asked:
     reason: str
     as_json: bool
 
-    def of_rows(self, stratum: Stratum, expected: int | None, dry_run: bool, no_wait: bool, **more: str) -> None:
+    def of_rows(self, stratum: Stratum, seen: Seen, dry_run: bool, no_wait: bool, **more: str) -> None:
         """Show what it would change, which the audit has before, and if that is what is wanted, have it done."""
         chosen = {**stratum.as_json(), **({"rows": len(stratum.rows)} if stratum.rows else {})}
         self.desk.note(self.study, "preview", {"decision": self.kind, **more, **chosen})
@@ -39,7 +46,8 @@ class Asked:
                 f"a critical check failed: two people decide, so `wellspring quarantine propose {self.kind}` it, and "
                 "have it approved by another"
             )
-        about = {**more, **stratum.as_json(), "expected": self._confirmed(found, expected)}
+        self._confirm(found, seen)
+        about = {**more, **stratum.as_json(), "expected": found.rows, "fingerprint": found.fingerprint}
         self.leave(about, no_wait)
 
     def _show(self, found: Effect) -> None:
@@ -49,28 +57,31 @@ class Asked:
         people = "too few to say of how many people" if found.people is None else f"of {found.people} people"
         two = "; two people decide" if found.needs_two else ""
         say(f"{self.kind} would be about {found.rows} rows, {people}{two}")
+        say(f"which rows they are: --fingerprint {found.fingerprint}")
         for name, counts in (("check", found.by_check), ("metric", found.by_metric), ("day", found.by_day)):
             show_rows(f"by {name}", [{name: key, "rows": count} for key, count in counts.items()], False)
 
-    def _confirmed(self, found: Effect, expected: int | None) -> int:
-        """How many rows it is about, as somebody has seen."""
+    def _confirm(self, found: Effect, seen: Seen) -> None:
+        """Refuse to go on unless these are the rows that somebody has seen."""
         if not found.rows:
             raise Refused("there are no such rows")
-        if expected is None and not sys.stdin.isatty():
-            raise Refused(f"it is about {found.rows} rows: look with --dry-run, then say --expected {found.rows}")
-        if expected not in (None, found.rows):
+        if seen == Seen() and not sys.stdin.isatty():
+            told = f"--expected {found.rows} --fingerprint {found.fingerprint}"
+            raise Refused(f"it is about {found.rows} rows: look with --dry-run, then say {told}")
+        if seen.rows not in (None, found.rows):
             raise Refused(f"what you were shown has changed: {found.rows} rows now")
-        if expected is None:
+        if seen.fingerprint not in (None, found.fingerprint):
+            raise Refused("what you were shown has changed: as many rows, but not the same; look at them again")
+        if seen == Seen():
             self._show(found)
             typer.confirm("is that what you want?", abort=True, err=True)
-        return found.rows
 
     def leave(self, about: dict[str, Any], no_wait: bool) -> None:
         """Leave the request, and wait for what becomes of it."""
         selection = selection_of(self.study, self.desk.user.name, self.reason, about)
         if names_somebody(self.reason):
             raise Refused("the reason names a participant: say why without a pseudonym")
-        noted = {name: value for name, value in about.items() if name != "rows"}
+        noted = {name: value for name, value in about.items() if name not in ("rows", "fingerprint")}
         self.desk.note(self.study, self.kind, {**noted, "reason": self.reason})
         tell = put_entry if self.as_json else _say_decided
         leave(self.desk.settings, self.kind, selection, no_wait, self.as_json, tell)

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from pipelines.commands.common import AsJson, Config, Refused, say, show_rows
-from pipelines.commands.deciding import Asked
+from pipelines.commands.deciding import Asked, Seen
 from pipelines.commands.signing_in import Desk, chosen, signed_in
 from quality.checks import checks
 from quality.chosen import condition
@@ -35,6 +35,10 @@ Expected = Annotated[
     typer.Option(
         min=1, help="How many rows you were shown; without it you are shown them and asked.", show_default=False
     ),
+]
+Fingerprint = Annotated[
+    str | None,
+    typer.Option(help="Which rows you were shown, as --dry-run says it.", show_default=False),
 ]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what it would change, change nothing.")]
 NoWait = Annotated[bool, typer.Option("--no-wait", help="Leave it to the driver as a request, and end.")]
@@ -116,9 +120,12 @@ def decisions(study: Study, by: By, config: Config = None, as_json: AsJson = Fal
     show_rows("decisions", rows, as_json)
 
 
+_OF_WHICH = ("rows", "expected", "fingerprint")
+
+
 def _without_rows(row: dict[str, Any]) -> dict[str, Any]:
     """A decision without which rows it is about and how many: they may be one person's."""
-    about = {name: value for name, value in json.loads(row["about"]).items() if name not in ("rows", "expected")}
+    about = {name: value for name, value in json.loads(row["about"]).items() if name not in _OF_WHICH}
     return {**{name: value for name, value in row.items() if name != "rows"}, "about": json.dumps(about)}
 
 
@@ -134,6 +141,7 @@ def _about_rows(kind: str, words: str, example: str) -> None:
         by: By,
         where: Where = None,
         expected: Expected = None,
+        fingerprint: Fingerprint = None,
         dry_run: DryRun = False,
         no_wait: NoWait = False,
         config: Config = None,
@@ -141,7 +149,7 @@ def _about_rows(kind: str, words: str, example: str) -> None:
     ) -> None:
         stratum = chosen(where)
         with signed_in(config, by, "decide", study) as desk:
-            Asked(desk, kind, study, reason, as_json).of_rows(stratum, expected, dry_run, no_wait)
+            Asked(desk, kind, study, reason, as_json).of_rows(stratum, Seen(expected, fingerprint), dry_run, no_wait)
 
     app.command(kind, help=words, epilog=f"{_CODES} Example: wellspring quarantine {kind} --study sleep {example}")(
         command
@@ -181,6 +189,7 @@ def propose(
     by: By,
     where: Where = None,
     expected: Expected = None,
+    fingerprint: Fingerprint = None,
     dry_run: DryRun = False,
     no_wait: NoWait = False,
     config: Config = None,
@@ -189,7 +198,8 @@ def propose(
     """Propose what is done with rows that failed a critical check; another person approves it."""
     stratum = chosen(where)
     with signed_in(config, by, "propose", study) as desk:
-        Asked(desk, "propose", study, reason, as_json).of_rows(stratum, expected, dry_run, no_wait, decision=decision)
+        asked, seen = Asked(desk, "propose", study, reason, as_json), Seen(expected, fingerprint)
+        asked.of_rows(stratum, seen, dry_run, no_wait, decision=decision)
 
 
 def _is_by(desk: Desk, study: str, proposal: str) -> bool:

@@ -92,7 +92,7 @@ def _decide(desk: LakeDesk, pilot: Pilot, driver: Driver, narrator: Narrator) ->
         raise Refused(
             f"{CHECK} held back {seen.rows} rows and not {RELEASED}: the quality job did not go as it should have"
         )
-    about = {"decision": "release", **stratum.as_json(), "expected": seen.rows}
+    about = {"decision": "release", **stratum.as_json(), "expected": seen.rows, "fingerprint": seen.fingerprint}
     proposal = _ask(desk, pilot.study, "propose", about, (STEWARD, _WHY_PROPOSED))
     run_out(driver, narrator)
     approval = _ask(desk, pilot.study, "approve", {"proposal": proposal}, (APPROVER, _WHY_APPROVED))

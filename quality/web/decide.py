@@ -4,6 +4,7 @@ Nothing happens here: each decision is written down, left as a request for the d
 """
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -21,6 +22,9 @@ from quality.web.visit import STRATUM, Fault, Visit, stratum_of
 
 DECISIONS = ("release", "discard")
 NEWEST = 500
+_COUNT, _FINGERPRINT = re.compile(r"[0-9]{1,12}"), re.compile(r"[0-9a-f]{32}")
+_NOT_NOTED = ("rows", "fingerprint")
+"""What the audit, which others read too, does not say of a decision: which rows it is about."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +62,7 @@ def preview(visit: Visit) -> Response:
 def decide(visit: Visit) -> Response:
     """Release or discard what was shown; what failed a critical check is proposed, for a second person."""
     decision, stratum, reason = _decision(visit), stratum_of(visit.form), visit.reason()
-    about = {**stratum.as_json(), "expected": _expected(visit)}
+    about = {**stratum.as_json(), **_seen(visit)}
     if effect(visit.desk, visit.study.id, stratum).needs_two:
         return _ask(visit, "propose", {"decision": decision, **about}, reason)
     return _ask(visit, decision, about, reason)
@@ -148,7 +152,7 @@ def decided(visit: Visit, *kinds: str, limit: int = 10_000) -> list[Decided]:
 
 
 def _ask(visit: Visit, kind: str, about: Mapping[str, Any], reason: str) -> Response:
-    visit.note(kind, {**{name: value for name, value in about.items() if name != "rows"}, "reason": reason})
+    visit.note(kind, {**{name: value for name, value in about.items() if name not in _NOT_NOTED}, "reason": reason})
     return visit.asked_for(visit.desk.request(kind, visit.study.id, about, visit.by, reason))
 
 
@@ -179,11 +183,12 @@ def _decision(visit: Visit) -> str:
     return decision
 
 
-def _expected(visit: Visit) -> int:
-    text = visit.one("expected")
-    if not text.isascii() or not text.isdigit() or len(text) > 12:
+def _seen(visit: Visit) -> dict[str, Any]:
+    """How many rows somebody was shown, and which."""
+    rows, fingerprint = visit.one("expected"), visit.one("fingerprint")
+    if not _COUNT.fullmatch(rows) or not _FINGERPRINT.fullmatch(fingerprint):
         raise Fault(422, "Look first at what it would change.")
-    return int(text)
+    return {"expected": int(rows), "fingerprint": fingerprint}
 
 
 def _share(visit: Visit, name: str) -> float | None:

@@ -13,7 +13,7 @@ from infra.local_kafka import Address
 from pipelines.commands import asking
 from pipelines.entries import now_us
 from pipelines.requests import Asked, ask, everything
-from quality.chosen import number_of
+from quality.chosen import RowSet, number_of
 from quality.users import hashed
 from tests.mistakes import shift_by
 from tests.recount import counted, standing
@@ -66,8 +66,18 @@ def world(tmp_path: Path, broker: Address) -> World:
 
 
 def leave(world: World, kind: str, about: dict[str, Any], by: str = "ada") -> Asked:
+    if "expected" in about and kind != "recall":
+        about = {"fingerprint": fingerprint(world, about), **about}
     selection: dict[str, Any] = {"study": "sleep", "by": by, "reason": "seen on the film", "about": about}
     return ask(world.ledger, kind, selection, now_us())
+
+
+def fingerprint(world: World, about: dict[str, Any]) -> str:
+    """Of the held back rows that a decision names, or of all."""
+    rows = world.rows("sleep", "key64, entry, recalled", "quarantine")
+    mine = [row for row in rows if number_of(row["key64"]) in about.get("rows", [number_of(row["key64"])])]
+    entries = sum(row["entry"] + (row["recalled"] or 0) for row in mine)
+    return RowSet(len(mine), sum(row["key64"] for row in mine), entries).fingerprint
 
 
 def rows_of(world: World, *numbers: int) -> dict[str, Any]:
