@@ -16,7 +16,7 @@ from pipelines.holds import Changes
 from pipelines.landing import publish
 from pipelines.plan import Replacement
 from pipelines.requests import Asked, Change
-from quality.chosen import Counted, RowSet, names_somebody
+from quality.chosen import Counted, RowSet, Unfit, names_somebody
 from quality.desk import Stratum
 from quality.job.times import instant
 from schemas.families import DECISION
@@ -73,13 +73,31 @@ def valid(model: type[M], about: Mapping[str, JsonValue]) -> M:
         raise RequestRefused(f"what it is about is not understood: {_fault(error, model)}") from None
 
 
+_MUST_BE = {
+    "check": "the id of a check",
+    "day": "a day, as 2026-01-31",
+    "rows": "numbers of rows, 16 hexadecimal digits each",
+    "expected": "how many rows were seen, a whole number",
+    "fingerprint": "which rows were seen, 32 hexadecimal digits",
+    "decision": "release or discard",
+    "proposal": "the id of a proposal, 32 hexadecimal digits",
+    "threshold": "a check and shares from 0 to 1, the alarm not below the warning",
+}
+_TEXT = "a text of 1 to 200 characters"
+
+
 def _fault(error: ValidationError, model: type[BaseModel]) -> str:
-    """The first field that is wrong, and how; not what stands there, nor a name that is no field's."""
-    first = error.errors(include_input=False, include_url=False, include_context=False)[0]
-    words = first["msg"].removeprefix("Value error, ")
+    """The first field that is wrong, and what it must be: in our own words, without a name that is no field's."""
+    first = error.errors(include_input=False, include_url=False)[0]
+    own = first.get("ctx", {}).get("error")
+    words = str(own) if isinstance(own, Unfit) else ""
     if not first["loc"]:
         return words
-    return f"{first['loc'][0]}: {words}" if first["loc"][0] in model.model_fields else "there is a field too many"
+    field = str(first["loc"][0])
+    if field not in model.model_fields:
+        return "there is a field too many"
+    missing = "it is missing; " if first["type"] == "missing" else ""
+    return f"{field}: {words or f'{missing}it must be {_MUST_BE.get(field, _TEXT)}'}"
 
 
 def table_of(driver: Driver, study: str) -> pa.Table:

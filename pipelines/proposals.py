@@ -17,8 +17,10 @@ from pipelines.driver import Driver
 from pipelines.entries import Kind, RequestRefused
 from pipelines.release import release
 from pipelines.requests import Change
+from pipelines.zones import DAY_US
 from quality.chosen import Counted
 from quality.in_force import Proposal
+from quality.job.times import as_day
 
 _CARRIED_OUT = {"release": release, "discard": discard}
 
@@ -90,8 +92,10 @@ def decline(driver: Driver, decision: Decision) -> Change:
 
 
 def sign_off(driver: Driver, decision: Decision) -> Change:
-    """A day of the study is signed off, once."""
+    """A day of the study that has begun (UTC) is signed off, once."""
     day = valid(_OfDay, decision.about).day
+    if day > as_day(driver.clock() // DAY_US):
+        raise RequestRefused("the day is still to come: it is signed off once it has been seen")
     for row in table_of(driver, decision.study).to_pylist():
         if row["kind"] == "sign-off" and json.loads(row["about"])["day"] == day.isoformat():
             raise RequestRefused(f"the day is signed off already by decision {row['decision']}")

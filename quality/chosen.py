@@ -30,6 +30,10 @@ _EQUAL = ("family", "metric", "partner", "device_model", "firmware")
 _RECALLED = """recalled IN (SELECT entry FROM decision WHERE kind = 'recall' AND "check" = ?)"""
 
 
+class Unfit(ValueError):
+    """What is asked makes no sense; the words are our own, and repeat nothing of what was asked."""
+
+
 class Chosen(BaseModel):
     """A `Stratum` as a request has it: at least one thing is given, and at most 1,000 rows by number."""
 
@@ -50,11 +54,11 @@ class Chosen(BaseModel):
     @model_validator(mode="after")
     def _names_something(self) -> "Chosen":
         if not self.stratum.as_json():
-            raise ValueError("it must say which rows are meant")
+            raise Unfit("it must say which rows are meant")
         if len(self.rows) > MOST_ROWS:
-            raise ValueError(f"at most {MOST_ROWS} rows are named one by one")
+            raise Unfit(f"at most {MOST_ROWS} rows are named one by one")
         if self.check is not None and self.check not in checks():
-            raise ValueError("there is no such check")
+            raise Unfit("there is no such check")
         return self
 
 

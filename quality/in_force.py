@@ -11,6 +11,7 @@ from typing import Any, Self
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from quality.checks import Check, CheckId, Parameter, Share, Thresholds, checks
+from quality.chosen import Unfit
 from quality.job.times import micros
 from schemas.metrics import catalogue
 
@@ -39,7 +40,7 @@ class Proposal(BaseModel):
     @model_validator(mode="after")
     def _fits(self) -> Self:
         if self.check not in checks():
-            raise ValueError("there is no such check")
+            raise Unfit("there is no such check")
         self.applied(checks()[self.check])
         return self
 
@@ -55,17 +56,17 @@ class Proposal(BaseModel):
 def _changed(check: Check, name: str, value: Parameter) -> Parameter:
     """The new number, or the old numbers by metric with the new ones in place of theirs."""
     if any(not math.isfinite(number) or abs(number) > LARGEST for number in _numbers(value)):
-        raise ValueError("the check cannot have such a number")
+        raise Unfit("the check cannot have such a number")
     before = check.parameters.get(name, {} if name in _RANGE and _ranged(check) else None)
     if before is None or isinstance(before, dict) != isinstance(value, dict):
-        raise ValueError("the check has no such number")
+        raise Unfit("the check has no such number")
     if not isinstance(before, dict) or not isinstance(value, dict):
         if isinstance(before, tuple) != isinstance(value, tuple):
-            raise ValueError("the check has no such number")
+            raise Unfit("the check has no such number")
         return value
     known = _ranged(check) if name in _RANGE else set(check.metrics) or set(before)
     if not set(value) <= known:
-        raise ValueError("the check does not judge such a metric")
+        raise Unfit("the check does not judge such a metric")
     return {**before, **value}
 
 

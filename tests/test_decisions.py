@@ -1,9 +1,10 @@
 """Stewards' decisions: exactly once, the first of two wins, consent and duplicates asked again, two for what is critical."""
 
 import json
+import re
 import shutil
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -384,6 +385,14 @@ def test_a_day_is_signed_off_once(lake: Offline) -> None:
     lake.decided("sign-off", {"day": "2025-03-15"})
 
 
+def test_a_day_that_is_still_to_come_is_not_signed_off(lake: Offline) -> None:
+    today = datetime.fromtimestamp(lake.now_us / 1e6, UTC).date()
+    told = lake.refused("sign-off", {"day": (today + timedelta(days=1)).isoformat()})
+    assert told == "the day is still to come: it is signed off once it has been seen"
+    assert lake.refused("sign-off", {"day": "9999-12-31"}) == told
+    lake.decided("sign-off", {"day": today.isoformat()})
+
+
 # -- recall
 
 
@@ -438,19 +447,23 @@ def test_a_job_takes_back_what_its_check_did_not_flag(lake: Offline) -> None:
     ("kind", "about", "words"),
     [
         ("release", {"expected": 3}, "it must say which rows are meant"),
-        ("release", {"check": "PL-00"}, "expected: Field required"),
-        ("release", {"check": "PL-00", "expected": "3"}, "expected: Input should be a valid integer"),
+        ("release", {"check": "PL-00"}, "expected: it is missing; it must be how many rows were seen, a whole number"),
+        ("release", {"check": "PL-00", "expected": "3"}, "expected: it must be how many rows were seen, a whole number"),
         ("release", {"check": "PL-99", "expected": 3}, "there is no such check"),
-        ("release", {"rows": ["zz"], "expected": 1}, "rows: "),
+        ("release", {"check": "PL-00", "expected": 3, "fingerprint": "zz"}, "fingerprint: it must be which rows were seen, 32"),
+        ("release", {"check": 3, "expected": 3}, "check: it must be the id of a check"),
+        ("release", {"metric": "somebody" * 40, "expected": 3}, "metric: it must be a text of 1 to 200 characters"),
+        ("release", {"rows": ["somebody"], "expected": 1}, "rows: it must be numbers of rows, 16 hexadecimal digits each"),
         ("release", {"rows": ["0" * 16] * 1001, "expected": 1}, "at most 1000 rows are named one by one"),
         ("release", {"zq-somebody": 1, "check": "PL-00", "expected": 3}, "there is a field too many"),
-        ("propose", {"decision": "erase", **HELD}, "decision: "),
-        ("propose", {"threshold": {"check": "PL-01", "warning": 2}}, "threshold: "),
-        ("propose", {"threshold": {"check": "PL-01", "warning": 0.2, "alarm": 0.1}}, "threshold: "),
+        ("propose", {"decision": "erase", **HELD}, "decision: it must be release or discard"),
+        ("propose", {"threshold": {"check": "PL-01", "warning": 2}}, "threshold: it must be a check and shares"),
+        ("propose", {"threshold": {"check": "PL-01", "warning": 0.2, "alarm": 0.1}}, "threshold: it must be a check and shares"),
         ("propose", {"threshold": {"check": "PL-99", "warning": 0.2}}, "threshold: there is no such check"),
-        ("propose", {"threshold": {"check": "PL-01", "warning": 0.2, "parameters": {"most": 1}}}, "threshold: "),
-        ("approve", {"proposal": "x"}, "proposal: "),
-        ("sign-off", {"day": "someday"}, "day: "),
+        ("propose", {"threshold": {"check": "PL-01", "warning": 0.2, "parameters": {"most": 1}}}, "the check has no such number"),
+        ("propose", {"threshold": "somebody"}, "threshold: it must be a check and shares"),
+        ("approve", {"proposal": "x"}, "proposal: it must be the id of a proposal"),
+        ("sign-off", {"day": "somebody"}, "day: it must be a day, as 2026-01-31"),
     ],
 )  # fmt: skip
 def test_what_is_not_understood_is_refused_with_the_field_and_not_the_value(
@@ -458,6 +471,7 @@ def test_what_is_not_understood_is_refused_with_the_field_and_not_the_value(
 ) -> None:
     told = still.refused(kind, about)
     assert told.startswith("what it is about is not understood: ") and words in told and "somebody" not in told
+    assert not re.search(r"Value error|validation error|Input should|Field required|pydantic|String should", told)
 
 
 def test_other_requests_that_are_no_decisions_are_refused(lake: Offline) -> None:

@@ -18,6 +18,8 @@ from tests.canaries import member, subject
 from tests.offline import Offline
 from tests.readings import TOPIC, grant, linked, message
 
+_UNLIKE = "what it is about is not understood"
+
 
 @pytest.fixture(scope="module")
 def landed(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -78,7 +80,11 @@ def test_the_records_of_the_chosen_rows_are_judged_again_and_then_the_rest(lake:
         ({"check": "PL-00", "expected": 2}, "sleep", "what you were shown has changed: 3 rows now"),
         ({"metric": "steps", "expected": 2}, "sleep", "there are no such rows in quarantine"),
         ({"check": "PL-00", "expected": 3}, "other", "it names a study that is not registered"),
-        ({"check": "PL-00"}, "sleep", "what it is about is not understood: expected: Field required"),
+        (
+            {"check": "PL-00"},
+            "sleep",
+            "what it is about is not understood: expected: it is missing; it must be how many rows were seen, a whole number",
+        ),
     ],
 )
 def test_what_cannot_be_replayed_is_refused(lake: Offline, about: dict[str, Any], study: str, words: str) -> None:
