@@ -8,7 +8,7 @@ from typing import Annotated, Any, TypeVar
 import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, JsonValue, StringConstraints, ValidationError
 
-from pipelines.chosen_rows import Part, all_of, held_back, read
+from pipelines.chosen_rows import Found, held_back, read
 from pipelines.driver import Driver
 from pipelines.entries import Kind, RequestRefused
 from pipelines.files import table_key
@@ -166,17 +166,16 @@ def _overlaps(about: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
     )
 
 
-def looked_at(driver: Driver, study: str, chosen: Counted, decisions: pa.Table) -> list[Part]:
+def looked_at(driver: Driver, study: str, chosen: Counted, decisions: pa.Table) -> Found:
     """The chosen rows in quarantine; RequestRefused where they are not those that somebody has seen."""
-    parts = held_back(driver, study, chosen.stratum, decisions)
-    found = all_of(parts)
-    if not found.rows:
+    found = held_back(driver, study, chosen.stratum, decisions)
+    if not found.parts:
         before = decided_already(decisions, chosen.stratum)
         raise RequestRefused(
             f"decided already by decision {before}" if before else "there are no such rows in quarantine"
         )
-    refuse_others(found, chosen.expected, chosen.fingerprint)
-    return parts
+    refuse_others(found.chosen, chosen.expected, chosen.fingerprint)
+    return found
 
 
 def refuse_others(found: RowSet, expected: int | None, fingerprint: str | None) -> None:

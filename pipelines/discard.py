@@ -2,41 +2,30 @@
 
 from collections.abc import Mapping
 
-import pyarrow as pa
 from pydantic import JsonValue
 
-from pipelines.check_counts import TakenOut
-from pipelines.chosen_rows import Part, all_of, joined, taken_out
+from pipelines.chosen_rows import Found
 from pipelines.decided import Decision, change
 from pipelines.driver import Driver
 from pipelines.entries import Kind
 from pipelines.files import table_key
-from pipelines.landing import numbered, publish
-from pipelines.plan import Replacement
+from pipelines.landing import numbered
+from pipelines.moved_rows import MovedRows, Uncounted
 from pipelines.replay import lessened
 from pipelines.requests import Change
 from schemas.families import CHECK_COUNT, DISCARDED
 
 
-def discard(driver: Driver, decision: Decision, about: Mapping[str, JsonValue], parts: list[Part]) -> Change:
+def discard(driver: Driver, decision: Decision, about: Mapping[str, JsonValue], found: Found) -> Change:
     """The change that discards the chosen rows, and takes them out of the checks' counts."""
-    taken, replaced = TakenOut(), list[tuple[str, Replacement]]()
-    remembered: dict[str, list[pa.Table]] = {}
-    for part in parts:
-        rows, replacement = taken_out(driver, part.file, part.mine)
-        replaced.append((part.file.table, replacement))
-        taken.add(rows, rows.column("family"))
-        remembered.setdefault(part.file.month, []).append(rows.select(DISCARDED.schema.names))  # not what blocks hold
+    moved, uncounted, n = MovedRows(driver), Uncounted(), driver.ledger.next_n
+    remembered = table_key(decision.study, DISCARDED.name)
+    for part in found.parts:
+        for _, rows in moved.take_out(part.file, part.mine):
+            uncounted.add(rows)
+            keys = rows.select(DISCARDED.schema.names)  # not what blocks hold
+            moved.bring(remembered, part.file.month, numbered(keys, "entry", n))
+        uncounted.end_of_file()
     counts = table_key(decision.study, CHECK_COUNT.name)
-    replaced.append((counts, lessened(driver, counts, taken)))
-    replaced += [_keys(driver, decision.study, month, rows) for month, rows in sorted(remembered.items())]
-    rows_gone = all_of(parts).rows
-    return change(driver, decision, Kind.DISCARD, about, rows=rows_gone, replaced=joined(replaced))
-
-
-def _keys(driver: Driver, study: str, month: str, parts: list[pa.Table]) -> tuple[str, Replacement]:
-    """A file with the keys of a month's rows, discarded by the next entry."""
-    n, table = driver.ledger.next_n, table_key(study, DISCARDED.name)
-    rows = numbered(pa.concat_tables(parts), "entry", n)
-    rows = rows.sort_by([(column, "ascending") for column in DISCARDED.sort_key]).cast(DISCARDED.schema)
-    return table, Replacement(add=(publish(driver.store, rows, table, month, n, driver.ledger.epoch),))
+    moved.change(counts, lessened(driver, counts, uncounted.finish()))
+    return change(driver, decision, Kind.DISCARD, about, rows=found.chosen.rows, replaced=moved.finish())

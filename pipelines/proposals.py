@@ -10,7 +10,6 @@ from typing import Any, Literal
 import pyarrow as pa
 from pydantic import BaseModel, ConfigDict
 
-from pipelines.chosen_rows import all_of, need_two
 from pipelines.decided import Decision, DecisionId, change, looked_at, table_of, valid
 from pipelines.discard import discard
 from pipelines.driver import Driver
@@ -49,12 +48,12 @@ class _OfDay(BaseModel):
 def decide_alone(driver: Driver, decision: Decision) -> Change:
     """Release or discard by one person, of rows that failed nothing critical."""
     chosen, decisions = valid(Counted, decision.about), table_of(driver, decision.study)
-    parts = looked_at(driver, decision.study, chosen, decisions)
-    if need_two(parts, decisions):
+    found = looked_at(driver, decision.study, chosen, decisions)
+    if found.need_two(decisions):
         raise RequestRefused(
             "a critical check failed: two people decide, so propose it and have it approved by another"
         )
-    return _CARRIED_OUT[decision.kind](driver, decision, decision.about, parts)
+    return _CARRIED_OUT[decision.kind](driver, decision, decision.about, found)
 
 
 def propose(driver: Driver, decision: Decision) -> Change:
@@ -63,8 +62,8 @@ def propose(driver: Driver, decision: Decision) -> Change:
         valid(_ProposedThreshold, decision.about)
         return change(driver, decision, Kind.DECIDE, decision.about)
     proposed = valid(Proposed, decision.about)
-    parts = looked_at(driver, decision.study, proposed, table_of(driver, decision.study))
-    return change(driver, decision, Kind.DECIDE, decision.about, rows=all_of(parts).rows)
+    found = looked_at(driver, decision.study, proposed, table_of(driver, decision.study))
+    return change(driver, decision, Kind.DECIDE, decision.about, rows=found.chosen.rows)
 
 
 def approve(driver: Driver, decision: Decision) -> Change:
@@ -80,8 +79,8 @@ def approve(driver: Driver, decision: Decision) -> Change:
     if "fingerprint" not in about:
         raise RequestRefused("the proposal does not say which rows were looked at: decline it, and propose anew")
     proposed = valid(Proposed, json.loads(proposal["about"]))
-    parts = looked_at(driver, decision.study, proposed, decisions)
-    return _CARRIED_OUT[proposed.decision](driver, decision, about, parts)
+    found = looked_at(driver, decision.study, proposed, decisions)
+    return _CARRIED_OUT[proposed.decision](driver, decision, about, found)
 
 
 def decline(driver: Driver, decision: Decision) -> Change:

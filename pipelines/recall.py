@@ -11,12 +11,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError
 
-from pipelines.chosen_rows import Flags, joined, read, taken_out
+from pipelines.chosen_rows import Flags, Part, stretches
 from pipelines.driver import Driver
 from pipelines.entries import Kind, RequestRefused
-from pipelines.files import DataFile, family_of, table_key
+from pipelines.files import family_of, table_key
 from pipelines.holds import Changes
-from pipelines.landing import publish
+from pipelines.moved_rows import MovedRows
 from pipelines.plan import Replacement
 from pipelines.requests import Change
 from schemas.families import ENTERED_IN_ERROR, QUARANTINE, REVISED_FAMILIES
@@ -35,22 +35,34 @@ def recall(driver: Driver, selected: Mapping[str, JsonValue]) -> Change | None:
         raise RequestRefused("it does not name the study in which rows are taken back") from None
     if study not in driver.studies:
         raise RequestRefused("it names a study that is not registered")
-    tables = [table_key(study, family) for family in REVISED_FAMILIES]
-    heads = [(file, read(driver, file, _HEAD)) for table in tables for file in driver.tables.live_files(table)]
-    taken_back = _taken_back(rows for _, rows in heads)
-    found = [(file, mine) for file, rows in heads if (mine := _earlier(rows, taken_back)).any()]
+    found = _entered_in_error(driver, study)
     if not found:
         return None
     driver.consent_now()
     return Change(
         plan=driver.plan(Kind.RECALL, [], replaced=to_quarantine(driver, study, found)),
         holds=Changes([], [], []),
-        cause={"study": study, "rows": sum(int(mine.sum()) for _, mine in found)},
+        cause={"study": study, "rows": sum(int(part.mine.sum()) for part in found)},
         rest=None,
     )
 
 
-_HEAD = ["record64", "revision", "status", "entry", "released"]
+_HEAD = ("record64", "revision", "status", "entry", "released")
+
+
+def _entered_in_error(driver: Driver, study: str) -> list[Part]:
+    """The rows of records that a later row of theirs takes back; only the records that are taken back are held."""
+    tables = [table_key(study, family) for family in REVISED_FAMILIES]
+    files = [file for table in tables for file in driver.tables.live_files(table)]
+    taken_back = _taken_back(rows for file in files for _, rows in stretches(driver, file, _HEAD))
+    found = list[Part]()
+    for file in files if taken_back else ():
+        mine = np.zeros(file.rows, dtype=bool)
+        for places, rows in stretches(driver, file, _HEAD):
+            mine[places] = _earlier(rows, taken_back)
+        if mine.any():
+            found.append(Part(file, mine))
+    return found
 
 
 def _taken_back(heads: Iterable[pa.Table]) -> dict[int, tuple[int, int]]:
@@ -67,36 +79,25 @@ def _taken_back(heads: Iterable[pa.Table]) -> dict[int, tuple[int, int]]:
 
 def _earlier(rows: pa.Table, taken_back: Mapping[int, tuple[int, int]]) -> Flags:
     """Which rows came before the one that takes their record back; not what stewards have released since that stands."""
-    never = (-1, 0)
-    return np.array(
-        [
-            revision < (last := taken_back.get(record, never))[0] and (released is None or released < last[1])
-            for record, revision, released in _revisions(rows)
-        ],
-        dtype=bool,
-    )
+    of_record = np.flatnonzero(pc.is_in(rows.column("record64"), pa.array([*taken_back], pa.int64())).to_numpy())
+    found = np.zeros(len(rows), dtype=bool)
+    for place, (record, revision, released) in zip(of_record.tolist(), _revisions(rows.take(of_record)), strict=True):
+        last, since = taken_back[record]
+        found[place] = revision < last and (released is None or released < since)
+    return found
 
 
 def _revisions(rows: pa.Table) -> Iterator[tuple[int, int, int | None]]:
     return zip(*(rows.column(name).to_pylist() for name in ("record64", "revision", "released")), strict=True)
 
 
-def to_quarantine(driver: Driver, study: str, found: list[tuple[DataFile, Flags]]) -> dict[str, Replacement]:
+def to_quarantine(driver: Driver, study: str, found: list[Part]) -> dict[str, Replacement]:
     """For these rows of files: what leaves the study's tables, and what comes to its quarantine, by table."""
-    n, epoch = driver.ledger.next_n, driver.ledger.epoch
-    changes: list[tuple[str, Replacement]] = []
-    moved: dict[str, list[pa.Table]] = {}
+    moved, quarantine = MovedRows(driver), table_key(study, QUARANTINE.name)
     for file, mine in found:
-        rows, replacement = taken_out(driver, file, mine)
-        changes.append((file.table, replacement))
-        moved.setdefault(file.month, []).append(_quarantined(rows, family_of(file.table), n))
-    quarantine = table_key(study, QUARANTINE.name)
-    order = [(name, "ascending") for name in QUARANTINE.sort_key]
-    come = [
-        publish(driver.store, pa.concat_tables(parts).sort_by(order), quarantine, month, n, epoch)
-        for month, parts in sorted(moved.items())
-    ]
-    return joined([*changes, (quarantine, Replacement(add=tuple(come)))])
+        for _, rows in moved.take_out(file, mine):
+            moved.bring(quarantine, file.month, _quarantined(rows, family_of(file.table), driver.ledger.next_n))
+    return moved.finish()
 
 
 def _quarantined(rows: pa.Table, family: str, n: int) -> pa.Table:

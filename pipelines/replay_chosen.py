@@ -8,10 +8,9 @@ from collections.abc import Iterable, Mapping
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
 from pydantic import JsonValue
 
-from pipelines.chosen_rows import all_of, read
+from pipelines.chosen_rows import chosen_stretches
 from pipelines.decided import Selected, looked_at, table_of, valid
 from pipelines.driver import Driver
 from pipelines.entries import RequestRefused
@@ -41,11 +40,13 @@ def replay_chosen(driver: Driver, selected: Mapping[str, JsonValue]) -> Change:
     if asked.study not in driver.studies:
         raise RequestRefused("it names a study that is not registered")
     chosen, decisions = valid(Counted, asked.about), table_of(driver, asked.study)
-    parts = looked_at(driver, asked.study, chosen, decisions)
-    tokens = [read(driver, part.file, ["origin"]).filter(pa.array(part.mine)).column("origin") for part in parts]
-    distinct = {token for column in tokens for token in column.unique().to_pylist()}
+    found = looked_at(driver, asked.study, chosen, decisions)
+    distinct = set[bytes]()
+    for part in found.parts:
+        for _, rows in chosen_stretches(driver, part, ["origin"]):
+            distinct |= set(rows.column("origin").unique().to_pylist())
     change = replay(driver, selection(_ranges(driver, driver.keys.key(asked.study), distinct)))
-    said = {"study": asked.study, "rows": all_of(parts).rows, "by": asked.by, "reason": asked.reason}
+    said = {"study": asked.study, "rows": found.chosen.rows, "by": asked.by, "reason": asked.reason}
     return change._replace(cause={**change.cause, **said})
 
 

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from pipelines.chosen_rows import all_of, landed
+from pipelines.chosen_rows import landed
 from pipelines.decided import Decision, change, refuse_others, valid
 from pipelines.driver import Driver
 from pipelines.entries import Kind, RequestRefused
@@ -26,15 +26,14 @@ def take_back(driver: Driver, decision: Decision) -> Change | None:
     A job does not take back what people have released: it would find the same again and again.
     """
     recalled, by_job = valid(_Recalled, decision.about), decision.by == THE_JOB
-    parts = landed(driver, decision.study, _meant(decision, recalled.stratum), undecided=by_job)
-    found = all_of(parts)
-    if not found.rows and by_job:
+    found = landed(driver, decision.study, _meant(decision, recalled.stratum), undecided=by_job)
+    if not found.parts and by_job:
         return None
-    if not found.rows:
+    if not found.parts:
         raise RequestRefused("there are no such rows in the study's tables")
-    refuse_others(found, recalled.expected, recalled.fingerprint)
-    replaced = to_quarantine(driver, decision.study, [(part.file, part.mine) for part in parts])
-    return change(driver, decision, Kind.RECALL, decision.about, rows=found.rows, replaced=replaced)
+    refuse_others(found.chosen, recalled.expected, recalled.fingerprint)
+    replaced = to_quarantine(driver, decision.study, found.parts)
+    return change(driver, decision, Kind.RECALL, decision.about, rows=found.chosen.rows, replaced=replaced)
 
 
 def _meant(decision: Decision, stratum: Stratum) -> Stratum:

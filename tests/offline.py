@@ -21,7 +21,7 @@ from pipelines.accounts import total
 from pipelines.answer import answer_next
 from pipelines.blocks import Block
 from pipelines.check_counts import write_counts
-from pipelines.chosen_rows import all_of, held_back
+from pipelines.chosen_rows import held_back
 from pipelines.consent.register import Item
 from pipelines.decided import table_of
 from pipelines.driver import Driver
@@ -147,7 +147,7 @@ class Offline:
             stratum = Chosen.model_validate(names).stratum
         except ValidationError:
             return RowSet().fingerprint
-        return all_of(held_back(self.driver, study, stratum, table_of(self.driver, study))).fingerprint
+        return held_back(self.driver, study, stratum, table_of(self.driver, study)).chosen.fingerprint
 
     def answer_all(self) -> list[Entry]:
         """Do all that waits."""

@@ -10,13 +10,13 @@ from typing import Any
 
 import pytest
 
-from pipelines import discard as discard_module
 from pipelines import proposals as proposals_module
 from pipelines.answer import answer_next
 from pipelines.entries import Kind, TableChange
 from pipelines.lake_check import lake_check
 from pipelines.landing import publish
 from pipelines.law import entry_law
+from pipelines.moved_rows import MovedRows
 from pipelines.requests import ask, everything
 from quality.checks import Severity, checks
 from quality.chosen import number_of
@@ -241,13 +241,13 @@ def test_released_rows_that_are_replayed_are_not_doubled(lake: Offline) -> None:
 def test_of_what_is_discarded_only_the_keys_are_held_until_they_are_written(
     lake: Offline, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    held, keys = list[str](), discard_module._keys
+    held, bring = list[str](), MovedRows.bring
 
-    def written(driver: Any, study: str, month: str, parts: list[Any]) -> Any:
-        held.extend(name for part in parts for name in part.column_names)
-        return keys(driver, study, month, parts)
+    def brought(moved: Any, table: str, month: str, rows: Any) -> None:
+        held.extend(rows.column_names)
+        bring(moved, table, month, rows)
 
-    monkeypatch.setattr(discard_module, "_keys", written)
+    monkeypatch.setattr(MovedRows, "bring", brought)
     lake.decided("discard", HELD)
     assert held == DISCARDED.schema.names
 
