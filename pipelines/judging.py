@@ -215,9 +215,7 @@ def _replaced(driver: Driver, desk: LakeDesk, study: str, found: Results) -> dic
 
 
 def _ask_for_recalls(driver: Driver, study: str, wished: Collection[Stratum]) -> None:
-    """Leave a request for each stratum for which none waits. What stewards have released is not taken back by it; what a
-    replay has brought again is.
-    """
+    """Leave a request for each stratum for which none waits. What stewards have released is not taken back by it."""
     waiting = [one.request.selection for one in everything(driver.store) if one.request]
     known = [said.get("about") for said in waiting if said.get("by") == BY]
     for stratum in wished:

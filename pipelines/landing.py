@@ -5,7 +5,7 @@ ones; what is gathered is bounded in all.
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +19,7 @@ from pipelines.duplicates import FileKeys, KeyedFile, Seen, duplicates, revision
 from pipelines.files import DataFile, describe, family_of, new_key, table_key
 from pipelines.rows import Rows, join, ordered, table
 from pipelines.second_finals import SecondFinals
+from pipelines.still_released import still_released
 from pipelines.store import Store
 from pipelines.write import write_sorted
 from quality.checks import Check, checks
@@ -56,7 +57,7 @@ class Landing:
         epoch: int,
         files_of: FilesOf,
         cache: FileKeys,
-        replaced_of: Callable[[str], Iterable[str]] = lambda table: (),
+        replaced_of: Callable[[str], Sequence[str]] = lambda table: (),
         checks_of: Callable[[str], Mapping[str, Check]] = lambda study: checks(),
     ) -> None:
         self._store, self._n, self._epoch, self._files_of, self._cache = store, n, epoch, files_of, cache
@@ -96,7 +97,7 @@ class Landing:
         held_back = (column(part.readings, "flags") & QUARANTINES) != 0
         if held_back.any() or _is_asked("UQ-04", place[1]):
             self._expected.add((*place, self._turns[place], QUARANTINE.name))
-        if not held_back.all():
+        if not held_back.all() or self._replaced_of(table_key(study, place[1])):
             self._expected.add((*place, self._turns[place]))
         self._expected.add((study, CHECK_COUNT.name, month))  # the counts of the checks are written beside them
 
@@ -115,7 +116,7 @@ class Landing:
             if beside.any():
                 rows = rows.with_column("flags", rows.readings["flags"] | beside)
             answers = tally(rows.messages, rows.readings, family, self._checks_of(study))
-            held_back = (rows.readings["flags"] & QUARANTINES) != 0
+            rows, held_back = self._held_back(rows, place)
             if held_back.any():
                 files.append(self._file(rows.filter(held_back), place, QUARANTINE.name))
                 rows = rows.filter(~held_back)
@@ -165,6 +166,16 @@ class Landing:
             files = self._files_of(table_key(study, family), month)
             found[self._finals.second(rows.messages, rows.readings, files, place)] |= checks()["UQ-04"].mask
         return found
+
+    def _held_back(self, rows: Rows, place: Place) -> tuple[Rows, Any]:
+        """[n] which rows go to quarantine: not what stewards have released, and a replay brings again as it was."""
+        study, family, _ = place
+        held_back = (rows.readings["flags"] & QUARANTINES) != 0
+        replaced = self._replaced_of(table_key(study, family))
+        released = still_released(self._store, replaced, rows, FAMILIES[family]) if replaced else np.zeros(0)
+        if not released.any():
+            return rows, held_back
+        return rows.with_column("released", pa.array(released, mask=released == 0)), held_back & (released == 0)
 
     def _live(self, place: Place) -> list[KeyedFile]:
         return [file for key in _tables(place) for file in self._files_of(key, place[2])]

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from pipelines import proposals as proposals_module
@@ -20,11 +21,13 @@ from pipelines.moved_rows import MovedRows
 from pipelines.requests import ask, everything
 from quality.checks import Severity, checks
 from quality.chosen import number_of
+from quality.gate import Gate
 from schemas.consent_events import ConsentEvent
 from schemas.families import DISCARDED, LAB_RESULT
 from tests.canaries import leaks_in_folder, member, subject
 from tests.lakes import Crash
 from tests.lakes import rows as made_rows
+from tests.mistakes import shift_by
 from tests.offline import Offline
 from tests.readings import DAY, NOON, RECEIVED, grant, linked, message
 from tests.recount import counted, standing
@@ -235,6 +238,65 @@ def test_released_rows_that_are_replayed_are_not_doubled(lake: Offline) -> None:
     everywhere = lake.values() + lake.values("quarantine")
     assert sorted(everywhere) == sorted([*POSSIBLE, *FLAGGED, *IMPOSSIBLE])
     assert_sound(lake)
+
+
+@pytest.mark.usefixtures("mild")
+def test_what_stewards_have_released_stays_released_through_a_replay(lake: Offline) -> None:
+    entry = lake.decided("release", HELD)
+    replayed = lake.replay(sent("ann"))
+    assert lake.values("quarantine") == [] and lake.values() == sorted([*POSSIBLE, *FLAGGED, *IMPOSSIBLE])
+    assert {row["value"]: row["released"] for row in lake.world.rows("sleep")} == {
+        **dict.fromkeys([*POSSIBLE, *FLAGGED]), **dict.fromkeys(IMPOSSIBLE, entry.n),
+    }  # fmt: skip
+    assert {row["entry"] for row in lake.world.rows("sleep")} == {replayed.n}
+    assert_sound(lake)
+    lake.replay(sent("ann"))
+    assert lake.values("quarantine") == [], "and through the next one"
+
+
+@pytest.mark.usefixtures("mild")
+def test_a_released_value_that_a_corrected_mapping_changes_is_judged_anew(lake: Offline) -> None:
+    """The same was sent, so the keys are the same: what it means is not."""
+    keys = {row["key64"] for row in lake.world.rows("sleep", view="quarantine")}
+    lake.decided("release", HELD)
+    with pytest.MonkeyPatch.context() as patch:
+        shift_by(patch, 1.0)
+        lake.replay(sent("ann"))
+    assert lake.values("quarantine") == [401.0, 402.0, 403.0] and lake.values() == [61.0, 62.0, 246.0]
+    assert {row["key64"] for row in lake.world.rows("sleep", view="quarantine")} == keys
+    assert not any(
+        row["released"] for view in ("observation", "quarantine") for row in lake.world.rows("sleep", view=view)
+    )
+    assert_sound(lake)
+
+
+@pytest.mark.usefixtures("mild")
+def test_what_another_check_holds_back_besides_is_judged_anew(lake: Offline) -> None:
+    lake.decided("release", HELD)
+    with pytest.MonkeyPatch.context() as patch:
+        judge = Gate.judge
+        more = checks()["LK-03"].mask
+        patch.setattr(
+            Gate, "judge", lambda gate, judged: judge(gate, judged) | np.where(judged.number("value") == 401, more, 0)
+        )
+        lake.replay(sent("ann"))
+    assert lake.values("quarantine") == [401.0]
+    assert [row["value"] for row in lake.world.rows("sleep") if row["released"]] == [400.0, 402.0]
+
+
+@pytest.mark.usefixtures("mild")
+def test_what_is_held_back_by_fewer_checks_stays_released(lake: Offline) -> None:
+    """As when a range has become wider; and it stays a row that people have decided about, which a job does not take back."""
+    entry = lake.decided("release", HELD)
+    with pytest.MonkeyPatch.context() as patch:
+        judge, less = Gate.judge, ~checks()["PL-00"].mask
+        patch.setattr(Gate, "judge", lambda gate, judged: judge(gate, judged) & less)
+        lake.replay(sent("ann"))
+    assert lake.values("quarantine") == []
+    assert [row["released"] for row in lake.world.rows("sleep") if row["value"] in IMPOSSIBLE] == [entry.n] * 3
+    found = {"check": "SQ-05", "metric": "heart_rate", "day": "2025-03-14"}
+    lake.decided("recall", found, by="wellspring", reason="SQ-05: gaps")
+    assert lake.values("quarantine") == sorted([*POSSIBLE, *FLAGGED])
 
 
 @pytest.mark.usefixtures("mild")
