@@ -12,12 +12,12 @@ from connectors.ranges import DataDamaged, DataMissing
 from pipelines.decisions import DECISIONS, decide, is_decision
 from pipelines.driver import Driver
 from pipelines.entries import Entry, RequestRefused
-from pipelines.judging import judge
+from pipelines.judging_by_hand import judge
 from pipelines.law import LawBroken
 from pipelines.progress import Answered, Progress
 from pipelines.recall import recall
 from pipelines.replay_chosen import replay_any
-from pipelines.requests import Asked, Change, everything, forget_refused, refuse, remove
+from pipelines.requests import Asked, Change, NotYet, everything, forget_refused, refuse, remove
 
 Kind = Callable[[Driver, Mapping[str, JsonValue]], Change | None]
 
@@ -29,16 +29,24 @@ _REASONS = (RequestRefused, DataMissing, DataDamaged, LawBroken)  # the lake is 
 
 
 def answer_next(driver: Driver) -> Entry | None:
-    """The next entry for what was asked first, once it is applied; None where nothing waits.
+    """The next entry for what was asked first, once it is applied; None where nothing waits, or the driver has something
+    `unfinished`, with which the next call goes on.
 
     A request that cannot be done is marked with the reason, which is said too, and does not count as waiting.
     KafkaUnreachable, Fenced: it goes on waiting.
     """
     there = everything(driver.store)
     forget_refused(driver.store, there, driver.clock())
+    goes_on = False
     for asked in _in_order(driver, there):
-        if entry := _answer(driver, asked):
-            return entry
+        try:
+            if entry := _answer(driver, asked):
+                return entry
+        except NotYet:
+            goes_on = True
+    if driver.unfinished is not None and not goes_on:  # nobody asks for it any more
+        driver.unfinished.close()
+        driver.unfinished = None
     return None
 
 

@@ -4,7 +4,7 @@ Most files hold one day, as the ledger says; of the others a column or three are
 since, all days that it may have held count.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 
 import numpy as np
 import numpy.typing as npt
@@ -26,8 +26,15 @@ _ODD = (np.uint64(0x9E3779B97F4A7C15), np.uint64(0xC2B2AE3D27D4EB4F))
 Days = set[int]
 
 
-def changed_days(entry: Entry, ledger: Ledger, store: Store) -> dict[str, Days]:
-    """The days, counted since 1970 in UTC, on which readings begin that the entry brought or took, by study."""
+Steps = Generator[None, None, Days]
+"""Days that are found file by file; whoever looks can leave off after each."""
+
+
+def days_changed(entry: Entry, ledger: Ledger, store: Store) -> Generator[None, None, dict[str, Days]]:
+    """The days, counted since 1970 in UTC, on which readings begin that the entry brought or took, by study.
+
+    In steps, one a file.
+    """
     found: dict[str, Days] = {}
     if entry.kind in _SAME_ROWS:
         return found
@@ -36,7 +43,7 @@ def changed_days(entry: Entry, ledger: Ledger, store: Store) -> dict[str, Days]:
         if family not in _JUDGED:
             continue
         removed = [_described(path, ledger) for path in change.remove]
-        days = _differing(store, removed, change.add) if removed else _days_of_all(store, change.add)
+        days = yield from _differing(store, removed, change.add) if removed else _days_of_all(store, change.add)
         found.setdefault(study, set()).update(days)
     return {study: days for study, days in found.items() if days}
 
@@ -48,8 +55,12 @@ def _described(path: str, ledger: Ledger) -> DataFile:
     return next(file for file in ledger.read(name.n).tables[name.table].add if file.path == path)
 
 
-def _days_of_all(store: Store, files: Iterable[DataFile]) -> Days:
-    return {day for file in files for day in _days_of_file(store, file)}
+def _days_of_all(store: Store, files: Iterable[DataFile]) -> Steps:
+    found: Days = set()
+    for file in files:
+        found.update(_days_of_file(store, file))
+        yield
+    return found
 
 
 def _days_of_file(store: Store, file: DataFile) -> Iterable[int]:
@@ -60,13 +71,14 @@ def _days_of_file(store: Store, file: DataFile) -> Iterable[int]:
     return possible if rows is None else np.unique(days_of(rows)).tolist()
 
 
-def _differing(store: Store, removed: Iterable[DataFile], added: Iterable[DataFile]) -> Days:
+def _differing(store: Store, removed: Iterable[DataFile], added: Iterable[DataFile]) -> Steps:
     """The days of which other rows came than went: those that a file was written again with are the same as before."""
     sums: dict[int, int] = {}
     unknown: Days = set()
     for sign, files in ((-1, removed), (1, added)):
         for file in files:
             rows = _read(store, file, ["start", "key64", "entry"])
+            yield
             if rows is None:
                 unknown.update(_possible(file))
                 continue

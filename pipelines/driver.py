@@ -7,7 +7,7 @@ where Kafka, the vault or a table is not what the ledger was written with. Every
 import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from typing import Any
+from typing import Any, Protocol
 
 from connectors.ranges import Identity, RangeReader
 from pipelines import redrive
@@ -56,6 +56,12 @@ class DriverAlive(LakeError):
     """Another driver is at work; this one did not touch anything."""
 
 
+class Unfinished(Protocol):
+    """What a request has begun, and goes on with at its next turn."""
+
+    def close(self) -> None: ...
+
+
 class Driver:
     """One driver's life. `on_step` hears of each step (tests stop it there), `on_entry` of each entry once it is applied.
 
@@ -91,6 +97,7 @@ class Driver:
         self._touched: set[str] = set()
         self._limits = within(settings.limits, ceiling_mb())
         self._size = PlanSize(self._limits)
+        self.unfinished: Unfinished | None = None
 
     # -- the beginning
 
@@ -191,6 +198,8 @@ class Driver:
         with ExitStack() as last:
             for close in (self.register.close, self.holds.close, close_readers, self._stack.close):
                 last.callback(close)
+            if self.unfinished is not None:
+                last.callback(self.unfinished.close)
             if self.ledger.epoch:
                 self.tables.save()
 

@@ -25,7 +25,7 @@ LOOK_S = 2.0
 def work_off(driver: Driver) -> None:
     """Cycle, do what was asked for and judge what has changed, until nothing is left of any."""
     with closing(Judging(driver)) as judging, closing(Lookout(driver, judging)) as lookout:
-        while driver.cycle() or answer_next(driver) or judging.turn() or judging.is_busy:
+        while driver.cycle() or answer_next(driver) or driver.unfinished or judging.turn() or judging.is_busy:
             pass
         lookout.finish()
 
@@ -61,7 +61,7 @@ def _follow(
                     say("Kafka is back")
                 failures = 0
             entry = answer_next(driver)
-            if entry is None and time.monotonic() < due:
+            if entry is None and driver.unfinished is None and time.monotonic() < due:
                 entry = judging.turn(driver.settings.quality.every_s)
         except KafkaUnreachable as error:
             if not failures:
@@ -69,7 +69,7 @@ def _follow(
             stop.wait(BACKOFF_S[min(failures, len(BACKOFF_S) - 1)])
             failures, due = failures + 1, 0.0
             continue
-        if entry is None and not judging.is_busy:
+        if entry is None and driver.unfinished is None and not judging.is_busy:
             stop.wait(max(0.0, min(due - time.monotonic(), LOOK_S)))
 
 

@@ -5,33 +5,21 @@ entry, so that a day that is judged twice has one answer. Whatever goes wrong in
 goes on: the study's days wait until they are tried again.
 """
 
-import math
 import time
 from collections import Counter
-from collections.abc import Collection, Generator, Iterable, Mapping
-from datetime import date, datetime, timedelta
+from collections.abc import Generator, Iterable, Mapping
+from datetime import date, datetime
 
-from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError
-
-from pipelines.changed_days import changed_days
+from pipelines.days_to_judge import Look
 from pipelines.driver import Driver
-from pipelines.entries import Entry, Fenced, Kind, RequestRefused, TableChange
-from pipelines.files import table_key
-from pipelines.holds import Changes
+from pipelines.entries import Entry, Fenced, Kind, TableChange
+from pipelines.judged_results import settle
 from pipelines.judging_status import note_failure
 from pipelines.lake_desk import LakeDesk
-from pipelines.plan import Replacement
 from pipelines.progress import Judged, Progress
-from pipelines.replaced_results import replacement, result_goes, summary_goes
-from pipelines.requests import Change, ask, everything, selection_of
-from pipelines.suite_findings import Findings
-from pipelines.zones import DAY_US
 from quality.checks import Check
-from quality.desk import THE_JOB as BY
-from quality.desk import Stratum
-from quality.job.results import JUDGE, Results
-from quality.job.times import as_day, day_number, instant
-from schemas.families import CHECK_RESULT, DAY_SUMMARY
+from quality.job.results import Results
+from quality.job.times import instant
 
 Steps = Generator[None, None, Results]
 """A job that can be interrupted after each of its steps; it returns its results."""
@@ -40,8 +28,8 @@ TURN_S = 2.0
 """A turn ends after the part of a day in which so much time is over: the stream waits while it goes on."""
 LONG_S, SHORT_S = 2.0, 0.5
 """A turn that takes so long is followed by one of half as many days, one that takes so little by one of twice as many."""
-LONGEST_SILENCE = 28
-"""Days on which nothing came are judged as they end, so many at most after nobody has been at work."""
+LOOK_S = 2.0
+"""So long it looks at a time which days have changed."""
 
 
 class Judging:
@@ -51,7 +39,8 @@ class Judging:
         self._driver = driver
         self.desk = LakeDesk(driver.settings, driver.clock, threads=1)
         self._judged: Judged | None = None
-        self._work: _Work | None = None
+        self._looking: Look | None = None
+        self._work: Work | None = None
         self._again_us: dict[str, int] = {}
         self._rested_us: int | None = None
         self._at_once = driver.settings.quality.days_at_once
@@ -72,11 +61,13 @@ class Judging:
 
     @property
     def is_busy(self) -> bool:
-        """Whether the last turn ended in the midst of a day, with which the next one goes on."""
-        return self._work is not None
+        """Whether the last turn ended in the midst of a day or of a look, with which the next one goes on."""
+        return self._work is not None or self._looking is not None
 
     def turn(self, every_s: float = 0.0) -> Entry | None:
         """Judge some of the days that have changed: the entry, or None where none is left but what failed of late.
+
+        First it looks which days these are. Where that takes long the entry says no more than how far it has come.
 
         None also where it `is_busy`: then the stream has its turn, which is not to wait for a large day. Once none was left
         nothing is done for `every_s` seconds. Fenced where another driver has taken over.
@@ -84,7 +75,9 @@ class Judging:
         now = self._driver.clock()
         if not self.is_busy and self._rested_us is not None and now - self._rested_us < every_s * 1_000_000:
             return None
-        while self.is_busy or self._begin(now):
+        if self._work is None and not self._has_looked():
+            return self._note_reached()
+        while self._work is not None or self._begin(now):
             entry = self._go_on()
             if entry or self.is_busy:
                 return entry
@@ -93,34 +86,34 @@ class Judging:
 
     def _begin(self, now: int) -> bool:
         """Take up a study's first days; False where no study has any that can be judged now."""
-        judged = self._look()
+        judged = self._judged
+        assert judged is not None, "it has looked"
         study = next((study for study in sorted(judged.left) if now >= self._again_us.get(study, now)), None)
         if study is None:
             return False
         days = judged.left[study][: self._at_once]
-        self._work = _Work(study, days, _steps(self._driver, self.desk, study, days))
+        self._work = Work(study, days, steps_of(self._driver, self.desk, study, days))
         left = {**judged.left, study: judged.left[study][self._at_once :]}
         self._judged = judged.model_copy(update={"left": {name: rest for name, rest in left.items() if rest}})
         return True
 
-    def _look(self) -> Judged:
-        """What is to be judged by now: what entries have changed since, and the days that have ended."""
-        driver, known = self._driver, self._judged or Progress.of(self._driver.ledger.head()).judged
-        today = as_day(driver.clock() // DAY_US)
-        known = known or Judged(through=0, until=today)
-        left = {study: set(days) for study, days in known.left.items()}
-        through = known.through
-        for entry in driver.ledger.entries(known.through + 1):
-            for study, changed in changed_days(entry, driver.ledger, driver.store).items():
-                left.setdefault(study, set()).update(map(as_day, changed))
-            through = entry.n
-        for day in _ended(known.until, today):
-            for study in driver.studies:
-                if driver.tables.live_files(table_key(study, DAY_SUMMARY.name)):
-                    left.setdefault(study, set()).add(day)
-        mine = {study: tuple(sorted(days)) for study, days in sorted(left.items()) if study in driver.studies and days}
-        self._judged = Judged(through=through, until=max(today, known.until), left=mine)
-        return self._judged
+    def _has_looked(self) -> bool:
+        """Whether it is known what is to be judged by now; a first look at an old lake takes many turns."""
+        driver = self._driver
+        self._looking = self._looking or Look(driver, self._judged or Progress.of(driver.ledger.head()).judged)
+        found = self._looking.go_on(time.monotonic() + LOOK_S)
+        if found is not None:
+            self._judged, self._looking = found, None
+        return found is not None
+
+    def _note_reached(self) -> Entry | None:
+        """An entry that says how far a long look has come, so that whoever drives next goes on from there."""
+        assert self._looking is not None
+        reached, kept = self._looking.reached, Progress.of(self._driver.ledger.head()).judged
+        if reached.through == (kept.through if kept else 0):
+            return None
+        progress = {"judged": reached.model_dump(mode="json")}
+        return self._driver.note(Kind.JUDGE, {"looked_through": reached.through}, {}, progress)
 
     def _go_on(self) -> Entry | None:
         """The entry of the days that were taken up; None where they are not done yet, or the job has failed."""
@@ -130,7 +123,7 @@ class Judging:
         try:
             with driver.at_work():
                 found = work.go_on(began + TURN_S)
-                replaced = None if found is None else _replaced(driver, self.desk, work.study, found)
+                replaced = None if found is None else settle(driver, work.study, found)
         except Fenced:
             raise
         except Exception as error:  # quality never stops the stream
@@ -153,7 +146,7 @@ class Judging:
             {"judged": self._judged.model_dump(mode="json")},
         )
 
-    def _give_back(self, work: "_Work") -> None:
+    def _give_back(self, work: "Work") -> None:
         assert self._judged is not None
         left = {**self._judged.left}
         left[work.study] = tuple(sorted({*work.days, *left.get(work.study, ())}))
@@ -177,7 +170,7 @@ class Judging:
         note_failure(driver.store, self.failures, study, kind, driver.clock())
 
 
-class _Work:
+class Work:
     """Days of a study that are being judged, through as many turns as it takes."""
 
     def __init__(self, study: str, days: tuple[date, ...], steps: Steps) -> None:
@@ -199,30 +192,10 @@ class _Work:
         self._steps.close()
 
 
-def _steps(driver: Driver, desk: LakeDesk, study: str, days: Iterable[date]) -> Steps:
+def steps_of(driver: Driver, desk: LakeDesk, study: str, days: Iterable[date]) -> Steps:
     """The job of these days, by the checks in force now."""
     of = driver.pinned.checks_of(driver.studies[study])
     return (yield from job(desk, study, list(days), of, instant(driver.clock())))
-
-
-def _replaced(driver: Driver, desk: LakeDesk, study: str, found: Results) -> dict[str, Replacement]:
-    """Ask for the recalls that the job wishes, and write its results for the driver's next entry."""
-    driver.on_step("judged")
-    _ask_for_recalls(driver, study, found.recalls)
-    written = _written(driver, study, found)
-    driver.on_step("results written")
-    return written
-
-
-def _ask_for_recalls(driver: Driver, study: str, wished: Collection[Stratum]) -> None:
-    """Leave a request for each stratum for which none waits. What stewards have released is not taken back by it."""
-    waiting = [one.request.selection for one in everything(driver.store) if one.request]
-    known = [said.get("about") for said in waiting if said.get("by") == BY]
-    for stratum in wished:
-        if (about := stratum.as_json()) in known:
-            continue
-        reason = f"found by {stratum.check} after it had landed" if stratum.check else "found after it had landed"
-        ask(driver.ledger, Kind.RECALL, selection_of(study, BY, reason, about), driver.clock())
 
 
 def job(desk: LakeDesk, study: str, days: list[date], of: Mapping[str, Check], now: datetime) -> Steps:
@@ -230,86 +203,3 @@ def job(desk: LakeDesk, study: str, days: list[date], of: Mapping[str, Check], n
     from quality.job.judge import judge_in_steps
 
     return judge_in_steps(desk, study, days, of, now)
-
-
-def _written(driver: Driver, study: str, found: Results) -> dict[str, Replacement]:
-    at = driver.ledger.next_n, driver.ledger.epoch
-    parts = (
-        (CHECK_RESULT, found.results, {day for _, day in found.replaced}, result_goes(JUDGE, found.replaced)),
-        (DAY_SUMMARY, found.summaries, found.summarised, summary_goes(found.summarised)),
-    )
-    changes = {}
-    for family, rows, days, goes in parts:
-        table = table_key(study, family.name)
-        live = driver.tables.live_files(table)
-        changes[table] = replacement(driver.store, table, live, rows, map(day_number, days), goes, at)
-    return {table: change for table, change in changes.items() if change.add or change.remove}
-
-
-# -- by hand
-
-
-class _Day(BaseModel):
-    """The day, and what suites found of it where it is this that is asked to be kept."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-    day: date
-    suites: Findings | None = None
-
-
-class _Selection(BaseModel):
-    """What is asked for by whoever wants a day judged again."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-    study: str
-    by: str
-    reason: str
-    about: _Day
-
-
-def judge(driver: Driver, selected: Mapping[str, JsonValue]) -> Change | None:
-    """The change that judges a day of a study again, or keeps what suites found of it; None where there is nothing to say."""
-    try:
-        asked = _Selection.model_validate(selected)
-    except ValidationError:
-        raise RequestRefused("it does not name the study and the day that are judged again") from None
-    if asked.study not in driver.studies:
-        raise RequestRefused("it names a study that is not registered")
-    day = asked.about.day.isoformat()
-    cause: dict[str, JsonValue] = {"study": asked.study, "days": 1, "first": day, "last": day}
-    driver.consent_now()
-    if asked.about.suites is not None:
-        kept = _of_suites(driver, asked.study, asked.about.suites)
-        return _change(driver, kept, {**cause, "suites": True, "differences": len(asked.about.suites.differences)})
-    desk = LakeDesk(driver.settings, driver.clock, threads=1)
-    try:
-        work = _Work(asked.study, (asked.about.day,), _steps(driver, desk, asked.study, [asked.about.day]))
-        found = work.go_on(math.inf)
-        assert found is not None, "it has all the time"
-        replaced = _replaced(driver, desk, asked.study, found)
-    except Exception as error:  # quality never stops the stream, and its text may show what a person's rows hold
-        raise RequestRefused(f"the quality job failed ({type(error).__name__}): ask again") from None
-    finally:
-        desk.close()
-    return _change(driver, replaced, cause)
-
-
-def _of_suites(driver: Driver, study: str, found: Findings) -> dict[str, Replacement]:
-    """The suites' results in place of their earlier ones."""
-    table, at = table_key(study, CHECK_RESULT.name), (driver.ledger.next_n, driver.ledger.epoch)
-    live = driver.tables.live_files(table)
-    change = replacement(driver.store, table, live, found.table(), found.days(), found.goes, at)
-    return {table: change} if change.add or change.remove else {}
-
-
-def _change(driver: Driver, replaced: dict[str, Replacement], cause: dict[str, JsonValue]) -> Change | None:
-    if not replaced:
-        return None
-    plan = driver.plan(Kind.JUDGE, [], replaced=replaced)
-    return Change(plan=plan, holds=Changes([], [], []), cause=cause, rest=None)
-
-
-def _ended(first: date, today: date) -> list[date]:
-    """The days from `first` to yesterday, the last ones where they are many."""
-    count = min((today - first).days, LONGEST_SILENCE)
-    return [today - timedelta(days=back) for back in range(count, 0, -1)]

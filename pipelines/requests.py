@@ -28,6 +28,10 @@ REFUSED_KEPT_US = timedelta(days=7) // timedelta(microseconds=1)
 _NAME = re.compile(rf"^{FOLDER}(\d{{12}})-([0-9a-f]{{32}})\.json$")
 
 
+class NotYet(Exception):
+    """The request takes more turns than one: it waits as it is, and is gone on with once the stream has had its turn."""
+
+
 class Request(BaseModel):
     """What is asked: a kind and, in its terms, of what. Moments are RFC 3339 in UTC; `refused` says why it is not done."""
 

@@ -13,9 +13,10 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
+from pipelines import days_to_judge
 from pipelines import judging as module
 from pipelines.answer import answer_next
-from pipelines.changed_days import changed_days
+from pipelines.changed_days import Days, days_changed
 from pipelines.compaction import choose
 from pipelines.delta import LiveFile
 from pipelines.driver import Driver
@@ -65,6 +66,17 @@ def make(folder: Path, **quality: Any) -> Driver:
     driver.tables.recover()
     sweep(driver.store, driver.ledger, NOW)
     return driver
+
+
+def changed_days(*of: Any) -> dict[str, Days]:
+    """The days that an entry has changed, without steps."""
+    steps = days_changed(*of)
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            found: dict[str, Days] = end.value
+            return found
 
 
 said: list[str] = []
@@ -128,7 +140,7 @@ def in_steps(job: Callable[..., Results], steps: int = 0) -> Callable[..., Steps
 def _job(monkeypatch: pytest.MonkeyPatch) -> None:
     judged.clear()
     monkeypatch.setattr(module, "job", in_steps(count_rows))
-    for name in ("LONG_S", "TURN_S"):
+    for name in ("LONG_S", "LOOK_S", "TURN_S"):
         monkeypatch.setattr(module, name, 1e9)  # however busy the machine is
 
 
@@ -401,6 +413,76 @@ def test_a_large_day_that_fails_in_the_end_waits_as_it_was(driver: Driver, monke
     assert results(driver) == {day(0): 3, day(1): 3}
 
 
+# -- a first look at an old lake
+
+
+def test_a_look_at_many_entries_leaves_the_stream_its_turn_and_says_how_far_it_came(
+    driver: Driver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(4):
+        land(driver, "a", days=(number,), first=100 * number)
+    monkeypatch.setattr(module, "LOOK_S", -1.0)
+    with closing(Judging(driver)) as judging:
+        reached = []
+        while not judged:
+            entry = judging.turn()
+            assert judging.is_busy or judged
+            if entry and "looked_through" in entry.cause:
+                assert entry.tables == {} and (entry.kind, [*entry.cause]) == (Kind.JUDGE, ["looked_through"])
+                reached.append(entry.cause["looked_through"])
+                if len(reached) == 2:
+                    land(driver, "b", days=(9,))  # the stream goes on meanwhile
+        assert len(reached) > 4 and reached == sorted({*reached})
+        monkeypatch.setattr(module, "LOOK_S", 1e9)
+        while judging.turn():
+            pass
+    assert results(driver) == {day(n): 3 for n in range(4)} and results(driver, "b") == {day(9): 3}
+    assert lake_check(driver.store, driver.ledger, law=entry_law).problems == []
+
+
+def test_an_entry_of_many_files_is_looked_at_file_by_file(driver: Driver, monkeypatch: pytest.MonkeyPatch) -> None:
+    files = [
+        written(driver, "a", rows(OBSERVATION, 2, start=[JAN, JAN + n * DAY], key64=[2 * n, 2 * n + 1]))
+        for n in (1, 2, 3)
+    ]
+    driver.note(Kind.INGEST, {}, {"study=a/observation": TableChange(add=tuple(files))})
+    monkeypatch.setattr(module, "LOOK_S", -1.0)
+    with closing(Judging(driver)) as judging:
+        busy = 0
+        while not judged:
+            judging.turn()
+            busy += judging.is_busy
+        assert busy > 3
+    assert judged == [("a", [day(0), day(1), day(2), day(3)])]
+
+
+def test_a_kill_in_the_midst_of_a_look_goes_on_where_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    looked: list[int] = []
+    found = days_to_judge.days_changed
+
+    def note(entry: Entry, *where: Any) -> Any:
+        looked.append(entry.n)
+        return found(entry, *where)
+
+    monkeypatch.setattr(days_to_judge, "days_changed", note)
+    monkeypatch.setattr(module, "LOOK_S", -1.0)
+    with closing(make(tmp_path)) as driver:
+        for number in range(4):
+            land(driver, "a", days=(number,), first=100 * number)
+        with closing(Judging(driver)) as judging:
+            while not (entry := judging.turn()) or entry.cause["looked_through"] < 3:  # type: ignore[operator]
+                pass
+        reached = Progress.of(driver.ledger.head()).judged
+        assert reached is not None and reached.through == 3 and reached.left == {"a": (day(0), day(1))}
+        assert status(driver.store)["days_left"] == {"a": 2}
+    looked.clear()
+    monkeypatch.setattr(module, "LOOK_S", 1e9)
+    with closing(make(tmp_path)) as driver:
+        assert turns(driver) == 1
+        assert min(looked) == 4
+        assert results(driver) == {day(n): 3 for n in range(4)}
+
+
 # -- what it wishes
 
 
@@ -461,6 +543,55 @@ def test_a_day_is_judged_again_by_hand(driver: Driver, monkeypatch: pytest.Monke
     assert answer_next(driver) is None and "not registered" in said[0] and "does not name" in said[1]
     assert turns(driver) == 1
     assert results(driver) == {day(0): 3, day(1): 3}
+
+
+def test_a_large_day_by_hand_leaves_the_stream_its_turn(driver: Driver, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(driver, "consent_now", lambda: None)
+    driver._snapshot = SimpleNamespace(path="snapshot")  # type: ignore[assignment]
+    driver.teller = SimpleNamespace(rejected=lambda *words: None)  # type: ignore[assignment]
+    monkeypatch.setattr(module, "TURN_S", -1.0)
+    monkeypatch.setattr(module, "job", in_steps(count_rows, steps=2))
+    land(driver, "a", days=(0, 1))
+    about = {"study": "a", "by": "ann", "reason": "to see", "about": {"day": "2025-01-16"}}
+    first, second = (ask(driver.ledger, "judge", {**about, "about": {"day": day(n).isoformat()}}, NOW) for n in (1, 0))
+    for _ in range(2):
+        assert answer_next(driver) is None and driver.unfinished is not None
+        land(driver, "a", days=(5,), first=driver.ledger.next_n * 100)
+        assert [one.id for one in everything(driver.store) if one.waits] == [first.id, second.id] and said == []
+    entry = answer_next(driver)
+    assert entry is not None and entry.cause["first"] == "2025-01-16" and driver.unfinished is None
+    assert results(driver) == {day(1): 3}
+    while (entry := answer_next(driver)) is None:
+        assert driver.unfinished is not None
+    assert entry.cause["first"] == "2025-01-15" and everything(driver.store) == [] and driver.unfinished is None
+
+
+def test_what_nobody_asks_for_any_more_is_left_off(driver: Driver, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(driver, "consent_now", lambda: None)
+    monkeypatch.setattr(module, "TURN_S", -1.0)
+    monkeypatch.setattr(module, "job", in_steps(count_rows, steps=2))
+    land(driver, "a")
+    asked = ask(driver.ledger, "judge", {"study": "a", "by": "ann", "reason": "r", "about": {"day": "2025-01-15"}}, NOW)
+    assert answer_next(driver) is None and driver.unfinished is not None
+    remove(driver.store, asked)
+    assert answer_next(driver) is None and driver.unfinished is None
+
+
+def test_a_kill_in_the_midst_of_a_day_by_hand_judges_it_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Driver, "consent_now", lambda driver: None)
+    monkeypatch.setattr(module, "TURN_S", -1.0)
+    monkeypatch.setattr(module, "job", in_steps(count_rows, steps=1))
+    with closing(make(tmp_path)) as driver:
+        land(driver, "a")
+        about = {"study": "a", "by": "ann", "reason": "to see", "about": {"day": "2025-01-15"}}
+        ask(driver.ledger, "judge", about, NOW)
+        assert answer_next(driver) is None and driver.unfinished is not None
+    with closing(make(tmp_path)) as driver:
+        driver._snapshot = SimpleNamespace(path="snapshot")  # type: ignore[assignment]
+        driver.teller = SimpleNamespace(rejected=lambda *words: None)  # type: ignore[assignment]
+        assert answer_next(driver) is None
+        assert answer_next(driver) is not None
+        assert results(driver) == {day(0): 3} and everything(driver.store) == []
 
 
 def test_a_job_by_hand_that_fails_is_refused_by_its_kind_and_the_driver_goes_on(

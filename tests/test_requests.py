@@ -173,6 +173,7 @@ class StandIn:
         self.store, self.ledger = self.small.store, self.small.ledger
         self.said: list[str] = []
         self.now_us = JAN
+        self.unfinished: Any = None
         self.fails: Callable[[str], None] = lambda step: None
 
     def clock(self) -> int:

@@ -7,7 +7,7 @@ from typing import get_args
 import pytest
 from argon2 import PasswordHasher
 
-from pipelines.judging import BY
+from pipelines.judged_results import BY
 from pipelines.take_back import THE_JOB as WELLSPRING
 from quality import users as users_module
 from quality.users import (

@@ -126,7 +126,7 @@ def say_entry(entry: Entry) -> None:
     """An entry in a line, after another of what was lost, if anything was."""
     if lost := entry.cause.get("lost"):
         say(f"{lost} records were lost to retention: they had not been read")
-    if entry.kind == Kind.JUDGE:
+    if entry.kind == Kind.JUDGE and "study" in entry.cause:
         say(f"entry {entry.n} judge: {entry.cause['days']} days of {entry.cause['study']}")
         return
     if "readings" not in entry.counts:

@@ -20,7 +20,7 @@ def entry_line(entry: Entry) -> str:
     counts: Any = entry.counts
     if entry.kind == Kind.RECALL:
         return f"ledger entry {entry.n}: {entry.kind}, rows taken from the table into quarantine: {entry.cause['rows']}"
-    if entry.kind == Kind.JUDGE:
+    if entry.kind == Kind.JUDGE and "study" in entry.cause:
         days = counted(int(str(entry.cause["days"])), "day")
         return f"ledger entry {entry.n}: {entry.kind}, {days} of {entry.cause['study']}"
     if "decision" in entry.cause:
