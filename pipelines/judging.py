@@ -26,8 +26,12 @@ Steps = Generator[None, None, Results]
 TRY_AGAIN_US = 600 * 1_000_000
 TURN_S = 2.0
 """A turn ends after the part of a day in which so much time is over: the stream waits while it goes on."""
-LONG_S, SHORT_S = 2.0, 0.5
-"""A turn that takes so long is followed by one of half as many days, one that takes so little by one of twice as many."""
+LONG_S, SHORT_S = 20.0, 5.0
+"""Days that take so long together are followed by half as many, those that take so little by twice as many.
+
+The stream has its turn between their parts: this bounds what a crash has to repeat. Half of what one day costs, when it is
+judged alone, is what it would have shared with others: the session, the history, the week, the entry.
+"""
 LOOK_S = 2.0
 """So long it looks at a time which days have changed."""
 
@@ -154,7 +158,7 @@ class Judging:
         self.desk.release()
 
     def _learn(self, took_s: float) -> None:
-        """The stream waits while a turn goes on, so none should take long."""
+        """Not so many days together that much is lost when the driver is killed."""
         if took_s > LONG_S:
             self._at_once = max(1, self._at_once // 2)
         elif took_s < SHORT_S:

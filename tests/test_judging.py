@@ -1,5 +1,6 @@
 """The quality job as ledger entries: the days that changed and no others, each once, through crashes and its own failures."""
 
+import itertools
 import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
@@ -44,6 +45,7 @@ OBSERVATION = FAMILIES["observation"]
 DAY = 24 * HOUR
 FIRST = date(2025, 1, 15)
 NOW = JAN + 20 * DAY
+LONG_S = module.LONG_S
 PSEUDONYM = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 
@@ -277,6 +279,22 @@ def test_turns_that_take_long_get_shorter(tmp_path: Path, monkeypatch: pytest.Mo
         monkeypatch.setattr(module, "LONG_S", -1.0)
         assert turns(driver) == 5
         assert [len(days) for _, days in judged] == [4, 2, 1, 1, 1]
+
+
+def test_days_that_take_more_than_a_turn_stay_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Judged alone, a day costs again what it would have shared with others; the stream has its turn between parts."""
+    ticks = itertools.count()
+    with closing(make(tmp_path, days_at_once=4)) as driver:
+        land(driver, "a", days=tuple(range(8)))
+        monkeypatch.setattr(module, "LONG_S", LONG_S)
+        monkeypatch.setattr(module, "TURN_S", 2.0)
+        monkeypatch.setattr(module, "job", in_steps(count_rows, steps=5))
+        monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: float(next(ticks))))
+        busy = 0
+        with closing(Judging(driver)) as judging:
+            while judging.turn() or judging.is_busy:
+                busy += judging.is_busy
+    assert busy > 2 and [len(days) for _, days in judged] == [4, 4]
 
 
 @pytest.mark.parametrize("place", [*range(12), 15, 18, 21])
