@@ -10,7 +10,17 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from quality.checks import Severity, checks
-from quality.chosen import ENTERED_IN_ERROR, Chosen, RowSet, effect, failed, is_critical, key_of, names_somebody, number_of
+from quality.chosen import (
+    ENTERED_IN_ERROR,
+    Chosen,
+    RowSet,
+    effect,
+    failed,
+    is_critical,
+    key_of,
+    names_somebody,
+    number_of,
+)
 from quality.desk import Stratum, StudyFacts
 from schemas.families import DECISION, QUARANTINE
 from tests.desks import FakeDesk
