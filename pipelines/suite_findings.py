@@ -28,7 +28,7 @@ class Row(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     check: CheckId
-    version: Annotated[int, Field(ge=1, lt=1 << 15)]
+    version: Annotated[int, Field(ge=1, lt=1 << 31)]
     family: str | None
     start: Annotated[int, Field(ge=0, multiple_of=DAY_US)]
     n_eval: Count

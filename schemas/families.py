@@ -117,7 +117,7 @@ _OF_DEVICE = [
 _COUNTED = [
     *_OF_DEVICE,
     pa.field("check", pa.string(), nullable=False),
-    pa.field("version", pa.int16(), nullable=False),
+    pa.field("version", pa.int32(), nullable=False),
     *(pa.field(name, pa.int64(), nullable=False) for name in ("n_eval", "n_fail", "n_na")),
 ]
 

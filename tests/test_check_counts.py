@@ -13,14 +13,19 @@ import pytest
 from pipelines.accounts import Accounts, note
 from pipelines.check_counts import TakenOut, write_counts
 from pipelines.store import FolderStore
+from pipelines.suite_findings import Findings
 from quality import strata
 from quality.applicable import ALWAYS
+from quality.checks import Check
 from quality.gate import BITS
+from quality.in_force import OF_STUDY, Approved, Proposal, checks_of
+from quality.job.results import Answers, Name, Tallies
 from quality.judged import NO_OFFSET
 from quality.strata import tally
 from schemas.families import CHECK_COUNT, OBSERVATION
 from tests.lakes import rows
-from tests.recount import Answers, recount, summed
+from tests.recount import Answers as Recounted
+from tests.recount import recount, summed
 
 START = datetime(2025, 1, 31, 23, tzinfo=UTC)
 DEVICES = ("partner", "metric", "device_model", "firmware")
@@ -57,6 +62,37 @@ def written(folder: Path, *entries: pa.Table) -> pa.Table:
     return pa.concat_tables(found)
 
 
+CHANGES = 400
+"""More than a number of sixteen bits counts: the version of a check rises by a hundred with each."""
+
+
+def changed_often() -> dict[str, Check]:
+    """The catalogue in force in a study that has changed a check that often."""
+    proposal = Proposal(check="TM-10", warning=0.5)
+    said = {"proposed_by": "bob", "approved_by": "cyd", "reason": "again", "proposal": proposal}
+    return checks_of(Approved(decision=f"{n:032x}", at_us=n, **said) for n in range(CHANGES))
+
+
+def test_a_check_may_be_changed_as_often_as_a_study_wants(tmp_path: Path) -> None:
+    of, accounts = changed_often(), Accounts()
+    answers = tally(*tallied(made(10, 1, seed=1)), "observation", of).listed()
+    accounts.add(note("write", study="sleep", duplicate=0, files=[], answers=answers))
+    (file, *_) = write_counts(accounts.checks, FolderStore(tmp_path), 1, 1)
+    versions = {row["check"]: row["version"] for row in pq.read_table(tmp_path / file.path).to_pylist()}
+    assert versions["TM-10"] == CHANGES * OF_STUDY + 1 and versions["TM-06"] == 1
+
+
+def test_results_of_job_and_suites_take_such_a_version_too() -> None:
+    of = {"TM-09": changed_often()["TM-10"].model_copy(update={"id": "TM-09"})}
+    one, none = np.ones(1, dtype=np.int64), np.zeros(1, dtype=np.int64)
+    found = Tallies()
+    found.add(Answers("TM-09", 20_000, [Name()], none, none, one, none, none))
+    results = found.table(of, 1)
+    assert results.column("version").to_pylist() == [CHANGES * OF_STUDY + 1]
+    again = Findings.model_validate_json(Findings.of(results, []).model_dump_json())
+    assert again.table().column("version").equals(results.column("version"))
+
+
 def tallied(content: pa.Table) -> tuple[pa.Table, dict[str, Any]]:
     """The rows as landing has them, a message for each."""
     moments = {name: content.column(name).cast(pa.int64()).to_numpy() for name in ("start", "end", "flags")}
@@ -64,11 +100,11 @@ def tallied(content: pa.Table) -> tuple[pa.Table, dict[str, Any]]:
     return content.select(DEVICES), {**moments, "offset_min": offset, "message": np.arange(len(content))}
 
 
-def fresh(content: pa.Table, family: str = "observation") -> Answers:
+def fresh(content: pa.Table, family: str = "observation") -> Recounted:
     return recount({**row, "family": family} for row in content.drop_columns(["received"]).to_pylist())
 
 
-def sums(counts: pa.Table) -> Answers:
+def sums(counts: pa.Table) -> Recounted:
     return summed(counts.to_pylist())
 
 

@@ -84,7 +84,7 @@ def _rows(family: Family, own: list[Check], days: list[date], n: int) -> pa.Tabl
         "firmware": _words([f"1.{i}.0" for i in range(_FIRMWARE)], stratum % _FIRMWARE),
         "start": pa.array(began[day], UTC_MICROS),
         "check": _words([one.id for one in own], check),
-        "version": pa.repeat(pa.scalar(1, pa.int16()), size),
+        "version": pa.repeat(pa.scalar(1, pa.int32()), size),
         "n_eval": pa.array(random.integers(1_000, 5_000, size)),
         "n_fail": pa.array(random.integers(0, 50, size)),
         "n_na": pa.array(random.integers(0, 50, size)),
