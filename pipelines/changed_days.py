@@ -5,6 +5,7 @@ since, all days that it may have held count.
 """
 
 from collections.abc import Generator, Iterable, Iterator
+from datetime import date
 
 import numpy as np
 import numpy.typing as npt
@@ -16,12 +17,16 @@ from pipelines.files import DataFile, study_and_family, written
 from pipelines.ledger import Ledger
 from pipelines.store import Store
 from pipelines.zones import DAY_US
+from quality.job.times import day_number
 from schemas.families import QUARANTINE, READING_FAMILIES
 
 _JUDGED = (*READING_FAMILIES, QUARANTINE.name)
 _SAME_ROWS = (Kind.COMPACT, Kind.JUDGE, Kind.TAKEOVER)
 """Kinds of entries after which the readings' tables hold the same rows as before."""
 _ODD = (np.uint64(0x9E3779B97F4A7C15), np.uint64(0xC2B2AE3D27D4EB4F))
+
+SIGNED_OFF = "signed_off"
+"""What names the day in the cause of an entry that signs it off."""
 
 Days = set[int]
 
@@ -33,11 +38,13 @@ Steps = Generator[None, None, Days]
 def days_changed(entry: Entry, ledger: Ledger, store: Store) -> Generator[None, None, dict[str, Days]]:
     """The days, counted since 1970 in UTC, on which readings begin that the entry brought or took, by study.
 
-    In steps, one a file.
+    And a day that it signs off: what is found of it then is what stays. In steps, one a file.
     """
     found: dict[str, Days] = {}
     if entry.kind in _SAME_ROWS:
         return found
+    if SIGNED_OFF in entry.cause:
+        return {str(entry.cause["study"]): {day_number(date.fromisoformat(str(entry.cause[SIGNED_OFF])))}}
     for table, change in sorted(entry.tables.items()):
         study, family = study_and_family(table)
         if family not in _JUDGED:

@@ -10,7 +10,7 @@ from pipelines.replaced_results import replacement, result_goes, summary_goes
 from pipelines.requests import ask, everything, selection_of
 from quality.desk import THE_JOB as BY
 from quality.desk import Stratum
-from quality.job.results import JUDGE, Results
+from quality.job.results import Results
 from quality.job.times import day_number
 from schemas.families import CHECK_RESULT, DAY_SUMMARY
 
@@ -38,7 +38,12 @@ def _ask_for_recalls(driver: Driver, study: str, wished: Collection[Stratum]) ->
 def _written(driver: Driver, study: str, found: Results) -> dict[str, Replacement]:
     at = driver.ledger.next_n, driver.ledger.epoch
     parts = (
-        (CHECK_RESULT, found.results, {day for _, day in found.replaced}, result_goes(JUDGE, found.replaced)),
+        (
+            CHECK_RESULT,
+            found.results,
+            {day for _, day in found.replaced} | found.counted,
+            result_goes(found.replaced, found.counted),
+        ),
         (DAY_SUMMARY, found.summaries, found.summarised, summary_goes(found.summarised)),
     )
     changes = {}

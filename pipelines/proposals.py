@@ -10,6 +10,7 @@ from typing import Any, Literal
 import pyarrow as pa
 from pydantic import BaseModel, ConfigDict
 
+from pipelines.changed_days import SIGNED_OFF
 from pipelines.decided import Decision, DecisionId, change, looked_at, table_of, valid
 from pipelines.discard import discard
 from pipelines.driver import Driver
@@ -98,7 +99,7 @@ def sign_off(driver: Driver, decision: Decision) -> Change:
     for row in table_of(driver, decision.study).to_pylist():
         if row["kind"] == "sign-off" and json.loads(row["about"])["day"] == day.isoformat():
             raise RequestRefused(f"the day is signed off already by decision {row['decision']}")
-    return change(driver, decision, Kind.DECIDE, {"day": day.isoformat()})
+    return change(driver, decision, Kind.DECIDE, {"day": day.isoformat()}, cause={SIGNED_OFF: day.isoformat()})
 
 
 def _open_proposal(decisions: pa.Table, decision: Decision) -> dict[str, Any]:

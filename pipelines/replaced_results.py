@@ -18,6 +18,7 @@ from pipelines.landing import numbered, publish
 from pipelines.plan import Replacement
 from pipelines.store import Store
 from pipelines.zones import DAY_US
+from quality.job.results import GATE, JUDGE
 from quality.job.times import day_number
 from schemas.families import FAMILIES
 
@@ -55,18 +56,20 @@ def replacement(
     return Replacement(remove=tuple(remove), add=tuple(add))
 
 
-def result_goes(judge: str, replaced: Iterable[tuple[str, date]]) -> Goes:
-    """The rows of CHECK_RESULT that are the judge's answers of these checks and days."""
+def result_goes(replaced: Iterable[tuple[str, date]], counted: Iterable[date]) -> Goes:
+    """The rows of CHECK_RESULT that are the job's answers of these checks and days, or the gate's counts of those days."""
     days: dict[str, list[int]] = {}
     for check, day in replaced:
         days.setdefault(check, []).append(day_number(day))
+    of_gate = [day_number(day) for day in counted]
 
     def goes(rows: pa.Table) -> npt.NDArray[np.bool_]:
         found, of_day = np.zeros(len(rows), dtype=bool), days_of(rows)
-        own = pc.equal(rows.column("judge"), judge).to_numpy()
         for check, numbers in days.items():
             found |= pc.equal(rows.column("check"), check).to_numpy() & np.isin(of_day, numbers)
-        return np.asarray(found & own)
+        found &= pc.equal(rows.column("judge"), JUDGE).to_numpy()
+        found |= pc.equal(rows.column("judge"), GATE).to_numpy() & np.isin(of_day, of_gate)
+        return np.asarray(found)
 
     return goes
 

@@ -158,7 +158,9 @@ CHECK_COUNT = Family(
     ),
     sort_key=("check", "metric", "start"),
 )
-"""How often each check of the gate passed or failed, failed, and did not apply, by stratum and day (`start`, UTC)."""
+"""How often each check of the gate passed or failed, failed, and did not apply, by stratum and day (`start`, UTC).
+
+Rows, not people: behind how many participants they stand says CHECK_RESULT, once the day is judged."""
 
 CHECK_RESULT = Family(
     "check_result",
@@ -168,16 +170,22 @@ CHECK_RESULT = Family(
             *_SOME_OR_ALL,
             *_COUNTED,
             pa.field("people", pa.int32(), nullable=False),
+            pa.field("people_failing", pa.int32()),
+            pa.field("people_passing", pa.int32()),
+            pa.field("most_of_one", pa.int64()),
             pa.field("measure", pa.float64()),
             pa.field("entry", pa.int64(), nullable=False),
         ]
     ),
     sort_key=("check", "metric", "start"),
 )
-"""How the checks that run after the commit went, by judge (`job`, `suite`), stratum and day (`start`, UTC; of weeks the
-first). `n_eval` counts what the check's scope says: windows, participant-days, messages. `people` is how many
-participants were evaluated; `measure` the statistic that was compared, null where it would be about fewer than the
-study's smallest cell."""
+"""How checks went, by judge (`job`, `suite`; `gate`: its counts as they were when the job judged the day), stratum and day
+(`start`, UTC; of weeks the first). Of the gate there is besides a row a check that names no stratum: all of them.
+
+`n_eval` counts what the check's scope says: rows, windows, participant-days, messages. `people` is how many participants
+were evaluated, `people_failing` and `people_passing` how many of them failed and passed at least once, `most_of_one` how
+often the one was evaluated who was most often: null where units are not of one participant each. `measure` is the
+statistic that was compared, null where it would be about fewer than the study's smallest cell."""
 
 DAY_SUMMARY = Family(
     "day_summary",

@@ -11,8 +11,9 @@ from typing import Any, ParamSpec
 
 from quality.checks import Check
 from quality.desk import LakeDesk, Stratum
-from quality.job import blocks, clocks, kits, nights, overlaps, sequences, shifts, summaries, wear
-from quality.job.parts import parts_of_day
+from quality.job import blocks, clocks, counted, kits, nights, overlaps, sequences, shifts, summaries, wear
+from quality.job.final import read_final, without_final
+from quality.job.parts import EVERYBODY, Part, parts_of_day
 from quality.job.readings import Readings, read_between, read_day
 from quality.job.results import Answers, Results, Tallies, summary_table
 from quality.job.segments import DAY_US, SECOND_US
@@ -48,6 +49,7 @@ class _Job:
     failed: shifts.FailedShares
     heard: Heard | None = None
     tallies: Tallies = field(default_factory=Tallies)
+    gate: list[dict[str, Any]] = field(default_factory=list)
 
     def add(self, answers: Iterable[Answers]) -> None:
         for one in answers:
@@ -79,7 +81,8 @@ def judge_in_steps(
     """Judge days (UTC) of a study by the catalogue that is in force there.
 
     How long something was worn, who sent something and who fell silent is judged of days and weeks that are over by
-    `now`, without which all of them are. What changes between steps may count or not: judge such days again.
+    `now`, without which all of them are. What changes between steps may count or not: judge such days again. Results of
+    days that are signed off stay as they were found then.
     """
     numbered = sorted({day_number(day) for day in days})
     checks = {name: check for name, check in catalogue.items() if name in JUDGED and check.is_active}
@@ -99,13 +102,15 @@ def judge_in_steps(
     job.add(_silence(job, numbered))
     asked = {(check, day) for check in checks for day in (mondays if check in WEEKLY else numbered)}
     asked |= job.tallies.units()
-    return Results(
-        job.tallies.table(checks, job.smallest_cell),
+    found = Results(
+        job.tallies.table(checks, job.smallest_cell, job.gate),
         summary_table(rows),
         frozenset((check, as_day(day)) for check, day in asked),
         frozenset(map(as_day, numbered)),
         tuple(recalls),
+        frozenset(map(as_day, numbered)),
     )
+    return without_final(found, read_final(desk, study), WEEKLY)
 
 
 def _at_once(steps: Callable[_Of, Steps]) -> Callable[_Of, Results]:
@@ -151,8 +156,11 @@ def _judge_day(job: _Job, day: int) -> Generator[None, None, tuple[list[dict[str
     """Judge a day part by part; its summaries, which are part of the history of the next, and what is to be recalled."""
     coverage = wear.Coverage(job.enrolled, day)
     rates: list[sequences.Rates] = []
+    gate = counted.GateCounts(counted.read_counts(job.desk, job.study, day)) if job.heard is None else None
     with closing(Totals()) as totals:
-        for part in parts_of_day(job.desk, job.study, day):
+        parts = parts_of_day(job.desk, job.study, day)
+        for part in parts:
+            _count(job, gate, day, part)
             readings = read_day(job.desk, job.study, day, part)
             totals.add(readings)
             coverage.add(readings)
@@ -163,12 +171,21 @@ def _judge_day(job: _Job, day: int) -> Generator[None, None, tuple[list[dict[str
             job.add(_single(job, readings, day))
             del readings
             yield
+        if not parts:  # all of it is in quarantine
+            _count(job, gate, day, EVERYBODY)
+        job.gate.extend(gate.results(day) if gate else ())
         rows = totals.summaries(day, coverage.enrolled, job.smallest_cell)
         job.history.replace(day, rows)
         job.add(_whole(job, totals, coverage, rates, day))
         mixed = _mixed(job, totals, day)
     job.add(mixed)
     return rows, [stratum for one in mixed for stratum in shifts.recalls(one)]
+
+
+def _count(job: _Job, gate: counted.GateCounts | None, day: int, part: Part) -> None:
+    """Who of a part stands behind the gate's counts; whoever hears of units asks for nothing else."""
+    if gate is not None and gate.anything:
+        gate.add(counted.read_rows(job.desk, job.study, day, part))
 
 
 def _sequences(job: _Job, readings: Readings, day: int) -> Iterator[Answers]:

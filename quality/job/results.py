@@ -1,6 +1,6 @@
 """What a check answered about its units, and the rows that tell of it: counts by stratum, and never a person."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import Any, NamedTuple
@@ -10,10 +10,12 @@ import pyarrow as pa
 
 from quality.checks import Check
 from quality.desk import Stratum
-from quality.job.segments import DAY_US, Array, by_group, median, people_in
+from quality.job.segments import DAY_US, Array, by_group, groups_of, median, people_in
 from schemas.families import CHECK_RESULT, DAY_SUMMARY
 
 JUDGE = "job"
+GATE = "gate"
+"""The judge of the gate's counts, as the job found them."""
 
 
 class Name(NamedTuple):
@@ -84,8 +86,8 @@ class Results:
 
     `results` and `summaries` have the columns of CHECK_RESULT and DAY_SUMMARY; their `entry` is 0, to be replaced by the
     ledger entry's number. They take the place of all earlier rows of the judge `job` that are of `replaced`, pairs of a
-    check and a day (of a week its first), and of all summaries of `summarised` days. `recalls` are the strata whose
-    rows ought to go to quarantine.
+    check and a day (of a week its first), of all of the judge `gate` that are of `counted` days, and of all summaries of
+    `summarised` days. `recalls` are the strata whose rows ought to go to quarantine.
     """
 
     results: pa.Table
@@ -93,6 +95,7 @@ class Results:
     replaced: frozenset[tuple[str, date]] = frozenset()
     summarised: frozenset[date] = frozenset()
     recalls: tuple[Stratum, ...] = ()
+    counted: frozenset[date] = frozenset()
 
 
 class Tallies:
@@ -100,6 +103,7 @@ class Tallies:
 
     def __init__(self) -> None:
         self._sums: dict[_Unit, list[int]] = {}
+        self._behind: dict[_Unit, list[int]] = {}
         self._measured: dict[_Unit, list[Array]] = {}
 
     def add(self, answers: Answers) -> None:
@@ -113,22 +117,45 @@ class Tallies:
         for place in np.unique(answers.name).tolist():
             sums = self._sums.setdefault(_Unit(answers.check, answers.day, answers.names[place]), [0] * 4)
             sums[:] = (one + more for one, more in zip(sums, columns[place].tolist(), strict=True))
+        self._add_behind(answers)
         if answers.measured is not None:
             for place, part in by_group(answers.measured, answers.name, total):
                 unit = _Unit(answers.check, answers.day, answers.names[place])
                 self._measured.setdefault(unit, []).append(part.copy())
 
+    def _add_behind(self, answers: Answers) -> None:
+        """Who failed and who passed at least once, and how often one person was asked at most."""
+        if answers.people is not None or (answers.person < 0).any() or not len(answers.name):
+            return
+        total, pair = len(answers.names), groups_of(answers.name, answers.person)
+        name = answers.name[pair[1]]
+        evaluated, failed = (
+            np.bincount(pair[0], column).astype(np.int64) for column in (answers.evaluated, answers.failed)
+        )
+        failing, passing = (np.bincount(name[some], minlength=total) for some in (failed > 0, evaluated > failed))
+        most = np.zeros(total, dtype=np.int64)
+        np.maximum.at(most, name, evaluated)
+        for place in np.unique(name).tolist():
+            unit = _Unit(answers.check, answers.day, answers.names[place])
+            before = self._behind.get(unit, [0, 0, 0])
+            more = int(failing[place]), int(passing[place]), int(most[place])
+            self._behind[unit] = [before[0] + more[0], before[1] + more[1], max(before[2], more[2])]
+
     def units(self) -> set[tuple[str, int]]:
         """The checks that were asked, each with the day."""
         return {(unit.check, unit.day) for unit in self._sums}
 
-    def table(self, catalogue: Mapping[str, Check], smallest_cell: int) -> pa.Table:
-        """The rows of CHECK_RESULT, in the family's order: one for each stratum that has a unit."""
+    def table(
+        self, catalogue: Mapping[str, Check], smallest_cell: int, besides: Iterable[dict[str, Any]] = ()
+    ) -> pa.Table:
+        """The rows of CHECK_RESULT, in the family's order: one for each stratum that has a unit, and those `besides`."""
         rows = [self._row(unit, catalogue[unit.check].version, smallest_cell) for unit in self._sums]
+        rows += besides
         return _in_order(pa.Table.from_pylist(rows, schema=CHECK_RESULT.schema), CHECK_RESULT.sort_key)
 
     def _row(self, unit: "_Unit", version: int, smallest_cell: int) -> dict[str, Any]:
         sums = dict(zip(("n_eval", "n_fail", "n_na", "people"), self._sums[unit], strict=True))
+        behind = self._behind.get(unit, [None] * 3)
         told = sums["people"] >= smallest_cell and unit in self._measured
         return {
             **unit.name._asdict(),
@@ -138,6 +165,7 @@ class Tallies:
             "start": unit.day * DAY_US,
             "entry": 0,
             **sums,
+            **dict(zip(("people_failing", "people_passing", "most_of_one"), behind, strict=True)),
             "measure": median(np.concatenate(self._measured[unit])) if told else None,
         }
 
