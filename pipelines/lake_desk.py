@@ -222,10 +222,11 @@ _OF_DAYS = "month BETWEEN ? AND ? AND start >= ? AND start < ?"
 _STRATUM = 'CAST(start AS DATE) AS day, partner, family, metric, device_model, firmware, "check", version'
 _BOTH = """
 SELECT 'gate' AS judge, {stratum}, CAST(sum(n_eval) AS BIGINT) AS n_eval, CAST(sum(n_fail) AS BIGINT) AS n_fail,
-  CAST(sum(n_na) AS BIGINT) AS n_na, CAST(NULL AS INTEGER) AS people, CAST(NULL AS DOUBLE) AS measure
+  CAST(sum(n_na) AS BIGINT) AS n_na
 FROM check_count WHERE {where} GROUP BY ALL
-UNION ALL
-SELECT judge, {stratum}, n_eval, n_fail, n_na, people, measure FROM check_result WHERE {where}"""
+UNION ALL BY NAME
+SELECT judge, {stratum}, n_eval, n_fail, n_na, people, people_failing, people_passing, most_of_one, measure
+FROM check_result WHERE judge <> 'gate' AND {where}"""
 _HISTORY = _BOTH.format(stratum=_STRATUM, where=_OF_DAYS)
 _HISTORY_OF_ONE = _BOTH.format(stratum=_STRATUM, where=f'{_OF_DAYS} AND "check" = ?')
 

@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from quality.check_numbers import share_of
 from quality.checks import Check
+from quality.coarse import together
 from quality.overview import one_judge
 from quality.suppression import Share, withheld_rows
 
@@ -50,14 +51,13 @@ def strata_of(check: Check, rows: pa.Table, finest: Sequence[str], k: int) -> St
 
 def _summed(check: Check, kept: Sequence[Mapping[str, Any]], columns: Sequence[str], k: int) -> list[StratumRow]:
     """The strata summed by these columns, the greatest share first and what is withheld last."""
-    sums: dict[tuple[str | None, ...], dict[str, int]] = {}
+    groups: dict[tuple[str | None, ...], list[Mapping[str, Any]]] = {}
     for row in kept:
-        key = tuple(row[column] for column in columns)
-        found = sums.setdefault(key, {"n_eval": 0, "n_fail": 0, "people": 0})
-        found["n_eval"] += row["n_eval"]
-        found["n_fail"] += row["n_fail"]
-        found["people"] = max(found["people"], row["people"] or 0)
-    told = [StratumRow(key, share_of(check, summed, k)) for key, summed in sums.items()]
+        groups.setdefault(tuple(row[column] for column in columns), []).append(row)
+    told = [
+        StratumRow(key, share_of(check, {**together(rows), "judge": rows[0]["judge"]}, k))
+        for key, rows in groups.items()
+    ]
     return sorted(told, key=lambda row: (-row.fails.value if row.fails else 1.0, [part or "" for part in row.key]))
 
 

@@ -1,6 +1,7 @@
 """How each check stands: its state, its numbers of the day, and its trend, as pages, exports and reports may tell them.
 
-Counts stand there where nothing else that is told gives away a small group with them; the trend has rounded shares.
+Counts stand there where enough people are behind them and nothing else that is told gives away a small group with them;
+until the day is signed off they are rounded. The trend has rounded shares.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,8 +13,17 @@ import pyarrow as pa
 
 from quality import counts
 from quality.checks import Check, Scope, Where
-from quality.coarse import not_applicable, share_of_rows, share_that_fails, telling_checks
+from quality.coarse import (
+    counts_told,
+    is_told,
+    not_applicable,
+    share_of_rows,
+    share_that_fails,
+    share_told,
+    telling_checks,
+)
 from quality.desk import LakeDesk, StudyFacts
+from quality.job.results import JUDGE
 from quality.overview import Standing, State, by_check, days_until, in_order, is_weekly, last_monday, standings
 from quality.suppression import Share
 
@@ -26,8 +36,9 @@ Row = Mapping[str, Any]
 class CheckNumbers:
     """One check. `of` is its day or, of a week, its Monday; the trend has every day, or Monday, until then.
 
-    `judged` and `failed` count rows; they are None where they are withheld and where a check is of people and their days,
-    of whom there are rounded shares only. `fails` (the share) is None also where nothing was judged.
+    `judged` and `failed` count rows, rounded unless they are what was signed off (`is_final`); they are None where they are
+    withheld and where a check is of people and their days, of whom there are rounded shares only. `fails` (the share) is
+    None also where nothing was judged, `not_applicable` until it is signed off.
     """
 
     check: Check
@@ -38,6 +49,7 @@ class CheckNumbers:
     fails: Share | None
     not_applicable: Share | None
     trend: Mapping[date, Share | None]
+    is_final: bool = False
 
     @property
     def has_trend(self) -> bool:
@@ -71,23 +83,24 @@ def _numbers(
     if check.scope is Scope.STUDY_DAY:
         return CheckNumbers(check, state, of, None, None, None, None, {})
     row, fails, judged, failed = rows[of], share_of(check, rows[of], k), None, None
-    few = any(0 < part < k for part in (row["n_fail"], row["n_eval"] - row["n_fail"]))  # they are of fewer people still
-    if not (
-        few or is_weekly(check) or check.id in telling or _counts_people(check, row)
-    ):  # several days tell of a week
-        judged, failed = row["n_eval"], row["n_fail"]
-        fails = Share(failed / judged)
-    rest = not_applicable(row["n_na"], row["n_eval"])
-    return CheckNumbers(check, state, of, judged, failed, fails, rest, trend(check, rows, days, k))
+    final = bool(row["is_final"])
+    if not (is_weekly(check) or check.id in telling or _counts_people(check, row)):  # several days tell of a week
+        judged, failed = counts_told(row, k)
+        if final and judged and failed is not None:
+            fails = Share(failed / judged)
+    rest = not_applicable(row["n_na"], row["n_eval"]) if final or not row["n_na"] else None
+    return CheckNumbers(check, state, of, judged, failed, fails, rest, trend(check, rows, days, k), final)
 
 
 def share_of(check: Check, row: Row | None, k: int) -> Share | None:
     """The share that fails; None where it is withheld or nothing was judged."""
     if row is None or not row["n_eval"] or (row["people"] or 0) < k or check.scope is Scope.STUDY_DAY:
         return None
-    if _counts_people(check, row):
-        return share_that_fails(row["n_fail"], row["n_eval"], k)
-    return share_of_rows(row["n_fail"], row["n_eval"], k)
+    if row["most_of_one"] is None:  # strata as a whole are judged by the job alone
+        return share_that_fails(row["n_fail"], row["n_eval"], k) if row["judge"] == JUDGE else None
+    if row["is_final"] and is_told(row, k) and not _counts_people(check, row):
+        return share_of_rows(row["n_fail"], row["n_eval"], k)
+    return share_told(row, k)
 
 
 def _counts_people(check: Check, row: Row) -> bool:

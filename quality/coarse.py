@@ -2,10 +2,16 @@
 
 A report's days overlap with those of the next, and what comes late changes a day that was told before: what stands in
 several reports is a rounded share and never a count. A count stands in the report of its own day only.
+
+Rows are not people: what one person has of them may be most. So a step stands for what half of `k` people may have, each
+as much as the one who has most; and of fewer than `k` people who fail, or who pass, only a bound is said, which would be
+the same whoever of them it is. What is signed off changes no more, and is told as it was.
 """
 
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from math import ceil, floor
+from math import ceil, floor, log10
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -13,10 +19,81 @@ import pyarrow.compute as pc
 
 from quality.suppression import Share, share_of_people, withheld
 
+Row = Mapping[str, Any]
+"""How often something was judged and failed, and the people behind it: `n_eval`, `n_fail` and `quality.counts.BEHIND`."""
+
+_FINE_STEPS = (0.001, 0.002, 0.005)
 _STEPS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5)
 _EPSILON = 1e-9
 _ROWS_STEP = 0.001
 _REST_STEP = 0.05
+
+
+def is_told(row: Row, k: int) -> bool:
+    """Whether enough people stand behind a count: were evaluated, and failed and passed where anybody did."""
+    if row["most_of_one"] is None:
+        return False
+    return row["people"] >= k and not any(0 < row[f"people_{how}"] < k for how in ("failing", "passing"))
+
+
+def counts_told(row: Row, k: int) -> tuple[int | None, int | None]:
+    """How much was judged and how much of it failed: as it was signed off, or rounded; None where it is withheld."""
+    if not is_told(row, k):
+        return None, None
+    if row["is_final"]:
+        return row["n_eval"], row["n_fail"]
+    judged, failed = (count_told(row[name], row["most_of_one"], k) for name in ("n_eval", "n_fail"))
+    return (judged, failed) if judged else (None, None)
+
+
+def count_told(count: int, most: int, k: int) -> int | None:
+    """A count of rows to a step that stands for what half of `k` people may have, of whom nobody has more than `most`.
+
+    None where nothing would be left of it.
+    """
+    step = round(_round_number(max(1.0, k / 2 * most)))
+    return (count + step // 2) // step * step or (None if count else 0)
+
+
+def mean_told(count: int, people: int, most: int, k: int) -> float | None:
+    """How many of a count one of the people has, in steps as wide; None where too few have any, or nothing is left of it."""
+    if people < k:
+        return None
+    step = _round_number(k / 2 * most / people)
+    return significant(round(count / people / step) * step) or None
+
+
+def _round_number(least: float) -> float:
+    """The smallest of 1, 2, 5, 10, 20, 50, … and of 0.5, 0.2, 0.1, … that is not below."""
+    power = 10.0 ** floor(log10(least))
+    return next(digit * power for digit in (1, 2, 5, 10) if digit * power >= least - _EPSILON)
+
+
+def share_told(row: Row, k: int) -> Share | None:
+    """The share that fails, in steps that stand for what half of `k` people may have; of fewer who fail or pass a bound.
+
+    None where too few people are known to stand behind it, or where nothing would be said.
+    """
+    if not row["n_eval"] or row["most_of_one"] is None or row["people"] < k:
+        return None
+    share_of_one = row["most_of_one"] / row["n_eval"]
+    step = next((step for step in (*_FINE_STEPS, *_STEPS) if step >= k / 2 * share_of_one - _EPSILON), 1.0)
+    bound = min(1.0, ceil(k * share_of_one / step - _EPSILON) * step)
+    few_fail, few_pass = 0 < row["people_failing"] < k, row["people_passing"] < k
+    if few_fail or few_pass:
+        found = Share(_at(bound), at_most=True) if few_fail else Share(_at(1 - bound), at_least=True)
+    else:
+        found = _rounded(row["n_fail"] / row["n_eval"], step)
+    return None if (few_fail and few_pass) or _says_nothing(found, step) else found
+
+
+def together(rows: Iterable[Row]) -> Row:
+    """The sum of some rows, in which the same people may be: there are at least as many as in one of them."""
+    rows = list(rows)
+    largest = {name: max(row[name] or 0 for row in rows) for name in ("people", "people_failing", "people_passing")}
+    most = None if any(row["most_of_one"] is None for row in rows) else sum(row["most_of_one"] for row in rows)
+    sums = {name: sum(row[name] for row in rows) for name in ("n_eval", "n_fail", "n_na")}
+    return {**sums, **largest, "most_of_one": most, "is_final": all(row["is_final"] for row in rows)}
 
 
 def share_of_rows(part: int, whole: int, k: int) -> Share | None:
@@ -45,8 +122,12 @@ def share_that_fails(failed: int, whole: int, k: int) -> Share | None:
     else:
         found = share_of_people(failed, whole, k)
         found = None if found is None else coarse(found, whole, k)
-    says_nothing = found is not None and ((found.at_most and found.value >= 1) or (found.at_least and found.value <= 0))
-    return None if says_nothing else found
+    return None if found is None or _says_nothing(found) else found
+
+
+def _says_nothing(share: Share, step: float = 0.0) -> bool:
+    """Whether it could be any share at all."""
+    return step >= 1 or (share.at_most and share.value >= 1) or (share.at_least and share.value <= 0)
 
 
 def share_that_passes(failed: int, whole: int, k: int) -> Share | None:

@@ -1,7 +1,7 @@
 """What the desk's pages and the report ask the lake: sums by SQL, so that a page costs a few hundred rows, not millions.
 
-The gate and the job after the commit are both asked; where a suite judges a check that neither has judged, it is asked
-too. Days are of the start, UTC; `first` and `last` are both within. `people` is a number that there are at least.
+Gate and job are both asked by what the job has found; where a suite judges a check that neither has judged, it is asked
+too. Days are of the start, UTC; `first` and `last` are both within.
 """
 
 from collections.abc import Sequence
@@ -11,104 +11,96 @@ from typing import Any
 import pyarrow as pa
 
 from quality.desk import LakeDesk
+from quality.job.final import is_final, signed_days
 from quality.job.times import day_number, moment
 
+BEHIND = ("people", "people_failing", "people_passing", "most_of_one")
+"""Who stands behind a count, as CHECK_RESULT says; of several strata there are at least so many, and one person was
+evaluated at most so often. Null where nobody knows."""
 CHECK_DAYS = pa.schema(
     [
         ("judge", pa.string()),
         ("day", pa.date32()),
         ("check", pa.string()),
-        ("n_eval", pa.int64()),
-        ("n_fail", pa.int64()),
-        ("n_na", pa.int64()),
-        ("people", pa.int32()),
+        *((name, pa.int64()) for name in ("n_eval", "n_fail", "n_na", *BEHIND)),
+        ("is_final", pa.bool_()),
     ]
 )
 STRATUM = ("partner", "family", "metric", "device_model", "firmware")
 _COLUMNS = ", ".join(STRATUM)
-_OF_COUNTED = ", ".join(f"c.{name}" for name in STRATUM)
-_SAME = " AND ".join(f"c.{name} IS NOT DISTINCT FROM k.{name}" for name in STRATUM)
-
-_COUNTED = f"""
-WITH counted AS (
-  SELECT 'gate' AS judge, CAST(start AS DATE) AS day, {_COLUMNS}, "check", n_eval, n_fail, n_na,
-    CAST(NULL AS INTEGER) AS people
-  FROM check_count WHERE start >= ? AND start < ? AND "check" = coalesce(?, "check")
-  UNION ALL
-  SELECT judge, CAST(start AS DATE) AS day, {_COLUMNS}, "check", n_eval, n_fail, n_na, people
-  FROM check_result WHERE start >= ? AND start < ? AND "check" = coalesce(?, "check")
-), known AS (
-  SELECT CAST(start AS DATE) AS day, {_COLUMNS}, max(people) AS people
-  FROM day_summary WHERE level = 'stratum' AND start >= ? AND start < ? GROUP BY ALL
-)"""
-_STRATA = f"""{_COUNTED}
-SELECT c.judge, {_OF_COUNTED}, CAST(sum(c.n_eval) AS BIGINT) AS n_eval,
-  CAST(sum(c.n_fail) AS BIGINT) AS n_fail, CAST(sum(c.n_na) AS BIGINT) AS n_na,
-  max(coalesce(c.people, k.people)) AS people
-FROM counted c LEFT JOIN known k ON c.day = k.day AND {_SAME}
-GROUP BY ALL ORDER BY n_fail DESC, {_OF_COUNTED}"""
-_BY_DAY = f"""{_COUNTED}, of_metric AS (
-  SELECT CAST(start AS DATE) AS day, metric, max(people) AS people
-  FROM day_summary WHERE level IN ('metric', 'stratum') AND start >= ? AND start < ? GROUP BY ALL
-), summed AS (
-  SELECT judge, day, "check", metric, sum(n_eval) AS n_eval, sum(n_fail) AS n_fail, sum(n_na) AS n_na,
-    max(people) AS people
-  FROM counted GROUP BY ALL
+_SUMS = ", ".join(f"CAST(sum({name}) AS BIGINT) AS {name}" for name in ("n_eval", "n_fail", "n_na"))
+_UNKNOWN = ", ".join(f"CAST(NULL AS BIGINT) AS {name}" for name in (*BEHIND, "entry"))
+_KNOWN = ", ".join(
+    f"CAST({how}({name}) AS BIGINT) AS {name}"
+    for name, how in zip((*BEHIND, "entry"), ("max", "max", "max", "sum", "min"), strict=True)
 )
-SELECT s.judge, s.day, s."check", CAST(sum(s.n_eval) AS BIGINT) AS n_eval, CAST(sum(s.n_fail) AS BIGINT) AS n_fail,
-  CAST(sum(s.n_na) AS BIGINT) AS n_na,
-  max(CASE WHEN s.judge <> 'gate' THEN s.people WHEN s.n_na = 0 THEN m.people END) AS people
-FROM summed s LEFT JOIN of_metric m ON s.day = m.day AND s.metric = m.metric
-GROUP BY ALL ORDER BY s."check", s.day"""
-# A check of rows that judged every row of a metric has judged all who have rows of it. Where it did not apply to some,
-# the strata say more, in which it judged any; to join them all costs more than all the rest, so only those checks are.
-_PEOPLE = f"""{_COUNTED}
-SELECT c.day, c."check", max(k.people) AS people
-FROM counted c JOIN known k ON c.day = k.day AND {_SAME}
-WHERE c.judge = 'gate' AND c.n_eval > 0 AND c."check" IN (SELECT unnest(?))
-GROUP BY ALL"""
-_JUDGED_STRATA = f"""{_COUNTED}
-SELECT c.judge, c."check", c.metric, c.partner, c.device_model,
-  dense_rank() OVER (ORDER BY {_OF_COUNTED}) - 1 AS stratum,
-  max(coalesce(c.people, k.people)) AS people, bool_or(c.n_na > 0) AS partly
-FROM counted c LEFT JOIN known k ON c.day = k.day AND {_SAME}
-WHERE c.n_eval > 0
-GROUP BY c.judge, c."check", {_OF_COUNTED}"""
+
+# What the gate has counted of a day is told as the job found it, with the people behind it; of a day that is not judged
+# yet nobody knows these. The gate's row without a stratum is about all of them.
+_FOUND = f"""
+WITH found AS (
+  SELECT judge, CAST(start AS DATE) AS day, {_COLUMNS}, "check", n_eval, n_fail, n_na, {", ".join(BEHIND)}, entry,
+    judge = 'gate' AND family IS NULL AS is_whole
+  FROM check_result WHERE start >= ? AND start < ? AND "check" = coalesce(?, "check")
+), uncounted AS (
+  SELECT 'gate' AS judge, CAST(start AS DATE) AS day, {_COLUMNS}, "check", n_eval, n_fail, n_na
+  FROM check_count WHERE start >= ? AND start < ? AND "check" = coalesce(?, "check")
+    AND (CAST(start AS DATE), "check") NOT IN (SELECT (day, "check") FROM found WHERE is_whole)
+)"""
+_STRATA = f"""{_FOUND}, strata AS (
+  SELECT judge, day, {_COLUMNS}, "check", {_SUMS}, {_KNOWN} FROM found WHERE NOT is_whole GROUP BY ALL
+  UNION ALL BY NAME
+  SELECT judge, day, {_COLUMNS}, "check", {_SUMS}, {_UNKNOWN} FROM uncounted GROUP BY ALL
+)"""
+_OF_CHECK = f'{_STRATA} SELECT * EXCLUDE ("check") FROM strata ORDER BY n_fail DESC, {_COLUMNS}'
+_BY_DAY = f"""{_FOUND}
+SELECT judge, day, "check", {_SUMS}, {_KNOWN} FROM found WHERE is_whole OR judge <> 'gate' GROUP BY ALL
+UNION ALL BY NAME
+SELECT judge, day, "check", {_SUMS}, {_UNKNOWN} FROM uncounted GROUP BY ALL
+ORDER BY "check", day"""
+_JUDGED_STRATA = f"""{_STRATA}
+SELECT judge, "check", metric, partner, device_model, dense_rank() OVER (ORDER BY {_COLUMNS}) - 1 AS stratum,
+  people, n_na > 0 AS partly
+FROM strata WHERE n_eval > 0"""
 
 _COVERAGE = """
 SELECT CAST(start AS DATE) AS day, CASE WHEN level = 'study' THEN NULL ELSE metric END AS metric,
-  max(people) AS people, max(enrolled) AS enrolled, CAST(sum("rows") AS BIGINT) AS "rows"
+  max(people) AS people, max(enrolled) AS enrolled, CAST(sum("rows") AS BIGINT) AS "rows",
+  CAST(sum(most_of_one) AS BIGINT) AS most_of_one
 FROM day_summary WHERE level IN ('metric', 'study') AND start >= ? AND start < ?
 GROUP BY ALL ORDER BY metric NULLS FIRST, day"""
 _OUTCOMES = """
 SELECT outcome, reason, CAST(sum(n) AS BIGINT) AS n FROM outcome WHERE day BETWEEN ? AND ?
 GROUP BY ALL ORDER BY outcome, n DESC, reason"""
 _WAITING = """
-SELECT family, metric, partner, device_model, firmware, CAST(start AS DATE) AS day, count(*) AS n,
-  count(DISTINCT pseudonym) AS people
-FROM quarantine WHERE {where} GROUP BY ALL ORDER BY day DESC, n DESC, metric, partner"""
+WITH held AS (
+  SELECT family, metric, partner, device_model, firmware, CAST(start AS DATE) AS day, pseudonym, count(*) AS n
+  FROM quarantine WHERE {where} GROUP BY ALL
+)
+SELECT * EXCLUDE (pseudonym, n), CAST(sum(n) AS BIGINT) AS n, count(*) AS people, max(n) AS most_of_one
+FROM held GROUP BY ALL ORDER BY day DESC, n DESC, metric, partner"""
 _DECISIONS = "SELECT * FROM decision WHERE {where} ORDER BY start DESC, decision LIMIT ?"
 
 
 def check_days(desk: LakeDesk, study: str, first: date, last: date, check: str | None = None) -> pa.Table:
-    """How each check, or the one, went by day: judge, day, check, n_eval, n_fail, n_na, people."""
-    days, k = _days(first, last), desk.studies()[study].smallest_cell
-    asked = [*days, check, *days, check, *days]
-    found = desk.query(study, _BY_DAY, [*asked, *days]).to_pylist()
-    few = [row for row in found if row["judge"] == "gate" and row["n_na"] and (row["people"] or 0) < k]
-    if few:
-        names = sorted({row["check"] for row in few})
-        people = desk.query(study, _PEOPLE, [*asked, names]).to_pylist()
-        known = {(row["check"], row["day"]): row["people"] for row in people}
-        for row in few:
-            row["people"] = max(row["people"] or 0, known.get((row["check"], row["day"]), 0))
-    return pa.Table.from_pylist(found, schema=CHECK_DAYS)
+    """How each check, or the one, went by day: the columns of CHECK_DAYS; `is_final` is what was signed off."""
+    days = _days(first, last)
+    found = desk.query(study, _BY_DAY, [*days, check, *days, check])
+    return _with_final(desk, study, found).select(CHECK_DAYS.names).cast(CHECK_DAYS)
 
 
 def strata(desk: LakeDesk, study: str, check: str, day: date) -> pa.Table:
-    """How a check went on one day by stratum, most failures first: judge, STRATUM, n_eval, n_fail, n_na, people."""
+    """How a check went on one day by stratum, most failures first: STRATUM, and the columns of CHECK_DAYS but the check."""
     days = _days(day, day)
-    return desk.query(study, _STRATA, [*days, check, *days, check, *days])
+    return _with_final(desk, study, desk.query(study, _OF_CHECK, [*days, check, *days, check]))
+
+
+def _with_final(desk: LakeDesk, study: str, found: pa.Table) -> pa.Table:
+    """With whether each row is what was signed off."""
+    signed = signed_days(desk, study)
+    rows = zip(found.column("day").to_pylist(), found.column("entry").to_pylist(), strict=True)
+    final = [entry is not None and is_final(day, entry, signed) for day, entry in rows]
+    return found.drop_columns("entry").append_column("is_final", pa.array(final, pa.bool_()))
 
 
 def judged_strata(desk: LakeDesk, study: str, day: date) -> pa.Table:
@@ -117,11 +109,11 @@ def judged_strata(desk: LakeDesk, study: str, day: date) -> pa.Table:
     `partly` is where it did not apply to all of the stratum.
     """
     days = _days(day, day)
-    return desk.query(study, _JUDGED_STRATA, [*days, None, *days, None, *days])
+    return desk.query(study, _JUDGED_STRATA, [*days, None, *days, None])
 
 
 def coverage(desk: LakeDesk, study: str, first: date, last: date) -> pa.Table:
-    """Who has rows: day, metric (null for any), people, enrolled, rows."""
+    """Who has rows: day, metric (null for any), people, enrolled, rows, most_of_one (null where nobody knows)."""
     return desk.query(study, _COVERAGE, _days(first, last))
 
 
@@ -131,7 +123,7 @@ def outcomes(desk: LakeDesk, study: str, first: date, last: date) -> pa.Table:
 
 
 def waiting(desk: LakeDesk, study: str, where: str = "true", parameters: Sequence[Any] = ()) -> pa.Table:
-    """The rows in quarantine by stratum and day, the newest first: family, metric, …, day, n, people."""
+    """The rows in quarantine by stratum and day, the newest first: family, metric, …, day, n, people, most_of_one."""
     return desk.query(study, _WAITING.format(where=where), parameters)
 
 

@@ -105,7 +105,8 @@ class LakeDesk(Protocol):
         """How checks went, by day, from the gate and from after the commit alike.
 
         Columns: judge (`gate`, `job`, `suite`), day (date32), partner, family, metric, device_model, firmware, check,
-        version, n_eval, n_fail, n_na, people (null where not known), measure.
+        version, n_eval, n_fail, n_na, and of the others than the gate people, people_failing, people_passing, most_of_one,
+        measure.
         """
 
     def rows(self, study: str, stratum: Stratum, limit: int = 100, offset: int = 0) -> RowPage:

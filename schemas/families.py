@@ -196,6 +196,7 @@ DAY_SUMMARY = Family(
             *_OF_DEVICE,
             pa.field("rows", pa.int64(), nullable=False),
             pa.field("people", pa.int32(), nullable=False),
+            pa.field("most_of_one", pa.int64()),
             pa.field("enrolled", pa.int32(), nullable=False),
             pa.field("median", pa.float64()),
             pa.field("spread", pa.float64()),
@@ -206,7 +207,8 @@ DAY_SUMMARY = Family(
 )
 """What a study holds of a day (`start`, UTC): of each stratum (level `stratum`), each metric (`metric`), and all (`study`).
 
-`people` are the participants with rows, `enrolled` those with a live consent that day; `median` and `spread` (median
+`people` are the participants with rows, `enrolled` those with a live consent that day; of a metric `most_of_one` is how
+many rows the one has who has most. `median` and `spread` (median
 absolute deviation) of the values are null where fewer than the study's smallest cell stand behind them."""
 
 DECISION = Family(

@@ -24,12 +24,12 @@ VIEWS = {name: family.schema for name, family in FAMILIES.items()} | {
 }
 _HISTORY = """
 SELECT 'gate' AS judge, CAST(start AS DATE) AS day, partner, family, metric, device_model, firmware, "check", version,
-  sum(n_eval)::BIGINT AS n_eval, sum(n_fail)::BIGINT AS n_fail, sum(n_na)::BIGINT AS n_na,
-  NULL::INTEGER AS people, NULL::DOUBLE AS measure
+  sum(n_eval)::BIGINT AS n_eval, sum(n_fail)::BIGINT AS n_fail, sum(n_na)::BIGINT AS n_na
 FROM check_count GROUP BY ALL
 UNION ALL BY NAME
 SELECT judge, CAST(start AS DATE) AS day, partner, family, metric, device_model, firmware, "check", version,
-  n_eval, n_fail, n_na, people, measure FROM check_result
+  n_eval, n_fail, n_na, people, people_failing, people_passing, most_of_one, measure
+FROM check_result WHERE judge <> 'gate'
 """
 
 _WORD = re.compile(r"\w+")

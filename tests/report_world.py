@@ -6,6 +6,7 @@ Small groups have numbers of rows by which they are known again: `SMALL_METRIC` 
 
 from collections.abc import Iterator
 from datetime import date, timedelta
+from itertools import chain
 from typing import Any
 
 import pyarrow as pa
@@ -13,12 +14,15 @@ import pyarrow as pa
 from tests.desks import KIT, FakeDesk
 from tests.steward_world import (
     ENROLLED,
+    PEOPLE,
     STRATA,
     TODAY,
     K,
     _counts,
     _decision,
+    _found,
     _held_back,
+    _signed_off,
     _summary,
     _table,
     desk,
@@ -36,17 +40,19 @@ DAYS = 8
 
 
 def report_desk(late: bool = False) -> FakeDesk:
-    """The world at the end of the last day; `late`: after two people's readings of the day before have come."""
+    """The world at the end of the last day, which is signed off; `late`: after two people's readings of the day before
+    have come.
+    """
     world = desk(DAYS)
     past = [TODAY - timedelta(days=back) for back in reversed(range(DAYS))]
     tables = world.tables["sleep"]
     tables["check_count"] = _table("check_count", (row for day in past for row in _counted(day, late)))
     tables["day_summary"] = _table("day_summary", (row for day in past for row in _summarised(day)))
-    tables["check_result"] = _table("check_result", (row for day in past for row in _results(day)))
+    tables["check_result"] = _table("check_result", chain(*(chain(_results(day), _gate(day, late)) for day in past)))
     tables["quarantine"] = _table("quarantine", _waiting(late))
-    signed = {**_decision(4, "sign-off", "cyd", "", {"day": TODAY.isoformat()}, reason=REASON), "check": None}
+    signed = [{**row, "reason": REASON} for row in _signed_off((TODAY,))]
     released = _decision(5, "release", "bob", "PL-00", {"check": "PL-00", "rows": ["0" * 16]}, rows=3, reason=REASON)
-    tables["decision"] = pa.concat_tables([tables["decision"], _table("decision", iter([signed, released]))])
+    tables["decision"] = pa.concat_tables([tables["decision"], _table("decision", iter([*signed, released]))])
     tables["kit"] = pa.Table.from_pylist(list(_kits()), schema=KIT)
     return world
 
@@ -64,6 +70,12 @@ def _counted(day: date, late: bool) -> Iterator[dict[str, Any]]:
     yield {**small, "check": "PL-03"}
 
 
+def _gate(day: date, late: bool) -> Iterator[dict[str, Any]]:
+    """What the job found of the gate's counts."""
+    known = {**PEOPLE, ("skin_temperature", *STRATA[-1][2:4]): 3}
+    yield from _found(_counted(day, late), known, everybody=182)
+
+
 def _summarised(day: date) -> Iterator[dict[str, Any]]:
     yield from _summary(day)
     partner, _, model, firmware, _ = STRATA[-1]
@@ -73,6 +85,15 @@ def _summarised(day: date) -> Iterator[dict[str, Any]]:
 
 
 def _results(day: date) -> Iterator[dict[str, Any]]:
+    for row in _of_people(day):
+        if row["check"] in ("WT-04", "LK-13"):  # whose units are not one person's each
+            yield row
+        else:
+            passed = row["n_eval"] - row["n_fail"]
+            yield {**row, "people_failing": row["n_fail"], "people_passing": passed, "most_of_one": 1}
+
+
+def _of_people(day: date) -> Iterator[dict[str, Any]]:
     base = {"judge": "job", "version": 1, "start": moment(day), "n_na": 0, "people": 180}
     yield {**base, "check": "WT-01", "n_eval": 180, "n_fail": SHORT, "measure": HOURS}
     yield {**base, "check": "WT-03", "n_eval": ENROLLED, "n_fail": SILENT, "people": ENROLLED}

@@ -4,7 +4,7 @@
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, date, datetime, time, timedelta
 from functools import cache
 from typing import Any
@@ -31,19 +31,26 @@ STRATA: list[tuple[str, str, str | None, str | None, int]] = [
     ("beat", "heart_rate", "strap", "0.9.1", 30),
 ]
 ENROLLED = 200
+PEOPLE = {(metric, model, firmware): people for _, metric, model, firmware, people in STRATA}
+"""How many there are of each stratum."""
+FOUND_IN, SIGNED_IN = 8, 4
+"""The entries in which the job found what it did, and in which a day was signed off."""
+Rows = Iterator[dict[str, Any]]
 
 
 def moment(day: date) -> datetime:
     return datetime.combine(day, time(), UTC)
 
 
-def desk(days: int = 90) -> FakeDesk:
-    """Both studies; what is asked of it is kept in `asked` and `seen`."""
+def desk(days: int = 90, signed: Iterable[date] = ()) -> FakeDesk:
+    """Both studies, with some days signed off; what is asked of it is kept in `asked` and `seen`."""
     facts = {
         "sleep": StudyFacts("sleep", "Sleep and shift work", K),
         "cycle": StudyFacts("cycle", "Cycle", K),
     }
-    return FakeDesk(facts, {"sleep": dict(_tables(days))})
+    tables = dict(_tables(days))
+    tables["decision"] = pa.concat_tables([tables["decision"], _table("decision", _signed_off(signed))])
+    return FakeDesk(facts, {"sleep": tables})
 
 
 @cache
@@ -51,6 +58,7 @@ def _tables(days: int) -> dict[str, pa.Table]:
     past = [TODAY - timedelta(days=i) for i in reversed(range(days))]
     return {
         "check_count": _table("check_count", (row for day in past for row in _counts(day))),
+        "check_result": _table("check_result", (row for day in past for row in _found(_counts(day), PEOPLE))),
         "day_summary": _table("day_summary", (row for day in past for row in _summary(day))),
         "quarantine": _table("quarantine", _held_back()),
         "decision": _table("decision", _decided()),
@@ -96,13 +104,33 @@ def _counts(day: date) -> Iterator[dict[str, Any]]:
             }
 
 
+def _found(counted: Iterable[dict[str, Any]], people: Mapping[Any, int], everybody: int = 180) -> Rows:
+    """What the job finds of such counts: the people of each stratum sent as much each, and each who can fails once."""
+    of_check: dict[str, list[dict[str, Any]]] = {}
+    for row in counted:
+        who = people[row["metric"], row["device_model"], row["firmware"]]
+        failing = min(row["n_fail"], who)
+        passing = min(row["n_eval"] - row["n_fail"], who)
+        behind = {"people": who, "people_failing": failing, "people_passing": passing}
+        most = -(-row["n_eval"] // max(1, who))
+        found = {**row, **behind, "judge": "gate", "most_of_one": most, "entry": FOUND_IN}
+        of_check.setdefault(row["check"], []).append(found)
+        yield found
+    for check, rows in of_check.items():
+        sums = {name: sum(row[name] for row in rows) for name in ("n_eval", "n_fail", "n_na")}
+        behind = {name: sum(row[name] for row in rows) for name in ("people_failing", "people_passing")}
+        who = min(everybody, sum(row["people"] for row in rows))
+        whole = {"check": check, "start": rows[0]["start"], "version": 1, "judge": "gate", "people": who, **sums}
+        yield {**whole, **behind, "most_of_one": max(row["most_of_one"] for row in rows), "entry": FOUND_IN}
+
+
 def _summary(day: date) -> Iterator[dict[str, Any]]:
     base = {"family": "observation", "start": moment(day), "enrolled": ENROLLED}
     for partner, metric, model, firmware, people in STRATA:
         source = {"partner": partner, "metric": metric, "device_model": model, "firmware": firmware}
         yield {**base, **source, "level": "stratum", "rows": people * 100, "people": people}
-    yield {**base, "level": "metric", "metric": "heart_rate", "rows": 18_900, "people": 180}
-    yield {**base, "level": "metric", "metric": "skin_temperature", "rows": 300, "people": 3}
+    yield {**base, "level": "metric", "metric": "heart_rate", "rows": 18_900, "people": 180, "most_of_one": 120}
+    yield {**base, "level": "metric", "metric": "skin_temperature", "rows": 300, "people": 3, "most_of_one": 100}
     yield {**base, "level": "study", "rows": 19_200, "people": 182}
 
 
@@ -140,6 +168,11 @@ def _fingerprint(check: str, metric: str) -> str:
     mask = checks()[check].mask
     keys = [row["key64"] for row in _held_back() if row["flags"] & mask and row["metric"] == metric]
     return RowSet(len(keys), sum(keys), 0).fingerprint
+
+
+def _signed_off(days: Iterable[date]) -> Rows:
+    for day in days:
+        yield {**_decision(SIGNED_IN, "sign-off", "cyd", "", {"day": day.isoformat()}), "check": None}
 
 
 def _decision(n: int, kind: str, by: str, check: str, about: dict[str, Any], **more: Any) -> dict[str, Any]:

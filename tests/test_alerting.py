@@ -62,7 +62,7 @@ def abouts(told: list[Message]) -> list[tuple[str, list[str]]]:
 
 def heal(lake: FakeDesk) -> None:
     """From now on nothing fails."""
-    replaced(lake, "check_count", "n_fail", 0)
+    replaced(lake, "check_result", "n_fail", 0)
 
 
 # -- once for each change
@@ -142,7 +142,7 @@ def test_rows_that_wait_for_long_are_told_of_without_their_number(watched: Watch
 
 def test_nothing_is_said_of_a_group_that_is_too_small(tmp_path: Path, told: list[Message]) -> None:
     small = world()
-    replaced(small, "day_summary", "people", 9)
+    replaced(small, "check_result", "people", 9)
     watched = Watched(tmp_path, lake=small)
     watched.life()
     assert {name for _, changes in told for name in [one.now.about for one in changes]} <= {"waiting"}

@@ -27,9 +27,11 @@ from quality.alerts import (
     trial,
     waiting_condition,
 )
+from quality.check_numbers import share_of
 from quality.checks import Severity, Thresholds, checks
 from quality.counts import check_days
 from quality.overview import by_check
+from quality.suppression import bound_of
 from tests.documents import OPERATORS, blocks
 from tests.steward_world import TODAY, K, desk
 
@@ -41,7 +43,8 @@ PL = checks()["PL-01"].model_copy(update={"thresholds": Thresholds(warning=0.01,
 
 
 def row(n_fail: int, n_eval: int = 1000, people: int | None = K) -> dict[str, Any]:
-    return {"judge": "gate", "n_eval": n_eval, "n_fail": n_fail, "n_na": 0, "people": people}
+    behind = {"people": people, "people_failing": min(n_fail, K), "people_passing": K, "most_of_one": 1}
+    return {"judge": "gate", "n_eval": n_eval, "n_fail": n_fail, "n_na": 0, **behind, "is_final": False}
 
 
 def stands(days: dict[int, dict[str, Any]]) -> list[Condition]:
@@ -93,7 +96,8 @@ def test_dormant_checks_do_not_stand_at_all() -> None:
 def test_the_states_are_those_of_the_pages() -> None:
     days = check_days(desk(days=3), "sleep", TODAY - timedelta(days=2), TODAY)
     found = {one.about: one for one in conditions("sleep", by_check(days), checks(), TODAY, K)}
-    assert found["PL-01"].share == round(240 / 18_900, 3)
+    shown = share_of(checks()["PL-01"], by_check(days)["PL-01"][TODAY], K)
+    assert shown is not None and (found["PL-01"].share, found["PL-01"].bound) == (shown.value, bound_of(shown))
     assert found["CF-09"].level is not Level.OK
 
 

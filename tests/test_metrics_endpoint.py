@@ -110,7 +110,7 @@ def test_they_are_there_where_nobody_is_alerted(tmp_path: Path, metrics: Metrics
 
 def test_nothing_is_shown_of_few_people(watched: Watched, metrics: Metrics) -> None:
     watched.lake = world()
-    replaced(watched.lake, "day_summary", "people", 9)
+    replaced(watched.lake, "check_result", "people", 9)
     replaced(watched.lake, "quarantine", "pseudonym", "ONE")
     watched.life()
     found = samples(metrics)

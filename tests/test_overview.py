@@ -7,7 +7,7 @@ import pytest
 
 from quality import counts
 from quality.breakdowns import Strata, outcome_rows, strata_of
-from quality.check_numbers import trend
+from quality.check_numbers import check_numbers, trend
 from quality.checks import Context, Dimension, Severity, Thresholds, checks
 from quality.coverage import Coverage, coverage_of, coverage_until
 from quality.in_force import approved, checks_of
@@ -25,10 +25,13 @@ from quality.overview import (
     state_of,
 )
 from quality.suppression import Share
+from schemas.families import FAMILIES
 from tests.desks import OUTCOME, FakeDesk
 from tests.steward_world import STRATA, TODAY, K, desk
 
-WORLD = desk(days=5)
+DAYS = [TODAY - timedelta(days=back) for back in range(5)]
+WORLD = desk(days=5, signed=DAYS)
+UNSIGNED = desk(days=5)
 FIRST = TODAY - timedelta(days=4)
 
 
@@ -42,15 +45,15 @@ def test_days_are_summed_by_check_and_know_how_many_people_there_are_at_least() 
     assert newest_day(counts.check_days(WORLD, "cycle", FIRST, TODAY)) is None
 
 
-def test_where_a_check_did_not_apply_to_some_the_metric_s_people_are_not_the_check_s() -> None:
-    tables = dict(WORLD.tables["sleep"])
-    counted_ = tables["check_count"]
-    place = counted_.schema.get_field_index("n_na")
-    tables["check_count"] = counted_.set_column(
-        place, counted_.schema.field(place), pa.array([1] * len(counted_), pa.int64())
-    )
-    found = by_check(counts.check_days(FakeDesk(WORLD.facts, {"sleep": tables}), "sleep", TODAY, TODAY))
-    assert found["PL-01"][TODAY]["people"] == 60
+def test_until_the_job_has_judged_a_day_nobody_knows_of_how_many_people_its_counts_are() -> None:
+    tables = {**WORLD.tables["sleep"], "check_result": FAMILIES["check_result"].schema.empty_table()}
+    world = FakeDesk(WORLD.facts, {"sleep": tables})
+    today = by_check(counts.check_days(world, "sleep", TODAY, TODAY))["PL-01"][TODAY]
+    assert (today["n_eval"], today["n_fail"], today["people"], today["is_final"]) == (18_900, 240, None, False)
+    (one,) = [one for one in check_numbers(world, WORLD.facts["sleep"], TODAY, checks()) if one.check.id == "PL-01"]
+    assert (one.state, one.judged, one.failed, one.fails) == (State.WITHHELD, None, None, None)
+    found = strata_of(checks()["PL-01"], counts.strata(world, "sleep", "PL-01", TODAY), counts.STRATUM, K)
+    assert len(found.finest) == len(STRATA) and {row.fails for row in found.finest} == {None}
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ import json
 import re
 from collections.abc import Iterable, Iterator
 from datetime import date, timedelta
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,7 @@ from quality.web.exports import TABLES
 from quality.web.routes import ROUTES
 from tests.desks import OUTCOME, FakeDesk
 from tests.report_world import MONDAY, numbers
-from tests.steward_world import TODAY, _table, moment
+from tests.steward_world import FOUND_IN, TODAY, _found, _signed_off, _table, moment
 from tests.stewards import app_over, as_
 
 Numbers = npt.NDArray[np.float64]
@@ -67,7 +68,8 @@ def world() -> FakeDesk:
     ]
     tables = {
         "check_count": _table("check_count", (row for day in days for row in _gate(day))),
-        "check_result": _table("check_result", (row for day in days for row in _job(day))),
+        "check_result": _table("check_result", (row for day in days for row in chain(_job(day), _found_by_gate(day)))),
+        "decision": _table("decision", _signed_off(days[:2])),
         "day_summary": _table("day_summary", (row for day in days for row in _summary(day))),
         "outcome": pa.Table.from_pylist(outcomes, schema=OUTCOME),
     }
@@ -93,7 +95,20 @@ def _gate(day: date) -> Iterator[dict[str, Any]]:
         yield {**base, "check": "TM-01", "n_eval": rows - rest, "n_na": rest}
 
 
+def _found_by_gate(day: date) -> Iterator[dict[str, Any]]:
+    """What the job found of the gate's counts."""
+    people = {key[1:]: people for key, (people, _) in STRATA.items()}
+    yield from _found(_gate(day), people, WITH_HEART_RATE + SECRETS["people who have the small metric alone"])
+
+
 def _job(day: date) -> Iterator[dict[str, Any]]:
+    for row in _of_people(day):
+        failing, passing = row["n_fail"], row["n_eval"] - row["n_fail"]
+        behind = {"people_failing": failing, "people_passing": passing, "most_of_one": 1}
+        yield {**row, "entry": FOUND_IN, **({} if row["check"] == "WT-04" else behind)}
+
+
+def _of_people(day: date) -> Iterator[dict[str, Any]]:
     base = {"judge": "job", "version": 1, "start": moment(day), "n_na": 0, "people": ENROLLED, "n_eval": ENROLLED}
     worn = ENROLLED - SECRETS["people who wore nothing"]
     yield {**base, "check": "WT-01", "n_eval": worn, "people": worn, "n_fail": 500_000_003, "measure": 14.0}
@@ -126,7 +141,8 @@ def _summary(day: date) -> Iterator[dict[str, Any]]:
         yield {**base, **_source(key), "level": "stratum", "rows": rows, "people": people}
     for metric, people in _with_data():
         rows = sum(n for key, (_, n) in STRATA.items() if metric in (None, key[1]))
-        yield {**base, "level": "metric" if metric else "study", "metric": metric, "rows": rows, "people": people}
+        level, most = ("metric", 200) if metric else ("study", None)
+        yield {**base, "level": level, "metric": metric, "rows": rows, "people": people, "most_of_one": most}
 
 
 # -- what is found

@@ -10,7 +10,7 @@ import numpy as np
 
 from quality.job.readings import Readings
 from quality.job.results import Name
-from quality.job.segments import DAY_US, Array, people_in
+from quality.job.segments import DAY_US, Array, groups_of, people_in
 from quality.job.summaries import METRIC, STRATUM, STUDY
 from quality.job.values import Values
 
@@ -24,6 +24,7 @@ class Totals:
         self._metric_of: list[int] = []
         self._rows: list[int] = []
         self._people: dict[str, dict[int, int]] = {level: {} for level in (STRATUM, METRIC, STUDY)}
+        self._most: dict[int, int] = {}
         self._backed: dict[str, dict[int, int]] = {level: {} for level in (STRATUM, METRIC)}
         self._values = Values()
         self._middles: dict[tuple[int, ...], float] = {}
@@ -62,6 +63,8 @@ class Totals:
             _note(self._people[level], people_in(readings.person, group))
             if level in self._backed:
                 _note(self._backed[level], people_in(readings.person, group, has_value))
+        for metric, most in enumerate(_most_of_one(groups[METRIC], readings.person).tolist()):
+            self._most[metric] = max(most, self._most.get(metric, 0))
         self._values.add(readings.value, name, len(self._rows))
 
     def _place(self, name: Name) -> int:
@@ -82,6 +85,7 @@ class Totals:
                 **common,
                 "rows": sum(self._rows[place] for place in strata),
                 "people": self._people[level].get(number, 0),
+                "most_of_one": self._most.get(number, 0) if level == METRIC else None,
                 **self._statistics(level, number, strata, smallest_cell),
             }
             for level, number, name, strata in self._levels()
@@ -105,6 +109,14 @@ class Totals:
         if strata not in self._middles:
             self._middles[strata] = self._values.middle(strata)
         return self._middles[strata]
+
+
+def _most_of_one(group: Array, person: Array) -> Array:
+    """How many rows the one has who has most, of each group up to the last."""
+    pair, first = groups_of(group, person)
+    found = np.zeros(int(group.max(initial=-1)) + 1, dtype=np.int64)
+    np.maximum.at(found, group[first], np.bincount(pair))
+    return found
 
 
 def _note(counts: dict[int, int], more: Array) -> None:

@@ -10,7 +10,7 @@ from quality import counts
 from quality.check_numbers import share_of
 from quality.checks import Check
 from quality.chosen import condition
-from quality.coarse import at_least, share_that_fails, share_that_passes, significant
+from quality.coarse import at_least, count_told, mean_told, share_that_fails, share_that_passes, significant
 from quality.coverage import COVERAGE_DAYS, Coverage, enrolled_by_day, told_coverage
 from quality.desk import LakeDesk, Stratum, StudyFacts
 from quality.overview import days_until, last_monday
@@ -23,7 +23,7 @@ Row = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Covered:
-    """Who has data, in rounded shares, and how many readings a participant with data has of each metric that day."""
+    """Who has data, in rounded shares, and how many readings a participant with data has of each metric that day, rounded."""
 
     coverage: Coverage
     enrolled: int | None
@@ -34,8 +34,9 @@ def covered(desk: LakeDesk, facts: StudyFacts, day: date) -> Covered:
     """The coverage of the last days; `enrolled` is down to a multiple of the smallest cell."""
     days, k = days_until(day, COVERAGE_DAYS), facts.smallest_cell
     table = counts.coverage(desk, facts.id, days[0], day)
-    today = [row for row in table.to_pylist() if row["day"] == day and row["metric"] and row["people"] >= k]
-    readings = {row["metric"]: significant(row["rows"] / row["people"]) or 0.0 for row in today}
+    today = [row for row in table.to_pylist() if row["day"] == day and row["metric"] and row["most_of_one"]]
+    means = {row["metric"]: mean_told(row["rows"], row["people"], row["most_of_one"], k) for row in today}
+    readings = {metric: mean for metric, mean in means.items() if mean}
     enrolled = enrolled_by_day(table).get(day, 0)
     return Covered(told_coverage(table, days, k), at_least(enrolled, k), readings)
 
@@ -116,7 +117,7 @@ def latency(desk: LakeDesk, facts: StudyFacts, day: date, in_force: Mapping[str,
             row["device_model"],
             row["firmware"],
             significant(row["measure"]),
-            share_of(check, row, k),
+            share_of(check, {**row, "is_final": False}, k),
         )
         for row in told[:MOST_GROUPS]
     ]
@@ -175,13 +176,13 @@ def _kit_week(monday: date, rows: Iterable[Row], k: int) -> KitWeek:
 
 @dataclass(frozen=True)
 class Held:
-    """Rows of one group that wait in quarantine."""
+    """Rows of one group that wait in quarantine, rounded; None where nothing would be left of the number."""
 
     metric: str | None
     partner: str | None
     device_model: str | None
     firmware: str | None
-    n: int
+    n: int | None
 
 
 @dataclass(frozen=True)
@@ -197,9 +198,16 @@ def waiting(desk: LakeDesk, facts: StudyFacts, day: date) -> Waiting:
     """Each row is told of in the report of its own day. Small groups, and those that give them away, are not named."""
     where, values = condition(Stratum(day=day))
     rows = counts.waiting(desk, facts.id, where, values).to_pylist()
-    hidden = withheld_rows([row["people"] for row in rows], facts.smallest_cell)
+    k = facts.smallest_cell
+    hidden = withheld_rows([row["people"] for row in rows], k)
     groups = [
-        Held(row["metric"], row["partner"], row["device_model"], row["firmware"], row["n"])
+        Held(
+            row["metric"],
+            row["partner"],
+            row["device_model"],
+            row["firmware"],
+            count_told(row["n"], row["most_of_one"], k),
+        )
         for row, hides in zip(rows, hidden, strict=True)
         if not hides
     ]

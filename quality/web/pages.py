@@ -10,10 +10,10 @@ from quality import counts
 from quality.breakdowns import outcome_rows
 from quality.check_numbers import CheckNumbers, numbers_on
 from quality.checks import Severity, Where, checks
-from quality.coarse import share_of_rows
+from quality.coarse import share_told, together
 from quality.coverage import coverage_until
 from quality.desk import LakeDesk, StudyFacts
-from quality.overview import State, by_check, by_severity, counted, days_until, matrix, newest_day, standings
+from quality.overview import State, by_check, by_severity, days_until, matrix, newest_day, standings
 from quality.pictures import percent, sparkline
 from quality.shown import coverage_map, drawn, in_force_of, signed_off
 from quality.suppression import Share
@@ -98,9 +98,8 @@ def _violations(facts: StudyFacts, days: pa.Table, last: date) -> str:
     of_rows = [
         rows for name, rows in by_check(days).items() if name in checks() and checks()[name].where is not Where.JOB
     ]
-    told = [[counted(rows.get(day), facts.smallest_cell) for rows in of_rows] for day in days_until(last, GLANCE_DAYS)]
-    sums = [(sum(one.n_fail or 0 for one in day), sum(one.n_eval or 0 for one in day)) for day in told]
-    values = [drawn(share_of_rows(failed, judged, facts.smallest_cell)) for failed, judged in sums]
+    told = [[rows[day] for rows in of_rows if day in rows] for day in days_until(last, GLANCE_DAYS)]
+    values = [drawn(share_told(together(of_day), facts.smallest_cell)) if of_day else None for of_day in told]
     shown = [value for value in values if value is not None]
     words = f"Between {percent(min(shown))} and {percent(max(shown))}." if shown else "Nothing was judged."
     return sparkline(f"glance-{facts.id}", values, "Share of failures, 30 days", words)

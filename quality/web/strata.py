@@ -11,6 +11,7 @@ from quality.breakdowns import BY, Strata, strata_of
 from quality.check_numbers import TREND_DAYS, trend
 from quality.checks import Check, Scope
 from quality.chosen import condition
+from quality.coarse import count_told
 from quality.desk import Stratum
 from quality.overview import by_check, days_until, is_weekly, newest_day, standings, told_of
 from quality.shown import drawn, in_force_of, trend_picture
@@ -108,12 +109,12 @@ TITLES = {
 
 
 def _told(rows: list[dict[str, Any]], chosen: Stratum, k: int) -> list[Waiting]:
-    """Small strata and those that would give them away stand there without their number, the last of their day."""
+    """Rounded; small strata and those that would give them away stand there without their number, the last of their day."""
     hidden = withheld_rows([row["people"] for row in rows], k)
     told = [
         Waiting(
             replace(chosen, **{name: row[name] for name in (*counts.STRATUM, "day")}),
-            None if hides else row["n"],
+            None if hides else count_told(row["n"], row["most_of_one"], k),
         )
         for row, hides in zip(rows, hidden, strict=True)
     ]
