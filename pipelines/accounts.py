@@ -33,11 +33,18 @@ def rejection_note(stage: str, pointers: list[Pointer], **content: Any) -> str:
 
 def claims_note(claims: Claims) -> str:
     """The verdict's own sums, taken before any row is copied."""
-    withheld: dict[str, dict[str, int]] = {}
-    for (study, code), count in claims.withheld.items():
-        withheld.setdefault(study, {})[code] = count
+    withheld, people = (_by_study(counter) for counter in (claims.withheld, claims.people))
     holds = [list(hold) for hold in claims.holds]
-    return note("consent", claimed=claims.claimed, holds=holds, considered=claims.considered, withheld=withheld)
+    return note(
+        "consent", claimed=claims.claimed, holds=holds, considered=claims.considered, withheld=withheld, people=people
+    )
+
+
+def _by_study(counted: Counter[tuple[str, str]]) -> dict[str, dict[str, int]]:
+    found: dict[str, dict[str, int]] = {}
+    for (study, code), count in counted.items():
+        found.setdefault(study, {})[code] = count
+    return found
 
 
 @dataclass
@@ -58,6 +65,9 @@ class Accounts:
     considered: Counter[str] = field(default_factory=Counter)
     withheld: dict[str, Counter[str]] = field(default_factory=dict)
     outcomes: dict[str, Counter[str]] = field(default_factory=dict)
+    people: dict[str, Counter[str]] = field(default_factory=dict)
+    """By study, and by outcome or code of what was withheld: how many people there are at least. Whoever is in one note may be
+    in another too, so it is as many as are in one."""
     pointers: list[list[Any]] = field(default_factory=list)
     holds: list[list[Any]] = field(default_factory=list)
     files: list[dict[str, Any]] = field(default_factory=list)
@@ -97,13 +107,18 @@ class Accounts:
             self.held[hold[-1]] += hold[4]
         for study, codes in said["withheld"].items():
             self.withheld.setdefault(study, Counter()).update(codes)
+            self._know_people(study, said["people"].get(study, {}))
 
     def _add_write(self, said: dict[str, Any]) -> None:
         self.files += said["files"]
         self.outcomes.setdefault(said["study"], Counter()).update({Outcome.DUPLICATE: said["duplicate"]})
+        self._know_people(said["study"], said["people"])
         counts = self.checks.setdefault(said["study"], Counter())
         for *stratum, count in said["answers"]:
             counts[tuple(stratum)] += count
+
+    def _know_people(self, study: str, people: dict[str, int]) -> None:
+        self.people[study] = self.people.get(study, Counter()) | Counter(people)
 
     def _add_take_back(self, said: dict[str, Any]) -> None:
         if said["study"] not in self.takes_back:
@@ -158,6 +173,7 @@ class Accounts:
             "rejected": dict(sorted(self.reasons.items())),
             "held": dict(sorted(self.held.items())),
             "studies": studies,
+            "people": {study: dict(sorted(people.items())) for study, people in sorted(self.people.items()) if people},
         }
 
     def to_json(self) -> str:
@@ -170,7 +186,7 @@ class Accounts:
         said = json.loads(text)
         for name in ("read_of", "bytes_of", "reasons", "held", "considered"):
             said[name] = Counter(said[name])
-        for name in ("withheld", "outcomes"):
+        for name in ("withheld", "outcomes", "people"):
             said[name] = {study: Counter(counts) for study, counts in said[name].items()}
         return cls(**said)
 

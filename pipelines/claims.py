@@ -64,6 +64,8 @@ class Claims:
     claimed: int = 0
     considered: Counter[str] = field(default_factory=Counter)
     withheld: Counter[tuple[str, str]] = field(default_factory=Counter)
+    people: Counter[tuple[str, str]] = field(default_factory=Counter)
+    """Of how many members readings were withheld, by study and code."""
 
 
 @dataclass
@@ -291,7 +293,9 @@ def _count(claims: Claims, study: str, rows: Ints, codes: Ints, seqs: Ints, size
     claims.considered[study] += int(sizes[rows].sum())
     for code in np.unique(codes).tolist():
         if code != _OK:
-            claims.withheld[study, str(CODES[code])] += int(sizes[rows[codes == code]].sum())
+            own = rows[codes == code]
+            claims.withheld[study, str(CODES[code])] += int(sizes[own].sum())
+            claims.people[study, str(CODES[code])] = len(np.unique(claims.member[own]))
     allowed = np.zeros(len(sizes), dtype=bool)
     allowed[rows[codes == _OK]] = True
     seq = np.zeros(len(sizes), dtype=np.int32)

@@ -26,6 +26,7 @@ from pipelines.outcomes import Outcomes
 from pipelines.settings import Settings
 from pipelines.store import FolderStore
 from pipelines.views import answer_of, connect, lock, make_view
+from pipelines.zones import DAY_US
 from quality.chosen import condition
 from quality.desk import Answer, RowPage, Seen, Stratum, StudyFacts
 from quality.job.times import day_number, moment
@@ -163,11 +164,11 @@ class LakeDesk:
 
     def _know_outcomes(self, session: _Session, study: str) -> None:
         head = self._ledger.head()
-        n = head.n if head else 0
-        if session.views.get("outcome") != n:
+        n, today = head.n if head else 0, self._clock() // DAY_US
+        if (session.views.get("outcome"), session.views.get("today")) != (n, today):
             with closing(Outcomes(self._settings.vault, self._ledger)) as outcomes:
-                session.duckdb.register("outcome", outcomes.of(study))
-            session.views["outcome"] = n
+                session.duckdb.register("outcome", outcomes.of(study, today))
+            session.views.update(outcome=n, today=today)
 
     # -- requests
 

@@ -17,7 +17,7 @@ from pipelines.accounts import note
 from pipelines.blocks import Block, arrow, column, said_once
 from pipelines.duplicates import FileKeys, KeyedFile, Seen, duplicates, revisions
 from pipelines.files import DataFile, describe, family_of, new_key, table_key
-from pipelines.rows import Rows, join, ordered, table
+from pipelines.rows import Rows, join, ordered, people_in, table
 from pipelines.second_finals import SecondFinals
 from pipelines.still_released import still_released
 from pipelines.store import Store
@@ -27,6 +27,7 @@ from quality.doubles import contradicting
 from quality.gate import QUARANTINES
 from quality.strata import Counts, tally
 from schemas.families import CHECK_COUNT, DISCARDED, ENTERED_IN_ERROR, FAMILIES, QUARANTINE, REVISED_FAMILIES
+from schemas.reasons import Outcome
 
 FILE_ROWS = 1_000_000
 FILE_BYTES = 192 * 1024 * 1024
@@ -106,7 +107,7 @@ class Landing:
         study, family, _ = place
         rows = join(self._gathered.pop(place).blocks)
         repeated = self._duplicates(rows, place)
-        count = int(repeated.sum())
+        count, people = int(repeated.sum()), {str(Outcome.DUPLICATE): people_in(rows, repeated)}
         if count:
             rows = rows.filter(~repeated)
         files, answers, takes_back = [], Counts(), _takes_back(rows) or self._may_bring_back(place)
@@ -117,13 +118,17 @@ class Landing:
                 rows = rows.with_column("flags", rows.readings["flags"] | beside)
             answers = tally(rows.messages, rows.readings, family, self._checks_of(study))
             rows, held_back = self._held_back(rows, place)
+            people |= {
+                str(Outcome.QUARANTINED): people_in(rows, held_back),
+                str(Outcome.LANDED): people_in(rows, ~held_back),
+            }
             if held_back.any():
                 files.append(self._file(rows.filter(held_back), place, QUARANTINE.name))
                 rows = rows.filter(~held_back)
             if len(rows):
                 files.append(self._file(rows, place, family))
         said = [file.model_dump(mode="json") for file in files]
-        yield note("write", study=study, duplicate=count, files=said, answers=answers.listed())
+        yield note("write", study=study, duplicate=count, people=people, files=said, answers=answers.listed())
         if takes_back:
             yield note("take_back", study=study)
 

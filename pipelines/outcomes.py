@@ -3,7 +3,6 @@
 Nothing here is a source: delete the file and it is made again from the ledger.
 """
 
-from collections import Counter
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
@@ -17,17 +16,27 @@ from pipelines.ledger import Ledger
 from pipelines.zones import DAY_US
 from schemas.reasons import Outcome
 
-FILE = "outcomes.sqlite"
-SCHEMA = pa.schema([("day", pa.date32()), ("outcome", pa.string()), ("reason", pa.string()), ("n", pa.int64())])
+FILE = "came-of-readings.sqlite"
+SCHEMA = pa.schema(
+    [
+        ("day", pa.date32()),
+        ("outcome", pa.string()),
+        ("reason", pa.string()),
+        ("n", pa.int64()),
+        ("people", pa.int64()),
+    ]
+)
 AT_ONCE = 2_000
 
 _TABLES = """
 CREATE TABLE IF NOT EXISTS through (one INTEGER PRIMARY KEY CHECK (one = 1), n INTEGER NOT NULL, digest TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS outcomes (
-    study TEXT, day INTEGER, outcome TEXT, reason TEXT, n INTEGER NOT NULL,
+    study TEXT, day INTEGER, outcome TEXT, reason TEXT, n INTEGER NOT NULL, people INTEGER NOT NULL,
     PRIMARY KEY (study, day, outcome, reason)) WITHOUT ROWID;
 """
-_ADD = "INSERT INTO outcomes VALUES (?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET n = n + excluded.n"
+_ADD = """
+INSERT INTO outcomes VALUES (?, ?, ?, ?, ?, ?)
+ON CONFLICT DO UPDATE SET n = n + excluded.n, people = max(people, excluded.people)"""
 FIRST_JUDGED = (Kind.INGEST, Kind.REDRIVE)
 """Entries of these kinds judge readings for the first time; a replay judges again what was counted then."""
 
@@ -44,15 +53,19 @@ class Outcomes:
     def close(self) -> None:
         self._db.close()
 
-    def of(self, study: str) -> pa.Table:
+    def of(self, study: str, today: int) -> pa.Table:
         """Columns as in `SCHEMA`: the day (UTC) on which readings were judged, and how many came to each outcome and reason.
 
-        The reason is empty for all outcomes but `withheld`. Rejected and held readings are of no study.
+        The reason is empty for all outcomes but `withheld`. Rejected and held readings are of no study. `people` is how many
+        there are at least: as many as one part of one run has had, since nobody knows who came in another. It is null of
+        `today` (counted since 1970) and later, whose sums still grow: two of them would differ by what one person has sent.
         """
         while self._advance():
             pass
         found = self._db.execute(
-            "SELECT day, outcome, reason, n FROM outcomes WHERE study = ? ORDER BY day, outcome, reason", (study,)
+            "SELECT day, outcome, reason, n, CASE WHEN day < ? THEN people END FROM outcomes WHERE study = ? "
+            "ORDER BY day, outcome, reason",
+            (today, study),
         ).fetchall()
         columns = zip(*found, strict=True) if found else [()] * len(SCHEMA)
         return pa.Table.from_arrays(
@@ -70,10 +83,7 @@ class Outcomes:
                 self._db.execute("DELETE FROM outcomes")
                 n = 0
             entries = list(islice(self._ledger.entries(n + 1), AT_ONCE))
-            sums = Counter[tuple[Any, ...]]()
-            for entry in entries:
-                sums.update(dict(_outcomes(entry)))
-            self._db.executemany(_ADD, [(*place, count) for place, count in sums.items()])
+            self._db.executemany(_ADD, [row for entry in entries for row in _outcomes(entry)])
             n = entries[-1].n if entries else n
             self._db.execute("INSERT OR REPLACE INTO through VALUES (1, ?, ?)", (n, self._ledger.digest(n) or ""))
         return n < head.n
@@ -83,15 +93,17 @@ class Outcomes:
         return (int(found[0]), str(found[1])) if found else (0, "")
 
 
-def _outcomes(entry: Entry) -> Iterator[tuple[tuple[Any, ...], int]]:
-    """(study, day since 1970, outcome, reason) and how many readings an entry brought there."""
+def _outcomes(entry: Entry) -> Iterator[tuple[Any, ...]]:
+    """(study, day since 1970, outcome, reason), how many readings an entry brought there, and of how many people at least."""
     if entry.kind not in FIRST_JUDGED:
         return
     studies: Any = entry.counts.get("studies", {})
+    known: Any = entry.counts.get("people", {})
     day = entry.at_us // DAY_US
     for study, sums in studies.items():
+        people = known.get(study, {})
         for reason, count in sums["withheld"].items():
-            yield (study, day, str(Outcome.WITHHELD), reason), count
+            yield study, day, str(Outcome.WITHHELD), reason, count, people.get(reason, 0)
         for outcome in SETTLED:
             if sums[outcome]:
-                yield (study, day, str(outcome), ""), sums[outcome]
+                yield study, day, str(outcome), "", sums[outcome], people.get(str(outcome), 0)

@@ -41,6 +41,14 @@ class Rows:
         return Rows(self.messages, {**self.readings, name: values})
 
 
+def people_in(rows: Rows, chosen: Array) -> int:
+    """Of how many people the chosen rows [n] are, looked up by message."""
+    if not chosen.any():
+        return 0
+    messages = np.flatnonzero(np.bincount(rows.readings["message"][chosen]))
+    return len(rows.messages.column("pseudonym").take(pa.array(messages)).unique())
+
+
 def join(blocks: list[Block]) -> Rows:
     """The blocks' rows as one; their messages are counted on."""
     messages, before, counted = [], 0, []

@@ -72,13 +72,13 @@ class OutcomeRow:
 
 
 def outcome_rows(rows: pa.Table, k: int) -> list[OutcomeRow]:
-    """Outcomes with their share of all. So few readings as people that are too few are of no more people than that.
+    """Outcomes with their share of all: readings, which are told where it is known that enough people stand behind them.
 
-    Of how many people the others are, nothing says: the view has readings only.
+    Nobody knows that of a day that goes on. It changes no more once it is over, so that no two looks differ.
     """
     found = rows.to_pylist()
     total = sum(row["n"] for row in found)
-    hidden = withheld_rows([row["n"] for row in found], k)
+    hidden = withheld_rows([row["people"] for row in found], k)
     told = [
         OutcomeRow(row["outcome"], row["reason"] or "", *((None, None) if hides else (row["n"], row["n"] / total)))
         for row, hides in zip(found, hidden, strict=True)

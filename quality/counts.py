@@ -70,8 +70,8 @@ SELECT CAST(start AS DATE) AS day, CASE WHEN level = 'study' THEN NULL ELSE metr
 FROM day_summary WHERE level IN ('metric', 'study') AND start >= ? AND start < ?
 GROUP BY ALL ORDER BY metric NULLS FIRST, day"""
 _OUTCOMES = """
-SELECT outcome, reason, CAST(sum(n) AS BIGINT) AS n FROM outcome WHERE day BETWEEN ? AND ?
-GROUP BY ALL ORDER BY outcome, n DESC, reason"""
+SELECT outcome, reason, CAST(sum(n) AS BIGINT) AS n, CASE WHEN count(people) = count(*) THEN max(people) END AS people
+FROM outcome WHERE day BETWEEN ? AND ? GROUP BY outcome, reason ORDER BY outcome, n DESC, reason"""
 _WAITING = """
 WITH held AS (
   SELECT family, metric, partner, device_model, firmware, CAST(start AS DATE) AS day, pseudonym, count(*) AS n
@@ -118,7 +118,7 @@ def coverage(desk: LakeDesk, study: str, first: date, last: date) -> pa.Table:
 
 
 def outcomes(desk: LakeDesk, study: str, first: date, last: date) -> pa.Table:
-    """What came of the readings that were judged on these days: outcome, reason, n."""
+    """What came of the readings that were judged on these days: outcome, reason, n, people."""
     return desk.query(study, _OUTCOMES, [first, last])
 
 

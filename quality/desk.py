@@ -94,7 +94,8 @@ class LakeDesk(Protocol):
         `<family>_all`: every row that landed, replaced ones among them; `quarantine`, `discarded`, `check_count`,
         `check_result`, `day_summary`, `decision`), and besides
         `enrolled(pseudonym, since, until)`: who has had a live consent, from and until when (UTC; until null for now),
-        `outcome(day, outcome, reason, n)`: what came of the readings by the day on which they were judged (UTC), and
+        `outcome(day, outcome, reason, n, people)`: what came of the readings by the day on which they were judged (UTC), and
+        of how many people at least, null while the day goes on, and
         `kit(barcode_hash, packed, sent, activated, collected, posted, received, rejected, resulted, destroyed,
         rejected_reason)`: the kits of the study's members, when each thing happened first (UTC).
         `values` of a block has its numbers whichever way they lie in the file; `waveform` has the integers that were sent

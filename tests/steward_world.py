@@ -192,5 +192,9 @@ def _decision(n: int, kind: str, by: str, check: str, about: dict[str, Any], **m
 
 def _outcomes(past: list[date]) -> Iterator[dict[str, Any]]:
     for day in past:
-        for outcome, reason, n in (("landed", "", 18_000), ("withheld", "R_NOT_MEMBER", 700), ("duplicate", "", 500)):
-            yield {"day": day, "outcome": outcome, "reason": reason, "n": n}
+        for outcome, reason, n, people in (
+            ("landed", "", 18_000, 150),
+            ("withheld", "R_NOT_MEMBER", 700, 40),
+            ("duplicate", "", 500, 50),
+        ):
+            yield {"day": day, "outcome": outcome, "reason": reason, "n": n, "people": people}

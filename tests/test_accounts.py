@@ -32,6 +32,7 @@ def claims() -> Claims:
     found = Claims(none, none, none, claimed=60, considered=Counter(sleep=60, cycle=20))
     found.holds = [hold(10), hold(20, Code.CONSENT_LAG)]
     found.withheld = Counter({("sleep", str(Code.NO_AUTHORITY)): 9, ("cycle", str(Code.OUTSIDE_WINDOW)): 20})
+    found.people = Counter({("sleep", str(Code.NO_AUTHORITY)): 2, ("cycle", str(Code.OUTSIDE_WINDOW)): 4})
     return found
 
 
@@ -51,6 +52,7 @@ NOTES = [
         "write",
         study="sleep",
         duplicate=5,
+        people={"duplicate": 3, "quarantined": 0, "landed": 9},
         files=[file("sleep", "observation", "a"), file("sleep", "waveform", "b")],
         answers=[["PL-00", "evaluated", 38], ["PL-00", "failed", 2]],
     ),
@@ -58,6 +60,7 @@ NOTES = [
         "write",
         study="sleep",
         duplicate=1,
+        people={"duplicate": 1, "quarantined": 4, "landed": 2},
         files=[file("sleep", "quarantine", "c"), file("sleep", "check_count", "d")],
         answers=[["PL-00", "evaluated", 7], ["PL-00", "not_applicable", 1]],
     ),
@@ -98,6 +101,10 @@ def test_the_sums_of_a_run_are_those_of_its_notes() -> None:
                 "duplicate": 6,
                 "landed": 38,
             },
+        },
+        "people": {
+            "cycle": {"R_OUTSIDE_WINDOW": 4},
+            "sleep": {"R_NO_AUTHORITY": 2, "duplicate": 3, "landed": 9, "quarantined": 4},
         },
     }
 
@@ -158,7 +165,7 @@ def test_a_whole_message_lost_after_decoding_breaks_the_law() -> None:
 
 
 def test_a_study_that_nobody_considered_may_not_land_anything() -> None:
-    stray = note("write", study="mood", duplicate=0, files=[file("mood", "observation", "a")], answers=[])
+    stray = note("write", study="mood", duplicate=0, people={}, files=[file("mood", "observation", "a")], answers=[])
     with pytest.raises(LawBroken, match="considered by mood"):
         accounts([*NOTES, stray]).check()
 

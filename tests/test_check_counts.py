@@ -56,7 +56,7 @@ def written(folder: Path, *entries: pa.Table) -> pa.Table:
     for content in entries:
         accounts = Accounts()
         answers = tally(*tallied(content), "observation").listed()
-        accounts.add(note("write", study="sleep", duplicate=0, files=[], answers=answers))
+        accounts.add(note("write", study="sleep", duplicate=0, people={}, files=[], answers=answers))
         files = write_counts(accounts.checks, store, content.column("entry")[0].as_py(), 1)
         found += [pq.read_table(folder / file.path, partitioning=None) for file in files]
     return pa.concat_tables(found)
@@ -76,7 +76,7 @@ def changed_often() -> dict[str, Check]:
 def test_a_check_may_be_changed_as_often_as_a_study_wants(tmp_path: Path) -> None:
     of, accounts = changed_often(), Accounts()
     answers = tally(*tallied(made(10, 1, seed=1)), "observation", of).listed()
-    accounts.add(note("write", study="sleep", duplicate=0, files=[], answers=answers))
+    accounts.add(note("write", study="sleep", duplicate=0, people={}, files=[], answers=answers))
     (file, *_) = write_counts(accounts.checks, FolderStore(tmp_path), 1, 1)
     versions = {row["check"]: row["version"] for row in pq.read_table(tmp_path / file.path).to_pylist()}
     assert versions["TM-10"] == CHANGES * OF_STUDY + 1 and versions["TM-06"] == 1
@@ -125,7 +125,7 @@ def test_a_count_is_of_every_row_once_by_day_and_device(tmp_path: Path) -> None:
 
 def test_of_nothing_but_duplicates_there_is_no_file_and_counts_lie_in_order(tmp_path: Path) -> None:
     accounts = Accounts()
-    accounts.add(note("write", study="sleep", duplicate=3, files=[], answers=[]))
+    accounts.add(note("write", study="sleep", duplicate=3, people={}, files=[], answers=[]))
     assert list(write_counts(accounts.checks, FolderStore(tmp_path), 1, 1)) == []
     found = written(tmp_path, made(500, 1, 7)).to_pylist()
     assert {row["start"].month for row in found} == {1, 2}

@@ -27,6 +27,7 @@ class Answer(NamedTuple):
     allowed: set[tuple[int, str, int]]  # reading, study, consent_seq
     considered: Counter[str]
     withheld: Counter[tuple[str, str]]
+    people: Counter[tuple[str, str]]
 
 
 def of_run(block: Block, snap: Snapshot) -> Answer:
@@ -42,12 +43,12 @@ def of_run(block: Block, snap: Snapshot) -> Answer:
     for given in claims.grants:
         for reading in np.flatnonzero(given.allowed[claims.unit_of]).tolist():
             allowed.add((reading, given.study, int(given.consent_seq[claims.unit_of[reading]])))
-    return Answer(held, allowed, +claims.considered, +claims.withheld)
+    return Answer(held, allowed, +claims.considered, +claims.withheld, +claims.people)
 
 
 def by_reading(block: Block, snap: Snapshot, links: list[IdentityLink]) -> Answer:
     """The oracle: readings one by one, links and chains one by one, no hulls."""
-    answer = Answer(set(), set(), Counter(), Counter())
+    answer, withheld_of = Answer(set(), set(), Counter(), Counter(), Counter()), set()
     messages = block.messages.to_pylist()
     for number, reading in enumerate(block.readings.to_pylist()):
         own = messages[reading["message"]]
@@ -75,6 +76,8 @@ def by_reading(block: Block, snap: Snapshot, links: list[IdentityLink]) -> Answe
                 answer.allowed.add((number, name, int(verdict.consent_seq[0])))
             else:
                 answer.withheld[name, str(code)] += 1
+                withheld_of.add((name, str(code), member))
+    answer.people.update((study, code) for study, code, _ in withheld_of)
     return answer
 
 

@@ -87,7 +87,9 @@ def test_nothing_more_is_read_once_the_run_is_halted(
 
 
 def files_note(count: int) -> str:
-    return note("write", study="sleep", duplicate=0, files=[{"table": "study=sleep/observation"}] * count, answers=[])
+    return note(
+        "write", study="sleep", duplicate=0, people={}, files=[{"table": "study=sleep/observation"}] * count, answers=[]
+    )
 
 
 def test_a_halted_run_leaves_no_manifest(tmp_path: Path) -> None:

@@ -280,10 +280,13 @@ def test_a_study_s_kits_are_those_of_its_members_and_show_no_barcode(register: R
 
 def counts(landed: int, withheld: int) -> dict[str, Any]:
     sums = {"considered": landed + withheld, "withheld": {"W_METRIC": withheld}, "quarantined": 0, "duplicate": 0}
-    return {"studies": {"heart-a": {**sums, "landed": landed}}}
+    people = {"landed": landed * 10, "W_METRIC": withheld * 10}
+    return {"studies": {"heart-a": {**sums, "landed": landed}}, "people": {"heart-a": people}}
 
 
-def test_outcomes_are_added_by_the_day_on_which_readings_were_judged(driver: Driver, desk: LakeDesk) -> None:
+def test_outcomes_are_added_by_the_day_on_which_readings_were_judged(
+    settings: Settings, driver: Driver, desk: LakeDesk
+) -> None:
     land(driver, "observation", rows(FAMILIES["observation"], 3), counts=counts(3, 2))
     assert sum(desk.query("heart-a", "SELECT n FROM outcome")["n"].to_pylist()) == 5
     land(driver, "observation", rows(FAMILIES["observation"], 1, 10), counts=counts(1, 0))
@@ -292,11 +295,14 @@ def test_outcomes_are_added_by_the_day_on_which_readings_were_judged(driver: Dri
     land(driver, "observation", rows(FAMILIES["observation"], 1, 30), counts=counts(5, 1))
     found = desk.query("heart-a", "SELECT * FROM outcome ORDER BY ALL").to_pylist()
     assert [tuple(row.values()) for row in found] == [
-        (FIFTEENTH, "landed", "", 4),
-        (FIFTEENTH, "withheld", "W_METRIC", 2),
-        (FIFTEENTH + timedelta(days=1), "landed", "", 5),
-        (FIFTEENTH + timedelta(days=1), "withheld", "W_METRIC", 1),
+        (FIFTEENTH, "landed", "", 4, None),
+        (FIFTEENTH, "withheld", "W_METRIC", 2, None),
+        (FIFTEENTH + timedelta(days=1), "landed", "", 5, None),
+        (FIFTEENTH + timedelta(days=1), "withheld", "W_METRIC", 1, None),
     ]
+    with closing(LakeDesk(settings, lambda: JAN + 24 * HOUR)) as next_day:  # the first day is over
+        found = next_day.query("heart-a", "SELECT n, people FROM outcome ORDER BY ALL").to_pylist()
+    assert [(row["n"], row["people"]) for row in found] == [(1, None), (2, 20), (4, 30), (5, None)], "of 3 and 1"
     assert count(desk, "outcome", "b") == 0
 
 

@@ -36,6 +36,7 @@ class Runs:
         self.store = FolderStore(root)
         self.files: list[DataFile] = []
         self.answers: Counter[tuple[str, str, str]] = Counter()
+        self.people: list[dict[str, int]] = []
         self.n = 0
 
     def run(self, *blocks: Block) -> tuple[list[DataFile], Counter[str]]:
@@ -46,6 +47,7 @@ class Runs:
         said = [json.loads(note) for note in [*notes, *landing.finish()]]
         written = [DataFile.model_validate(file) for note in said for file in note["files"]]
         duplicates: Counter[str] = Counter()
+        self.people = [note["people"] for note in said]
         for note in said:
             duplicates[note["study"]] += note["duplicate"]
             for *stratum, kind, count in note["answers"]:
@@ -98,6 +100,12 @@ def block(
 @pytest.fixture
 def runs(tmp_path: Path) -> Runs:
     return Runs(tmp_path)
+
+
+def test_it_notes_of_how_many_people_each_outcome_is(runs: Runs) -> None:
+    runs.run(block([1, 2]))
+    runs.run(block([1, 3], flags=[0, 1]), block([1, 4, 5], flags=[0, 1, 1], pseudonym="BEA"), block([6, 7]))
+    assert runs.people == [{"duplicate": 2, "quarantined": 2, "landed": 1}]
 
 
 def test_rows_land_in_their_studys_table_and_month(runs: Runs) -> None:

@@ -154,11 +154,30 @@ def test_a_metric_without_rows_on_a_day_is_nobody_s() -> None:
 
 
 def test_outcomes_hide_a_few_and_what_would_give_them_away() -> None:
+    """Three people had a thousand readings: as many as there are of each do not count, but who they are of."""
     rows = [
-        {"day": TODAY, "outcome": outcome, "reason": reason, "n": n}
-        for outcome, reason, n in (("landed", "", 1000), ("withheld", "R_ERASED", 3), ("duplicate", "", 50))
+        {"day": TODAY, "outcome": outcome, "reason": reason, "n": n, "people": people}
+        for outcome, reason, n, people in (
+            ("landed", "", 1000, 60),
+            ("withheld", "R_ERASED", 1000, 3),
+            ("duplicate", "", 50, 10),
+        )
     ]
     world = FakeDesk(WORLD.facts, {"sleep": {"outcome": pa.Table.from_pylist(rows, schema=OUTCOME)}})
     found = {one.outcome: one.n for one in outcome_rows(counts.outcomes(world, "sleep", TODAY, TODAY), K)}
     assert found == {"landed": 1000, "withheld": None, "duplicate": None}
     assert outcome_rows(counts.outcomes(WORLD, "sleep", date(2020, 1, 1), date(2020, 1, 2)), K) == []
+
+
+def test_outcomes_of_a_day_that_goes_on_are_of_nobody_knows_how_many() -> None:
+    rows = [
+        {"day": day, "outcome": "landed", "reason": "", "n": 1000, "people": people}
+        for day, people in ((TODAY - timedelta(days=1), 60), (TODAY, None))
+    ]
+    world = FakeDesk(WORLD.facts, {"sleep": {"outcome": pa.Table.from_pylist(rows, schema=OUTCOME)}})
+    told = [
+        outcome_rows(counts.outcomes(world, "sleep", first, TODAY), K)[0].n for first in (TODAY, TODAY - timedelta(1))
+    ]
+    assert told == [None, None]
+    before = outcome_rows(counts.outcomes(world, "sleep", TODAY - timedelta(1), TODAY - timedelta(1)), K)
+    assert [(one.n, one.share) for one in before] == [(1000, 1.0)]

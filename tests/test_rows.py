@@ -8,7 +8,7 @@ import pyarrow as pa
 import pytest
 
 from pipelines.blocks import Block, batch, is_said_once, with_columns
-from pipelines.rows import join, ordered, table
+from pipelines.rows import Rows, join, ordered, people_in, table
 from pipelines.zones import NO_OFFSET, QUALITIES
 from schemas.families import OBSERVATION, QUARANTINE, WAVEFORM
 
@@ -212,3 +212,9 @@ def test_integers_that_are_all_the_same_are_said_once_and_no_others() -> None:
     assert [is_said_once(found[name]) for name in numbers] == [True, False, False]
     for name, values in numbers.items():
         assert found[name].dtype == values.dtype and found[name].tobytes() == values.tobytes()
+
+
+def test_people_are_counted_by_pseudonym_whatever_messages_they_sent() -> None:
+    rows = Rows(pa.table({"pseudonym": ["a", "a", "b", "c"]}), {"message": np.array([0, 0, 1, 2, 3], dtype=np.int32)})
+    chosen = [[1, 1, 1, 1, 1], [1, 0, 1, 0, 0], [0, 0, 1, 1, 0], [0, 0, 0, 0, 0]]
+    assert [people_in(rows, np.array(one, dtype=bool)) for one in chosen] == [3, 1, 2, 0]

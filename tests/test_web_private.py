@@ -58,12 +58,12 @@ JUDGED = ("PL-01", "PL-03", "TM-10", "WT-02", "WT-03", "WT-04", "TM-09")
 def world() -> FakeDesk:
     days = [TODAY - timedelta(days=back) for back in range(8)]
     outcomes = [
-        {"day": TODAY, "outcome": outcome, "reason": reason, "n": n}
-        for outcome, reason, n in (
-            ("landed", "", 98_696_044_011),
-            ("withheld", "R_ERASED", SECRETS["readings of a rare outcome"]),
-            ("withheld", "R_NOT_MEMBER", 83_610_277_407),
-            ("duplicate", "", 17_320_508_075),
+        {"day": TODAY, "outcome": outcome, "reason": reason, "n": n, "people": people}
+        for outcome, reason, n, people in (
+            ("landed", "", 98_696_044_011, 1_500_000_001),
+            ("withheld", "R_ERASED", SECRETS["readings of a rare outcome"], 1_000_003),
+            ("withheld", "R_NOT_MEMBER", 83_610_277_407, 700_000_001),
+            ("duplicate", "", 17_320_508_075, 600_000_001),
         )
     ]
     tables = {
