@@ -2,10 +2,12 @@
 
 from datetime import date, timedelta
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from pipelines.entries import Kind, TableChange, now_us
 from pipelines.files import DataFile, table_key
@@ -17,11 +19,13 @@ from pipelines.store import FolderStore
 from pipelines.tables import Tables
 from pipelines.zones import DAY_US
 from quality.checks import Check, Where, checks
+from quality.job.results import GATE
 from quality.job.times import day_number
 from schemas.families import CHECK_COUNT, CHECK_RESULT, UTC_MICROS, Family
 from schemas.metrics import catalogue
 from schemas.registry import Study, save_studies
 
+Place = npt.NDArray[np.int64]
 STUDY = "large"
 CHECKS, STRATA, DAYS = 60, 600, 365
 _MODELS, _FIRMWARE, _PARTNERS = 5, 8, 3
@@ -63,20 +67,35 @@ def _files(store: FolderStore, ledger: Ledger, table: str, family: Family, last:
 
 
 def _is_of(check: Check, family: Family) -> bool:
-    return (check.where is Where.JOB) is (family is CHECK_RESULT)
+    return family is CHECK_RESULT or check.where is not Where.JOB
 
 
 def _rows(family: Family, own: list[Check], days: list[date], n: int) -> pa.Table:
-    """A row for each check, day and stratum, in the family's order."""
+    """A row for each check, day and stratum, in the family's order; of the gate's results one besides for all strata."""
     check, day, stratum = (
         part.ravel() for part in np.meshgrid(*map(np.arange, (len(own), len(days), STRATA)), indexing="ij")
     )
+    judges = np.array(["job" if one.where is Where.JOB else GATE for one in own])
+    table = _of_strata(family, own, days, n, (check, day, stratum), judges)
+    if family is CHECK_RESULT:
+        first = table.filter(pc.and_(pc.equal(table.column("judge"), GATE), pa.array(stratum == 0)))
+        for name in ("partner", "family", "metric", "device_model", "firmware"):
+            place = table.schema.get_field_index(name)
+            first = first.set_column(place, table.schema.field(place), pa.nulls(len(first), pa.string()))
+        table = pa.concat_tables([table, first])
+    return table.sort_by([(name, "ascending") for name in family.sort_key])
+
+
+def _of_strata(
+    family: Family, own: list[Check], days: list[date], n: int, places: tuple[Place, Place, Place], judges: Any
+) -> pa.Table:
+    check, day, stratum = places
     size, random = len(check), np.random.default_rng(7)
     codes = sorted(catalogue().codes)
     metrics = codes[: STRATA // (_MODELS * _PARTNERS)]
     began = np.array([day_number(one) * DAY_US for one in days])
     columns = {
-        "judge": pa.repeat("job", size),
+        "judge": pa.array(judges[check]),
         "partner": _words([f"partner-{i}" for i in range(_PARTNERS)], stratum % _PARTNERS),
         "family": pa.repeat("observation", size),
         "metric": _words(metrics, stratum // (_MODELS * _PARTNERS)),
@@ -88,12 +107,14 @@ def _rows(family: Family, own: list[Check], days: list[date], n: int) -> pa.Tabl
         "n_eval": pa.array(random.integers(1_000, 5_000, size)),
         "n_fail": pa.array(random.integers(0, 50, size)),
         "n_na": pa.array(random.integers(0, 50, size)),
-        "people": pa.array(random.integers(20, 300, size), pa.int32()),
+        "people": pa.array(random.integers(40, 300, size), pa.int32()),
+        "people_failing": pa.array(random.integers(0, 40, size), pa.int32()),
+        "people_passing": pa.array(random.integers(20, 40, size), pa.int32()),
+        "most_of_one": pa.array(random.integers(5, 50, size)),
         "measure": pa.array(random.random(size)),
         "entry": pa.repeat(pa.scalar(n, pa.int64()), size),
     }
-    table = pa.table({name: columns[name] for name in family.schema.names}, schema=family.schema)
-    return table.sort_by([(name, "ascending") for name in family.sort_key])
+    return pa.table({name: columns[name] for name in family.schema.names}, schema=family.schema)
 
 
 def _words(words: list[str], place: npt.NDArray[np.int64]) -> pa.Array:
