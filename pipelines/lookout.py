@@ -16,6 +16,7 @@ from pipelines.judging import Judging
 from pipelines.ledger import Ledger
 from pipelines.metrics import Metrics
 from quality.alerts import LOOKED_BACK, Condition, conditions, job_condition, waiting_condition
+from quality.coarse import count_told
 from quality.counts import check_days
 from quality.job.times import instant
 from quality.overview import by_check
@@ -27,8 +28,12 @@ LAST_S = 2.5 * TIMEOUT_S
 """How long a driver that ends waits for what is being told."""
 
 _WAITING = """
-SELECT count(*) AS n, count(DISTINCT pseudonym) AS people, count(*) FILTER (coalesce(recalled, entry) <= ?) AS late
-FROM quarantine"""
+WITH held AS (
+  SELECT pseudonym, count(*) AS n, count(*) FILTER (coalesce(recalled, entry) <= ?) AS late FROM quarantine GROUP BY ALL
+)
+SELECT CAST(coalesce(sum(n), 0) AS BIGINT) AS n, count(*) AS people, coalesce(max(n), 0) AS most_of_one,
+  CAST(coalesce(sum(late), 0) AS BIGINT) AS late
+FROM held"""
 
 
 class Lookout:
@@ -126,7 +131,7 @@ class Lookout:
         return conditions(study, by_check(days), in_force, today, registered.smallest_cell)
 
     def _waiting(self, study: str) -> tuple[int | None, Condition]:
-        """How many rows wait, in whole steps of the smallest cell, and whether any has for too long.
+        """How many rows wait, rounded so that what one person sends does not show, and whether any has for too long.
 
         The number is None where the rows are of too few people.
         """
@@ -135,7 +140,8 @@ class Lookout:
         through = entry_before(self._driver.ledger, self._driver.clock() - round(days * 24 * HOUR_US))
         (row,) = self._judging.desk.query(study, _WAITING, [through]).to_pylist()
         is_told = not row["n"] or row["people"] >= least
-        return row["n"] // least * least if is_told else None, waiting_condition(study, days, bool(row["late"]))
+        number = count_told(row["n"], row["most_of_one"], least) if is_told else None
+        return number, waiting_condition(study, days, bool(row["late"]))
 
     def _measure(self, metrics: Metrics) -> None:
         metrics.alive()

@@ -76,7 +76,7 @@ METRICS = (
         "wellspring_quarantine_rows",
         "gauge",
         ("study",),
-        "Rows that wait in quarantine, in whole steps of the study's smallest cell; none where they are of fewer people.",
+        "Rows that wait in quarantine, in steps of what half of the smallest cell may have; none where they are of few people.",
     ),
     Metric("wellspring_job_seconds_total", "counter", ("study",), "Seconds that the quality job has judged."),
     Metric("wellspring_job_failures_total", "counter", ("study",), "How often the quality job has failed."),

@@ -95,7 +95,7 @@ def test_checks_stand_as_on_the_pages_and_rows_wait(watched: Watched, metrics: M
     watched.life(turns=1)
     found = samples(metrics)
     assert found["wellspring_check_state", "sleep", "PL-01", str(checks()["PL-01"].severity)] in (1, 2)
-    assert found["wellspring_quarantine_rows", "sleep"] == 20 and found["wellspring_quarantine_rows", "cycle"] == 0
+    assert found["wellspring_quarantine_rows", "sleep"] == 25 and found["wellspring_quarantine_rows", "cycle"] == 0
     assert (
         found["wellspring_job_seconds_total", "sleep"] == 1.5 and found["wellspring_job_failures_total", "sleep"] == 2
     )

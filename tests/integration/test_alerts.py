@@ -320,7 +320,7 @@ def test_a_lake_s_impossible_readings_are_told_of_and_nothing_of_the_people(
     with closing(lake), hook(authority) as made, closing(Judging(lake.driver)) as judging:
         block = {"receivers": [to_hook(made.port, authority[0])]}
         lake.world.settings.alerts = AlertSettings.model_validate(block)
-        while judging.turn():
+        while judging.turn() or judging.is_busy:
             pass
         with closing(Lookout(lake.driver, judging, metrics)) as lookout:
             lookout.finish()
@@ -330,7 +330,9 @@ def test_a_lake_s_impossible_readings_are_told_of_and_nothing_of_the_people(
         }
     ((_, body),) = made.came
     alerts = {one["about"]: one for one in json.loads(body)["alerts"]}
-    assert (alerts["PL-00"]["severity"], alerts["PL-00"]["share"]) == ("critical", 0.4)
+    assert (alerts["PL-00"]["severity"], alerts["PL-00"]["share"]) == ("critical", 0.5), (
+        "of a third, in steps of five people's rows"
+    )
     page = metrics.page().decode()
     assert 'wellspring_quarantine_rows{study="sleep"} 10.0' in page
     assert 'check="PL-00",severity="critical",study="sleep"' in page
