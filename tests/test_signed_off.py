@@ -66,7 +66,9 @@ def numbers(row: dict[str, Any]) -> tuple[Any, ...]:
 
 def sign_off(driver: Driver) -> None:
     ask(driver.ledger, "sign-off", selection_of("a", "bob", "seen", {"day": DAY.isoformat()}), NOW)
-    entry = answer_next(driver)
+    with pytest.MonkeyPatch.context() as on_that_day:
+        on_that_day.setattr(driver, "clock", lambda: at(FIRST, 23))
+        entry = answer_next(driver)
     assert entry is not None and entry.kind == Kind.DECIDE
 
 
