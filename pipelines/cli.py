@@ -29,6 +29,7 @@ from pipelines.commands import (
     requests,
     run,
     settings,
+    status,
     steward,
     topics,
     watch,
@@ -60,6 +61,7 @@ app.add_typer(alerts.app, name="alerts")
 app.add_typer(settings.app, name="settings")
 app.add_typer(contract.app, name="contract")
 app.command("run", epilog=run.EXAMPLE)(run.run)
+app.command("status", epilog=status.EXAMPLE)(status.status)
 app.command("watch", epilog=watch.EXAMPLE)(watch.watch)
 app.command("report", epilog=report.EXAMPLE)(report.report)
 app.command("demo", epilog=demo.EXAMPLE)(demo.demo)

@@ -19,6 +19,7 @@ from pipelines.consent.register import Register
 from pipelines.consent.snapshot import Snapshots
 from pipelines.decode import READING_CONTRACTS
 from pipelines.entries import Entry, Kind, TableChange
+from pipelines.figures import unread
 from pipelines.files import DataFile, family_of, rows_in_footer
 from pipelines.halt import PlanTooLarge
 from pipelines.heartbeat import Heartbeat, live_heartbeat
@@ -170,9 +171,10 @@ class Driver:
 
     def unread(self) -> dict[str, int]:
         """How many records of each data partition wait to be read."""
-        read = Progress.of(self.ledger.head()).offsets
-        ends = {partition_key(*at): end for at, end in self.reader.end_offsets(self._topics()).items()}
-        return {key: end - read.get(key, 0) for key, end in ends.items()}
+        topics = self._topics()
+        return unread(
+            Progress.of(self.ledger.head()), self.reader.begin_offsets(topics), self.reader.end_offsets(topics)
+        )
 
     def consent_now(self) -> None:
         """Bring the register to the end of the consent topics."""

@@ -103,6 +103,16 @@ class Holds:
         """How many readings are held, by reason."""
         return dict(self._db.execute("SELECT reason, sum(readings) FROM hold GROUP BY reason ORDER BY reason"))
 
+    def expiring(self, until_us: int) -> dict[str, int]:
+        """How many of them expire until then, by reason; every reason that anything is held for."""
+        return dict(
+            self._db.execute(
+                "SELECT reason, sum(CASE WHEN expires_us <= ? THEN readings ELSE 0 END) FROM hold"
+                " GROUP BY reason ORDER BY reason",
+                (until_us,),
+            )
+        )
+
     def readings_of(self, ids: Iterable[int]) -> int:
         """How many readings the holds with these numbers are."""
         found = (self._db.execute("SELECT readings FROM hold WHERE id = ?", (hold,)).fetchone() for hold in ids)

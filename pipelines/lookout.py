@@ -12,28 +12,18 @@ from pipelines.alert_book import AlertBook
 from pipelines.alert_delivery import TIMEOUT_S
 from pipelines.alerting import Telling, anything_due
 from pipelines.driver import Driver
+from pipelines.figures import HOUR_US, waiting
 from pipelines.judging import Judging
-from pipelines.ledger import Ledger
 from pipelines.metrics import Metrics
 from quality.alerts import LOOKED_BACK, Condition, conditions, job_condition, waiting_condition
-from quality.coarse import count_told
 from quality.counts import check_days
 from quality.job.times import instant
 from quality.overview import by_check
 
 REST = 20
 """After a look it rests for so many times as long as that took."""
-HOUR_US = 3_600_000_000
 LAST_S = 2.5 * TIMEOUT_S
 """How long a driver that ends waits for what is being told."""
-
-_WAITING = """
-WITH held AS (
-  SELECT pseudonym, count(*) AS n, count(*) FILTER (coalesce(recalled, entry) <= ?) AS late FROM quarantine GROUP BY ALL
-)
-SELECT CAST(coalesce(sum(n), 0) AS BIGINT) AS n, count(*) AS people, coalesce(max(n), 0) AS most_of_one,
-  CAST(coalesce(sum(late), 0) AS BIGINT) AS late
-FROM held"""
 
 
 class Lookout:
@@ -117,12 +107,12 @@ class Lookout:
 
     def _look_at(self, study: str) -> None:
         now_us = self._driver.clock()
-        checks, (rows, waiting) = self._checks(study, instant(now_us).date()), self._waiting(study)
+        checks, (rows, late) = self._checks(study, instant(now_us).date()), self._waiting(study)
         self._found[study], self._rows[study] = checks, rows
         if self._book:
             went = self._judging.went.get(study)
             job = [] if went is None else [job_condition(study, went)]
-            self._book.take_in(study, [*checks, *job, waiting], self._alerts.receivers, now_us)
+            self._book.take_in(study, [*checks, *job, late], self._alerts.receivers, now_us)
 
     def _checks(self, study: str, today: date) -> list[Condition]:
         registered = self._driver.studies[study]
@@ -131,17 +121,10 @@ class Lookout:
         return conditions(study, by_check(days), in_force, today, registered.smallest_cell)
 
     def _waiting(self, study: str) -> tuple[int | None, Condition]:
-        """How many rows wait, rounded so that what one person sends does not show, and whether any has for too long.
-
-        The number is None where the rows are of too few people.
-        """
-        least = self._driver.studies[study].smallest_cell
-        days = self._alerts.waiting_days
-        through = entry_before(self._driver.ledger, self._driver.clock() - round(days * 24 * HOUR_US))
-        (row,) = self._judging.desk.query(study, _WAITING, [through]).to_pylist()
-        is_told = not row["n"] or row["people"] >= least
-        number = count_told(row["n"], row["most_of_one"], least) if is_told else None
-        return number, waiting_condition(study, days, bool(row["late"]))
+        """How many rows wait, where that may be told, and whether any has for too long."""
+        driver, days = self._driver, self._alerts.waiting_days
+        found = waiting(self._judging.desk, driver.ledger, driver.studies[study], days, driver.clock())
+        return found.rows, waiting_condition(study, days, found.is_late)
 
     def _measure(self, metrics: Metrics) -> None:
         metrics.alive()
@@ -159,16 +142,3 @@ class Lookout:
         if words not in self._said:
             self._said.add(words)
             self._driver.say(words)
-
-
-def entry_before(ledger: Ledger, at_us: int) -> int:
-    """The newest entry that was appended at that moment or before it; 0 where none was."""
-    head = ledger.head()
-    low, high = 0, head.n if head else 0
-    while low < high:
-        middle = (low + high + 1) // 2
-        if ledger.read(middle).at_us <= at_us:
-            low = middle
-        else:
-            high = middle - 1
-    return low

@@ -15,7 +15,8 @@ from pipelines import lookout as lookout_module
 from pipelines.alert_book import AlertBook
 from pipelines.alert_delivery import NotDelivered, body_of, mail_of, message_id
 from pipelines.alerting import send_test, status
-from pipelines.lookout import Lookout, entry_before
+from pipelines.figures import entry_before
+from pipelines.lookout import Lookout
 from pipelines.settings import load_settings
 from quality.alert_settings import AlertSettings, Mailbox
 from quality.alerts import Change, as_json

@@ -123,6 +123,7 @@ def test_the_commands_are_those_that_the_documents_promise() -> None:
             "ledger list",
             "ledger show",
             "requests list",
+            "status",
             "contract check",
             "kits issue",
             "kits check",
