@@ -66,6 +66,7 @@ def _follow(
         except KafkaUnreachable as error:
             if not failures:
                 say(f"waiting for Kafka: {error}")
+            lookout.missed()
             stop.wait(BACKOFF_S[min(failures, len(BACKOFF_S) - 1)])
             failures, due = failures + 1, 0.0
             continue

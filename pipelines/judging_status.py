@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from pipelines.entries import rfc3339
+from pipelines.entries import Entry, rfc3339
 from pipelines.ledger import Ledger
 from pipelines.progress import Progress
 from pipelines.store import Store
@@ -56,11 +56,16 @@ def suites_known(store: Store) -> Suites:
     return Suites.model_validate_json(state) if state else Suites()
 
 
+def days_left(head: Entry | None) -> dict[str, int]:
+    """How many days of each study have changed and are not judged yet, by the ledger's newest entry."""
+    judged = Progress.of(head).judged
+    return {study: len(days) for study, days in judged.left.items()} if judged else {}
+
+
 def status(store: Store) -> dict[str, Any]:
     """Entries and days that wait, and what went wrong last: counts and days, nothing about a person."""
     head, state = Ledger(store).head(), store.get(STATE)
-    judged = Progress.of(head).judged
-    left = {study: len(days) for study, days in judged.left.items()} if judged else {}
+    judged, left = Progress.of(head).judged, days_left(head)
     oldest = min((days[0] for days in judged.left.values()), default=None) if judged else None
     return {
         "judged_through": judged.through if judged else 0,

@@ -35,7 +35,7 @@ class Lookout:
         self._book = AlertBook(driver.settings.vault) if self._alerts.receivers else None
         self._telling = Telling(driver.settings, driver.clock, driver.say)
         self._looked_us, self._looked_at, self._rest_until = 0, -1, 0.0
-        self._counted = self._head()
+        self._counted = self._cycled = self._head()
         self._found: dict[str, list[Condition]] = {}
         self._rows: dict[str, int | None] = {}
         self._said: set[str] = set()
@@ -54,9 +54,22 @@ class Lookout:
             return
         self._metrics.observe("wellspring_cycle_seconds", seconds)
         try:
+            self._read_through(self._metrics, self._driver.clock() - round(seconds * 1_000_000))
             measured.measure_lag(self._metrics, self._driver)
         except Exception as error:  # Kafka may be away again: the next cycle says so itself
             self._say_once("the lag could not be measured", error)
+
+    def missed(self) -> None:
+        """A cycle could not be done, since Kafka is away."""
+        if self._metrics:
+            self._metrics.add("wellspring_cycles_missed_total", (), 1)
+
+    def _read_through(self, metrics: Metrics, began_us: int) -> None:
+        """A cycle that began then has read all that had come by then, unless its plan left something behind."""
+        entries = list(self._driver.ledger.entries(self._cycled + 1))
+        self._cycled = self._head()
+        if not any("left" in entry.cause for entry in entries):
+            metrics.set("wellspring_read_through_timestamp_seconds", {(): began_us / 1_000_000})
 
     def turn(self) -> None:
         """The driver's loop has come round: look, where something has changed, and tell what is due."""
@@ -132,7 +145,8 @@ class Lookout:
             measured.measure_entry(metrics, self._driver, entry)
             self._counted = entry.n
         measured.measure_head(metrics, self._driver)
-        measured.measure_job(metrics, self._judging)
+        measured.measure_job(metrics, self._driver, self._judging)
+        measured.measure_machine(metrics, self._driver)
         measured.measure_conditions(metrics, [one for found in self._found.values() for one in found], self._rows)
         measured.measure_alerts(metrics, self._book.receivers() if self._book else ())
 

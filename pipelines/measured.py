@@ -1,17 +1,22 @@
-"""What the driver's figures are taken from: Kafka's ends, the ledger, the holds, the conditions of the studies."""
+"""How a driver takes its figures: from Kafka's ends, the ledger, the holds, the conditions of the studies, the machine."""
 
-from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+import psutil
+
+from pipelines import figures
 from pipelines.alert_book import Told
+from pipelines.consent.follow import kit_topics
 from pipelines.driver import Driver
 from pipelines.entries import Entry
 from pipelines.judging import Judging
+from pipelines.judging_status import days_left
 from pipelines.metrics import Metrics
-from pipelines.outcomes import FIRST_JUDGED, SETTLED
+from pipelines.outcomes import FIRST_JUDGED
+from pipelines.plan import partition_key
+from pipelines.requests import everything
 from quality.alerts import Condition, Level
-from schemas.reasons import Outcome
 
 _STATES = {level: float(place) for place, level in enumerate(Level)}
 
@@ -22,16 +27,19 @@ def largest_cell(driver: Driver) -> int:
 
 
 def measure_lag(metrics: Metrics, driver: Driver) -> None:
-    """How many records wait in Kafka, of readings and of consent."""
-    lag = Counter[tuple[str, ...]]()
-    for key, n in driver.unread().items():
-        lag[(key.rpartition("/")[0],)] += n
-    metrics.set("wellspring_lag_records", lag)
-    settings, taken = driver.settings, driver.register.positions()
-    behind = Counter[tuple[str, ...]]()
-    for at, end in driver.reader.end_offsets([settings.consent_topic, settings.link_topic]).items():
-        behind[(at[0],)] += max(0, end - taken.get(at, 0))
-    metrics.set("wellspring_consent_lag_records", behind)
+    """How many records wait in Kafka, of readings and of consent; what of consent was not understood; what was asked for."""
+    metrics.set("wellspring_lag_records", _labelled(figures.by_topic(driver.unread())))
+    settings = driver.settings
+    deciding = [settings.consent_topic, settings.link_topic, *kit_topics(driver.partners.values())]
+    behind = figures.not_taken_in(driver.register.positions(), driver.reader.end_offsets(deciding))
+    by_key = {partition_key(*at): n for at, n in behind.items()}
+    metrics.set("wellspring_consent_lag_records", _labelled(figures.by_topic(by_key)))
+    metrics.set("wellspring_consent_alarms", {(): len(driver.register.alarms())})
+    metrics.set("wellspring_requests_waiting", {(): sum(one.waits for one in everything(driver.store))})
+
+
+def _labelled(numbers: Mapping[str, float]) -> dict[tuple[str, ...], float]:
+    return {(name,): n for name, n in numbers.items()}
 
 
 def measure_entry(metrics: Metrics, driver: Driver, entry: Entry) -> None:
@@ -44,8 +52,7 @@ def measure_entry(metrics: Metrics, driver: Driver, entry: Entry) -> None:
         metrics.add("wellspring_readings_total", (outcome,), n, largest_cell(driver))
     for study, sums in counts.get("studies", {}).items():
         step = driver.studies[study].smallest_cell if study in driver.studies else largest_cell(driver)
-        found = {str(Outcome.WITHHELD): sum(sums["withheld"].values())} | {str(one): sums[one] for one in SETTLED}
-        for outcome, n in found.items():
+        for outcome, n in figures.study_outcomes(sums).items():
             metrics.add("wellspring_study_readings_total", (study, outcome), n, step)
 
 
@@ -54,10 +61,19 @@ def measure_head(metrics: Metrics, driver: Driver) -> None:
     head, step = driver.ledger.head(), largest_cell(driver)
     metrics.set("wellspring_last_entry", {(): head.n if head else 0})
     metrics.set("wellspring_last_entry_timestamp_seconds", {(): head.at_us / 1_000_000 if head else 0})
-    held = driver.holds.open_readings()
-    metrics.set("wellspring_holds_open", {(reason,): n // step * step for reason, n in held.items()})
+    held, near = driver.holds.open_readings(), driver.holds.expiring(driver.clock() + figures.NEAR_US)
+    metrics.set("wellspring_holds_open", _labelled(figures.rounded(held, step)))
+    metrics.set("wellspring_holds_expiring", _labelled(figures.rounded(near, step)))
     expiry = driver.holds.next_expiry()
     metrics.set("wellspring_holds_next_expiry_timestamp_seconds", {(): expiry / 1_000_000 if expiry else 0})
+
+
+def measure_machine(metrics: Metrics, driver: Driver) -> None:
+    """What disks and memory say."""
+    found = dict(figures.disks({"lake": driver.settings.lake, "vault": driver.settings.vault}))
+    metrics.set("wellspring_disk_free_bytes", _labelled({place: disk.free for place, disk in found.items()}))
+    metrics.set("wellspring_disk_size_bytes", _labelled({place: disk.size for place, disk in found.items()}))
+    metrics.set("wellspring_memory_bytes", {(): psutil.Process().memory_info().rss})
 
 
 def measure_conditions(metrics: Metrics, found: Iterable[Condition], rows: Mapping[str, int | None]) -> None:
@@ -68,12 +84,13 @@ def measure_conditions(metrics: Metrics, found: Iterable[Condition], rows: Mappi
     metrics.set("wellspring_quarantine_rows", {(study,): n for study, n in rows.items() if n is not None})
 
 
-def measure_job(metrics: Metrics, judging: Judging) -> None:
-    """What the quality job has cost, and how often it has failed."""
-    for study, seconds in judging.took_s.items():
-        metrics.reach("wellspring_job_seconds_total", (study,), seconds)
-    for study, failures in judging.failed.items():
-        metrics.reach("wellspring_job_failures_total", (study,), failures)
+def measure_job(metrics: Metrics, driver: Driver, judging: Judging) -> None:
+    """What of the quality job is left, what it has cost, and how often it has failed: of every study, from the beginning."""
+    left = dict.fromkeys(driver.studies, 0) | days_left(driver.ledger.head())
+    metrics.set("wellspring_days_left", _labelled(left))
+    for study in driver.studies:
+        metrics.reach("wellspring_job_seconds_total", (study,), judging.took_s.get(study, 0.0))
+        metrics.reach("wellspring_job_failures_total", (study,), judging.failed.get(study, 0))
 
 
 def measure_alerts(metrics: Metrics, receivers: Iterable[Told]) -> None:

@@ -36,7 +36,25 @@ METRICS = (
     Metric(
         "wellspring_consent_lag_records", "gauge", ("topic",), "Consent events and links that are not taken in yet."
     ),
+    Metric(
+        "wellspring_consent_alarms",
+        "gauge",
+        (),
+        "Records of the authority, or partitions of kits' events, of which something was not understood.",
+    ),
+    Metric(
+        "wellspring_read_through_timestamp_seconds",
+        "gauge",
+        (),
+        "All readings that had come in by then have been read, seconds since 1970; 0 before the first cycle.",
+    ),
     Metric("wellspring_cycle_seconds", "histogram", (), "Seconds that the driver's cycles took."),
+    Metric(
+        "wellspring_cycles_missed_total",
+        "counter",
+        (),
+        "Cycles that could not be done since Kafka was not to be reached.",
+    ),
     Metric("wellspring_entries_total", "counter", ("kind",), "Ledger entries since the driver's start, by kind."),
     Metric("wellspring_last_entry", "gauge", (), "Number of the ledger's newest entry."),
     Metric("wellspring_last_entry_timestamp_seconds", "gauge", (), "When it was appended, seconds since 1970."),
@@ -61,6 +79,12 @@ METRICS = (
         "Readings that are held, by what they wait for, in whole steps of the largest smallest cell.",
     ),
     Metric(
+        "wellspring_holds_expiring",
+        "gauge",
+        ("reason",),
+        "Those of them that expire within 24 hours, in the same steps.",
+    ),
+    Metric(
         "wellspring_holds_next_expiry_timestamp_seconds",
         "gauge",
         (),
@@ -78,6 +102,8 @@ METRICS = (
         ("study",),
         "Rows that wait in quarantine, in steps of what half of the smallest cell may have; none where they are of few people.",
     ),
+    Metric("wellspring_requests_waiting", "gauge", (), "Requests that the driver has still to do."),
+    Metric("wellspring_days_left", "gauge", ("study",), "Days that have changed and are not judged yet."),
     Metric("wellspring_job_seconds_total", "counter", ("study",), "Seconds that the quality job has judged."),
     Metric("wellspring_job_failures_total", "counter", ("study",), "How often the quality job has failed."),
     Metric(
@@ -87,6 +113,14 @@ METRICS = (
         "Messages to a receiver of alerts, by whether it has taken them: `told`, `failed`.",
     ),
     Metric("wellspring_alerts_waiting", "gauge", ("receiver",), "Changes that a receiver is still to be told of."),
+    Metric(
+        "wellspring_disk_free_bytes",
+        "gauge",
+        ("place",),
+        "Bytes free on the disks of lake and vault, where these are folders.",
+    ),
+    Metric("wellspring_disk_size_bytes", "gauge", ("place",), "Of so many."),
+    Metric("wellspring_memory_bytes", "gauge", (), "Memory that the driver's process holds."),
 )
 _BUCKETS = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
 
@@ -125,7 +159,7 @@ class Metrics:
     def reach(self, name: str, labels: tuple[str, ...], total: float) -> None:
         """A counter's total since its own beginning: it goes up to it, never down."""
         place = (name, labels)
-        counter = self._of[name].labels(*labels)
+        counter = self._of[name].labels(*labels) if labels else self._of[name]
         counter.inc(max(0, total - self._shown[place]))
         self._shown[place] = max(total, self._shown[place])  # type: ignore[assignment]
 

@@ -96,7 +96,7 @@ class Watched:
 
     def driver(self) -> Any:
         def entry(n: int) -> Any:
-            return SimpleNamespace(n=n, at_us=START_US - self.age_us, kind="judge", counts={})
+            return SimpleNamespace(n=n, at_us=START_US - self.age_us, kind="judge", counts={}, progress={}, cause={})
 
         ledger = SimpleNamespace(
             head=lambda: entry(self.entries),
@@ -110,7 +110,11 @@ class Watched:
             studies={name: Study(id=name) for name in self.lake.facts},
             pinned=SimpleNamespace(checks_of=lambda study: checks()),
             ledger=ledger,
-            holds=SimpleNamespace(open_readings=lambda: {"R_NO_LINK": 47}, next_expiry=lambda: None),
+            holds=SimpleNamespace(
+                open_readings=lambda: {"R_NO_LINK": 47},
+                expiring=lambda until_us: {"R_NO_LINK": 13 if until_us > START_US else 0},
+                next_expiry=lambda: None,
+            ),
         )
 
     def lookout(self) -> Lookout:

@@ -20,13 +20,17 @@ from pipelines.metrics import LIST, METRICS, Metrics
 from pipelines.metrics_server import serving
 from pipelines.settings import MetricsSettings
 from quality.checks import checks
-from schemas.registry import Study
-from tests.alerted import HOOK, SECRET, Watched, replaced, world
+from schemas.registry import Partner, Study
+from tests.alerted import HOOK, SECRET, START_US, Watched, replaced, world
 from tests.documents import OPERATORS
 from tests.steward_world import PSEUDONYM, VALUE
 
+ENDS = {"c": 8, "l": 2, "lab.kit-event.v1": 1}
+REFUSED = b'{"kind": "replay", "selection": {}, "asked_at": "", "refused": "it is too late", "refused_at": ""}'
+
 ALLOWED = {
     *("topic", "kind", "outcome", "study", "reason", "check", "severity", "receiver", "result"),
+    "place",
     "le",  # of a histogram
 }
 
@@ -74,6 +78,7 @@ def test_what_is_served_is_what_is_listed(watched: Watched, metrics: Metrics) ->
     watched.went = {"sleep": True}
     watched.life()
     metrics.observe("wellspring_cycle_seconds", 0.2)
+    metrics.add("wellspring_cycles_missed_total", (), 1)
     measured.measure_lag(metrics, _in_kafka())
     measured.measure_entry(metrics, driver(), _entry(landed=100))
     families = {family.name for family in text_string_to_metric_families(metrics.page().decode())}
@@ -101,6 +106,44 @@ def test_checks_stand_as_on_the_pages_and_rows_wait(watched: Watched, metrics: M
     )
     assert found["wellspring_alerts_total", "ops", "told"] == 1 and found["wellspring_alerts_waiting", "ops"] == 0
     assert found[("wellspring_last_entry",)] == 1 and found["wellspring_holds_open", "R_NO_LINK"] == 40
+    assert found["wellspring_holds_expiring", "R_NO_LINK"] == 10
+    assert found["wellspring_days_left", "sleep"] == found["wellspring_days_left", "cycle"] == 0
+
+
+def test_every_study_has_its_counters_from_the_beginning(watched: Watched, metrics: Metrics) -> None:
+    watched.life(turns=1)
+    assert samples(metrics)["wellspring_job_failures_total", "cycle"] == 0
+
+
+def test_the_machine_is_looked_at(watched: Watched, metrics: Metrics) -> None:
+    watched.life(turns=1)
+    found = samples(metrics)
+    for place in ("lake", "vault"):
+        assert 0 < found["wellspring_disk_free_bytes", place] <= found["wellspring_disk_size_bytes", place]
+    assert found[("wellspring_memory_bytes",)] > 10_000_000
+
+
+def test_what_was_read_through_stays_where_a_plan_left_something(watched: Watched, metrics: Metrics) -> None:
+    entries = [SimpleNamespace(cause={}), SimpleNamespace(cause={"left": 3})]
+    watching = watched.lookout()
+    watching._driver = watched.driver()
+    shown = []
+    for n, entry in enumerate(entries, start=2):
+        ledger = SimpleNamespace(head=lambda n=n: SimpleNamespace(n=n), entries=lambda first, one=entry: [one])
+        watching._driver.ledger = ledger
+        watched.now_us += 10_000_000
+        watching.cycled(2.0)
+        shown.append(samples(metrics)[("wellspring_read_through_timestamp_seconds",)] * 1_000_000 - START_US)
+    watching.close()
+    assert shown == [8_000_000, 8_000_000]
+
+
+def test_cycles_that_were_missed_are_counted(watched: Watched, metrics: Metrics) -> None:
+    watching = watched.lookout()
+    watching.missed()
+    watching.missed()
+    watching.close()
+    assert samples(metrics)[("wellspring_cycles_missed_total",)] == 2
 
 
 def test_they_are_there_where_nobody_is_alerted(tmp_path: Path, metrics: Metrics) -> None:
@@ -152,14 +195,21 @@ def test_lag_is_by_topic_of_readings_and_of_consent(metrics: Metrics) -> None:
     found = samples(metrics)
     assert found["wellspring_lag_records", "acme.sensor-reading.v1"] == 7
     assert found["wellspring_consent_lag_records", "c"] == 3 and found["wellspring_consent_lag_records", "l"] == 0
+    assert found["wellspring_consent_lag_records", "lab.kit-event.v1"] == 1
+    assert found[("wellspring_consent_alarms",)] == 2 and found[("wellspring_requests_waiting",)] == 1
 
 
 def _in_kafka() -> Any:
     return driver(
         unread=lambda: {"acme.sensor-reading.v1/0": 3, "acme.sensor-reading.v1/1": 4},
         settings=SimpleNamespace(consent_topic="c", link_topic="l"),
-        register=SimpleNamespace(positions=lambda: {("c", 0): 5, ("l", 0): 2}),
-        reader=SimpleNamespace(end_offsets=lambda topics: {("c", 0): 8, ("l", 0): 2}),
+        partners={"lab": Partner(name="lab", contracts=("lab-result", "kit-event"))},
+        register=SimpleNamespace(positions=lambda: {("c", 0): 5, ("l", 0): 2}, alarms=lambda: ["one", "two"]),
+        reader=SimpleNamespace(end_offsets=lambda topics: {(topic, 0): ENDS[topic] for topic in topics}),
+        store=SimpleNamespace(
+            list=lambda folder: [f"{folder}{1:012d}-{'0' * 32}.json", f"{folder}{2:012d}-{'1' * 32}.json"],
+            get=lambda key: REFUSED if "-0" in key else b"{}",
+        ),
     )
 
 

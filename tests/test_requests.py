@@ -440,7 +440,7 @@ class Judge:
 @pytest.fixture(autouse=True)
 def _judge(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(follow, "Judging", Judge)
-    does = dict.fromkeys(("turn", "finish", "close"), lambda: None) | {"cycled": lambda seconds: None}
+    does = dict.fromkeys(("turn", "finish", "close", "missed"), lambda: None) | {"cycled": lambda seconds: None}
     monkeypatch.setattr(follow, "Lookout", lambda *_: SimpleNamespace(**does))
     monkeypatch.setattr(follow, "SuiteTurns", lambda *_: SimpleNamespace(**does))
 

@@ -22,7 +22,7 @@ from typing import Any, NamedTuple, cast
 from pipelines.consent import kits
 from pipelines.consent.chains import ChainEvent
 from pipelines.consent.kits import KitNews, KitRow, KitStatus, KitUnclear
-from pipelines.consent.status import RegisterStatus, read_status
+from pipelines.consent.status import Alarm, RegisterStatus, read_alarms, read_status
 from pipelines.database import Database
 from schemas.barcodes import spelled
 from schemas.consent_events import ConsentEvent, IdentityLink, Unreadable
@@ -316,6 +316,10 @@ class Register:
     def status(self, studies: Mapping[str, Study]) -> RegisterStatus:
         """Chains that lag, alarms, and the removals owed, for the eyes of who may see the vault."""
         return read_status(self._db, studies)
+
+    def alarms(self) -> list[Alarm]:
+        """What on the topics was not understood, and where."""
+        return read_alarms(self._db)
 
     def kit_status(self) -> KitStatus:
         """What is known of all kits, in counts."""

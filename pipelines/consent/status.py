@@ -92,10 +92,14 @@ def read_status(db: sqlite3.Connection, studies: Mapping[str, Study]) -> Registe
         LaggingChain(study, member, events, top, bool(closed))
         for study, member, events, top, closed in db.execute(_LAGGING)
     ]
-    alarms = [Alarm(*row) for row in db.execute("SELECT * FROM alarms ORDER BY topic, partition, offset")]
-    alarms += [Alarm(*row) for row in kit_alarms(db)]
     owed = [found for row in db.execute(_ENDING, (LATE_US,)) if (found := _owed(row, studies))]
-    return RegisterStatus(members, chains, links, lagging, alarms, owed)
+    return RegisterStatus(members, chains, links, lagging, read_alarms(db), owed)
+
+
+def read_alarms(db: sqlite3.Connection) -> list[Alarm]:
+    """What was not understood, in order of where it lies."""
+    alarms = [Alarm(*row) for row in db.execute("SELECT * FROM alarms ORDER BY topic, partition, offset")]
+    return alarms + [Alarm(*row) for row in kit_alarms(db)]
 
 
 def _owed(row: tuple[Any, ...], studies: Mapping[str, Study]) -> RemovalOwed | None:
