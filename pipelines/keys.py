@@ -116,6 +116,10 @@ class KeyRing:
             os.fsync(file.fileno())
         return True
 
+    def has(self, study: str) -> bool:
+        """Whether there is a key of this study, whole or not."""
+        return self._path(study).exists()
+
     def _read(self, study: str) -> StudyKey:
         try:
             key = self._path(study).read_bytes()

@@ -1,4 +1,5 @@
-"""The operator's settings: one YAML file, each value of which an environment variable `WELLSPRING_…` can replace."""
+"""The operator's settings: one YAML file, each value of which an environment variable `WELLSPRING_…` can replace, or a
+file of that name in a folder of secrets."""
 
 import os
 from pathlib import Path
@@ -6,7 +7,12 @@ from typing import Annotated, Any
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic_settings import (
+    BaseSettings,
+    NestedSecretsSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
 from pydantic_settings import SettingsError as SourceError
 
 from connectors.kafka import AbsolutePath, KafkaSettings
@@ -17,6 +23,8 @@ from schemas.yaml_faults import first_fault, place_in_yaml
 
 DEFAULT_FILE = "wellspring.yaml"
 FILE_VARIABLE = "WELLSPRING_CONFIG"
+SECRETS_VARIABLE = "WELLSPRING_SECRETS"
+"""A folder with a file for each secret, named as the variable would be, as Docker and Kubernetes hand them in."""
 
 
 class SettingsError(Exception):
@@ -127,7 +135,9 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        return env_settings, init_settings
+        folder = os.environ.get(SECRETS_VARIABLE)
+        secrets = NestedSecretsSettingsSource(file_secret_settings, secrets_dir=folder, secrets_dir_missing="error")
+        return env_settings, secrets, init_settings
 
     @property
     def consent_topic(self) -> str:

@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -124,6 +125,7 @@ def test_the_commands_are_those_that_the_documents_promise() -> None:
             "ledger show",
             "requests list",
             "status",
+            "studies keys",
             "contract check",
             "kits issue",
             "kits check",
@@ -135,6 +137,24 @@ def test_the_commands_are_those_that_the_documents_promise() -> None:
         ),
     }
     assert promised <= {" ".join(words) for words in COMMANDS}
+
+
+def test_keys_that_studies_lack_are_made_but_never_a_second_one_for_what_has_landed(
+    deployment: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (deployment / "studies.yaml").write_text("studies: [{id: sleep}, {id: cycle}, {id: mood}]\n", encoding="utf-8")
+    keys = deployment / "vault" / "keys"
+    before = {path.name: path.read_bytes() for path in keys.iterdir()}
+    assert execute(["studies", "keys"]) == 0
+    assert "the key of study mood was made" in capsys.readouterr().err
+    after = {path.name: path.read_bytes() for path in keys.iterdir()}
+    assert set(after) == {*before, "mood.key"} and {**after, **before} == after
+    assert execute(["studies", "keys"]) == 0 and "every registered study has its key" in capsys.readouterr().err
+    landed = SimpleNamespace(of=lambda head: SimpleNamespace(keys={"mood": "0123456789abcdef"}))
+    monkeypatch.setattr("pipelines.commands.registries.Progress", landed)
+    (keys / "mood.key").unlink()
+    assert execute(["studies", "keys"]) == 1 and "restore the vault's folder keys/" in capsys.readouterr().err
+    assert not (keys / "mood.key").exists()
 
 
 def test_a_command_answers_for_a_terminal_without_loading_the_engine() -> None:

@@ -57,6 +57,31 @@ def test_the_environment_goes_before_the_file(tmp_path: Path, monkeypatch: pytes
     assert (settings.limits.freshness_s, settings.limits.plan_records) == (0.5, 7)
 
 
+def test_secrets_are_files_of_a_folder_and_a_variable_goes_before_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As Kubernetes lays them out, with links to what it changes at one stroke, and others' secrets among them."""
+    path = written(tmp_path, "kafka: {security: SASL_SSL, username: wellspring, password: of-the-file}\n")
+    folder = tmp_path / "secrets"
+    written(folder / "..2026_01_31", f"{SECRET}\n", "wellspring_kafka__password")
+    written(folder, "another's", "s3_root_key")
+    (folder / "..data").symlink_to("..2026_01_31")
+    (folder / "wellspring_kafka__password").symlink_to("..data/wellspring_kafka__password")
+    monkeypatch.setenv("WELLSPRING_SECRETS", str(folder))
+    password = load_settings(path).kafka.password
+    assert password is not None and password.get_secret_value() == SECRET
+    assert SECRET not in str(shown(load_settings(path)))
+    monkeypatch.setenv("WELLSPRING_KAFKA__PASSWORD", "of-the-variable")
+    password = load_settings(path).kafka.password
+    assert password is not None and password.get_secret_value() == "of-the-variable"
+
+
+def test_a_folder_of_secrets_that_is_not_there_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WELLSPRING_SECRETS", str(tmp_path / "nowhere"))
+    with pytest.raises(SettingsError, match=r"the environment: directory .*nowhere.* does not exist"):
+        load_settings(written(tmp_path, ""))
+
+
 def test_the_file_is_named_by_the_command_the_environment_or_convention(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,4 +1,4 @@
-"""wellspring studies add|list, wellspring partners list."""
+"""wellspring studies add|keys|list, wellspring partners list."""
 
 from datetime import datetime
 from typing import Annotated, get_args
@@ -7,6 +7,9 @@ import typer
 
 from pipelines.commands.common import AsJson, Config, Refused, say, settings_of, show_rows
 from pipelines.keys import KeyRing
+from pipelines.ledger import Ledger
+from pipelines.progress import Progress
+from pipelines.store import FolderStore
 from schemas.registry import KeepBasis, checked_study, load_partners, load_studies, save_studies
 
 studies = typer.Typer(help="The studies that may receive readings.", no_args_is_help=True)
@@ -43,6 +46,24 @@ def add(
     save_studies(settings.studies, found)
     say(f"study {study} is registered" + ("; its key was made in the vault" if made else "; its key was in the vault"))
     say("warning: the key is a file (mode 600): keep the vault apart from the lake, and back both up")
+
+
+@studies.command("keys", epilog="Example: wellspring studies keys")
+def make_keys(config: Config = None) -> None:
+    """Make the random keys that registered studies lack, where `studies.yaml` was written by hand or by a chart.
+
+    Exit code 1 where a study that has landed readings lacks its key: a new one would not fit, so restore the vault's.
+    """
+    settings = settings_of(config)
+    ring, landed = KeyRing(settings.vault), Progress.of(Ledger(FolderStore(settings.lake)).head()).keys
+    lacking = [study for study in load_studies(settings.studies) if not ring.has(study)]
+    if lost := [study for study in lacking if study in landed]:
+        raise Refused(f"the ledger knows the keys of {', '.join(lost)}: restore the vault's folder keys/")
+    for study in lacking:
+        ring.create(study)
+        say(f"the key of study {study} was made in the vault")
+    if not lacking:
+        say("every registered study has its key")
 
 
 def _utc(moment: datetime | None) -> str | None:
