@@ -4,7 +4,6 @@ It is found on the path or in the user's cache; where Go is there, it is built i
 """
 
 import os
-import shutil
 import socket
 import subprocess
 import time
@@ -14,7 +13,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from infra.kafka_jars import cache_folder
+from tests.go_programs import go_program
 
 VERSION = "v1.8.0"
 KEY, SECRET, REGION = "wellspring-tests", "not-a-secret", "us-east-1"
@@ -32,23 +31,7 @@ class S3Server(NamedTuple):
 
 def versitygw() -> Path | None:
     """The server's program; None where it is not to be had."""
-    if found := shutil.which("versitygw"):
-        return Path(found)
-    built = cache_folder() / f"versitygw-{VERSION}" / "versitygw"
-    if not built.exists() and shutil.which("go"):
-        _build(built)
-    return built if built.exists() else None
-
-
-def _build(program: Path) -> None:
-    """Takes minutes, once; several test runs may do it at the same time."""
-    folder = program.parent / f"built-{os.getpid()}"
-    environment = {**os.environ, "CGO_ENABLED": "0", "GOBIN": str(folder)}
-    words = ["go", "install", "-trimpath", "-ldflags=-s -w", f"{_MODULE}@{VERSION}"]
-    with suppress(subprocess.SubprocessError, OSError):
-        subprocess.run(words, env=environment, capture_output=True, timeout=240, check=True)
-        os.replace(folder / program.name, program)
-    shutil.rmtree(folder, ignore_errors=True)
+    return go_program(_MODULE, VERSION)
 
 
 @contextmanager
