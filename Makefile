@@ -4,9 +4,11 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 TESTS ?= tests
+SBOM ?= wellspring.cdx.json
+OSV ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check format bench torture clean
+.PHONY: help setup demo test check format bench torture sbom audit clean
 
 help: ## Say what can be done here
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -43,6 +45,14 @@ bench: setup ## Measure against the bounds
 torture: setup ## A thousand kills and half an hour of disturbances: nothing lost, doubled or grown
 	$(BIN)/python -m tests.torture --kills 1000
 	$(BIN)/python -m tests.soak --minutes 30 --disturbances 20
+
+sbom: setup ## List what an installation is made of, from the lock file: wellspring.cdx.json
+	$(BIN)/uv export --quiet --frozen --no-dev --format cyclonedx1.5 --preview-features sbom-export --output-file $(SBOM)
+
+audit: setup ## Ask OSV whether anything in the lock file is known to be vulnerable (needs the network)
+	@$(BIN)/uv audit --frozen --preview-features audit-command $(if $(OSV),--service-url $(OSV)); code=$$?; \
+	test $$code -le 1 || echo "make audit: NOTHING WAS CHECKED: the data on vulnerabilities could not be reached. Run it where api.osv.dev can be, or name a mirror of it: make audit OSV=https://…" >&2; \
+	exit $$code
 
 clean: ## Remove the environment and what the demo made
 	rm -rf $(VENV) demo
