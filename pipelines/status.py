@@ -4,6 +4,7 @@ Nothing is changed, and nothing that is away keeps the rest from being told: its
 Counts and names of topics, studies and checks; nothing about a person.
 """
 
+import sqlite3
 from collections.abc import Callable, Mapping
 from contextlib import closing
 from typing import Any
@@ -55,6 +56,8 @@ def _told(ask: Callable[[], Json]) -> Json:
         return ask()
     except (LakeError, KafkaUnreachable, KafkaRefused, DataMissing, KeyMissing) as error:
         return {"error": str(error)}
+    except (OSError, sqlite3.Error) as error:  # this user may not, or a disk is away
+        return {"error": f"it cannot be read: {getattr(error, 'strerror', None) or error}"}
 
 
 # -- driver and ledger

@@ -10,9 +10,12 @@ from pathlib import Path
 from infra.kafka_jars import cache_folder
 
 
-def go_program(package: str, version: str, timeout_s: float = 600) -> Path | None:
-    """The program of that package (`host/path/name`) at that version; None where it is not to be had."""
-    name = package.rpartition("/")[2]
+def go_program(package: str, version: str, timeout_s: float = 600, name: str = "") -> Path | None:
+    """The program of that package (`host/path/name`) at that version; None where it is not to be had.
+
+    `name` is given where the package's own says nothing.
+    """
+    name = name or package.rpartition("/")[2]
     if found := shutil.which(name):
         return Path(found)
     built = cache_folder() / f"{name}-{version}" / name
@@ -28,5 +31,6 @@ def _build(program: Path, package: str, timeout_s: float) -> None:
     words = ["go", "install", "-trimpath", "-ldflags=-s -w", package]
     with suppress(subprocess.SubprocessError, OSError):
         subprocess.run(words, env=environment, capture_output=True, timeout=timeout_s, check=True)
-        os.replace(folder / program.name, program)
+        (made,) = folder.iterdir()
+        os.replace(made, program)
     shutil.rmtree(folder, ignore_errors=True)

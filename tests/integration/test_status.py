@@ -10,7 +10,7 @@ import yaml
 from infra.local_kafka import Address
 from tests.integration.conftest import StartBroker
 from tests.integration.test_metrics import soon
-from tests.worlds import World, make_world
+from tests.worlds import World, lay_out, make_topics, make_world
 
 
 @pytest.fixture(autouse=True)
@@ -68,6 +68,15 @@ def test_a_driver_that_works_is_told_from_one_that_was_killed(broker: Address, t
         command.process.wait()
         killed = asked(world, 1)
     assert killed["driver"]["state"] == "silent" and about(killed) == [("now", "driver")]
+
+
+def test_topics_that_are_not_there_are_told(broker: Address, tmp_path: Any) -> None:
+    world = lay_out(tmp_path / "world", broker.bootstrap, studies=("sleep",))
+    found = asked(world, 1)
+    assert f"there is no topic {world.settings.consent_topic}" in found["kafka"]["error"]
+    assert "wellspring topics list" in found["problems"][0]["next"]
+    make_topics(world.settings)
+    assert about(asked(world, 0)) == [("soon", "driver")]
 
 
 def test_the_rest_is_told_while_kafka_is_away(own_broker: StartBroker, tmp_path: Any) -> None:
