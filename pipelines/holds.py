@@ -104,11 +104,10 @@ class Holds:
         return dict(self._db.execute("SELECT reason, sum(readings) FROM hold GROUP BY reason ORDER BY reason"))
 
     def expiring(self, until_us: int) -> dict[str, int]:
-        """How many of them expire until then, by reason; every reason that anything is held for."""
+        """How many of them expire until then, by reason."""
         return dict(
             self._db.execute(
-                "SELECT reason, sum(CASE WHEN expires_us <= ? THEN readings ELSE 0 END) FROM hold"
-                " GROUP BY reason ORDER BY reason",
+                "SELECT reason, sum(readings) FROM hold WHERE expires_us <= ? GROUP BY reason ORDER BY reason",
                 (until_us,),
             )
         )

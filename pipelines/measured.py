@@ -63,7 +63,7 @@ def measure_head(metrics: Metrics, driver: Driver) -> None:
     metrics.set("wellspring_last_entry_timestamp_seconds", {(): head.at_us / 1_000_000 if head else 0})
     held, near = driver.holds.open_readings(), driver.holds.expiring(driver.clock() + figures.NEAR_US)
     metrics.set("wellspring_holds_open", _labelled(figures.rounded(held, step)))
-    metrics.set("wellspring_holds_expiring", _labelled(figures.rounded(near, step)))
+    metrics.set("wellspring_holds_expiring", _labelled(figures.rounded(dict.fromkeys(held, 0) | near, step)))
     expiry = driver.holds.next_expiry()
     metrics.set("wellspring_holds_next_expiry_timestamp_seconds", {(): expiry / 1_000_000 if expiry else 0})
 

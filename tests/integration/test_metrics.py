@@ -65,6 +65,13 @@ def test_a_driver_that_follows_shows_its_figures(broker: Address, tmp_path: Path
         assert found["wellspring_memory_bytes[]"] > 50_000_000 and found["wellspring_disk_free_bytes['vault']"] > 0
         assert time.time() - found["wellspring_read_through_timestamp_seconds[]"] < 3600
         soon(lambda: True if not lacking() else None)
+        stands = json.loads(world.execute("status", "--json").stdout)
+        assert stands["consent"]["held"] == {"H_NO_CONSENT": 3}  # an operator's own figure; the page's is in steps of 2
+        now = figures()
+        assert (
+            now["wellspring_holds_open['H_NO_CONSENT']"] == 2 and now["wellspring_holds_expiring['H_NO_CONSENT']"] == 0
+        )
+        assert stands["kafka"]["records"] == now[f"wellspring_lag_records['{world.topic}']"] == 0
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/healthz", timeout=5) as answer:
             assert answer.read() == b"ok\n"
         assert command.end() == 0 and "Traceback" not in command.errors

@@ -8,6 +8,7 @@ import pytest
 import yaml
 
 from infra.local_kafka import Address
+from tests.canaries import member, subject
 from tests.integration.conftest import StartBroker
 from tests.integration.test_metrics import soon
 from tests.worlds import World, lay_out, make_topics, make_world
@@ -51,11 +52,13 @@ def test_a_stream_is_followed_from_the_first_record_to_the_last(broker: Address,
     assert done["kafka"]["oldest_unread"] is done["kafka"]["kept_until"] is None
     outcomes = done["ledger"]["last_that_read"]["outcomes"]
     assert outcomes["decoded"] == 15 and outcomes["held"] == 5 and outcomes["landed"] == 10
-    assert done["consent"]["held"] == {"H_NO_CONSENT": 5} and done["consent"]["expiring"] == {"H_NO_CONSENT": 0}
+    assert done["consent"]["held"] == {"H_NO_CONSENT": 5} and done["consent"]["expiring"] == {}
     assert done["disks"]["lake"]["free"] > 0 and done["quarantine"] == {"sleep": {"rows": 0, "is_late": False}}
     words = world.execute("status")
     assert "15 decoded" in words.stdout and "held: 5 readings (H_NO_CONSENT)" in words.stdout
     assert "no driver is at work" in words.stdout and "wellspring run --follow" in words.stdout
+    told = words.stdout + json.dumps([new, waits, done])
+    assert [name for person in ("ann", "bob") for name in (subject(person), member(person)) if name in told] == []
 
 
 def test_a_driver_that_works_is_told_from_one_that_was_killed(broker: Address, tmp_path: Any) -> None:
