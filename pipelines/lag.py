@@ -86,7 +86,7 @@ def _stamp(reader: RangeReader, at: Partition, offset: int) -> int | None:
 
 def _kept_until(settings: Settings, partners: Mapping[str, Partner], came: Mapping[Partition, int]) -> str | None:
     """When retention begins to delete what waits; None where nothing does."""
-    wanted = wanted_topics(partners.values(), settings.authority, settings.longest_hold_us)
+    wanted = wanted_topics(partners.values(), settings.authority, settings.held_us)
     kept_us = {
         spec.name: int(spec.settings["retention.ms"]) * 1000 for spec in wanted if "retention.ms" in spec.settings
     }
