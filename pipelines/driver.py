@@ -29,6 +29,7 @@ from pipelines.law import LawBroken
 from pipelines.ledger import Fenced, LakeError, Ledger, OnStep
 from pipelines.memory import ceiling_mb, telling_no_memory, within
 from pipelines.pinned import Pinned
+from pipelines.places import store_of
 from pipelines.plan import Plan, PlannedRange, partition_key
 from pipelines.plan_size import PlanSize
 from pipelines.progress import Progress, Surroundings, check_consent, json_of, private_of
@@ -84,7 +85,7 @@ class Driver:
         self.partners = load_partners(settings.partners)
         self.studies = load_studies(settings.studies)
         self.laboratories = load_laboratories(settings.laboratories)
-        self.store = FolderStore(settings.lake)
+        self.store = store_of(settings.lake)
         self.vault = FolderStore(settings.vault)
         self.ledger = Ledger(self.store)
         self.tables = Tables(self.store, self.ledger)

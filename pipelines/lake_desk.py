@@ -23,8 +23,8 @@ from pipelines.keys import KeyRing
 from pipelines.ledger import Ledger
 from pipelines.live_tables import LiveTables
 from pipelines.outcomes import Outcomes
+from pipelines.places import store_of
 from pipelines.settings import Settings
-from pipelines.store import FolderStore
 from pipelines.views import answer_of, connect, lock, make_view
 from pipelines.zones import DAY_US
 from quality.chosen import condition
@@ -60,7 +60,7 @@ class LakeDesk:
     def __init__(self, settings: Settings, clock: Callable[[], int] = now_us, threads: int | None = None) -> None:
         self._settings, self._clock, self._threads = settings, clock, threads
         self._registered = load_studies(settings.studies)
-        self._store = FolderStore(settings.lake)
+        self._store = store_of(settings.lake)
         self._ledger = Ledger(self._store)
         self._tables = LiveTables(self._store, self._ledger)
         self._keys = KeyRing(settings.vault)

@@ -4,7 +4,6 @@ import json
 import threading
 import warnings
 from functools import lru_cache
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions
@@ -13,9 +12,10 @@ from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from pipelines.accounts import Accounts
 from pipelines.files import DataFile
 from pipelines.halt import heed
+from pipelines.places import store_of
 from pipelines.plan import Plan
 from pipelines.prepared import Prepared
-from pipelines.store import FolderStore, Store
+from pipelines.store import Store
 
 IN_MEMORY = PipelineOptions(["--direct_running_mode=in_memory"])
 
@@ -62,7 +62,7 @@ def refuse_lossy(options: PipelineOptions) -> None:
 
 def read_manifest(plan: Plan, store: Store) -> Result:
     """What the run of this plan left behind; FileNotFoundError where it left nothing."""
-    manifest, private = store.get(plan.manifest_key), FolderStore(Path(plan.vault)).get(plan.vault_key)
+    manifest, private = store.get(plan.manifest_key), store_of(plan.vault).get(plan.vault_key)
     if manifest is None or private is None:
         raise FileNotFoundError("the run left no manifest")
     accounts, found = Accounts.from_json(manifest), json.loads(private)

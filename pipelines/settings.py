@@ -17,6 +17,7 @@ from pydantic_settings import SettingsError as SourceError
 
 from connectors.kafka import AbsolutePath, KafkaSettings
 from connectors.topics import Held
+from pipelines.places import Place
 from quality.alert_settings import AlertSettings
 from quality.web.settings import StewardSettings
 from schemas.yaml_faults import first_fault, place_in_yaml
@@ -94,7 +95,11 @@ class Settings(BaseSettings):
     """Where everything lies and how it is reached. Paths in the file are relative to the file."""
 
     model_config = SettingsConfigDict(env_prefix="WELLSPRING_", env_nested_delimiter="__", extra="forbid")
-    lake: AbsolutePath = Field(default=Path("lake"), description="Folder of the studies' tables and the ledger.")
+    lake: Place = Field(
+        default=Path("lake"),
+        description="Folder of the studies' tables and the ledger, or `s3://BUCKET/PREFIX`; how a bucket is reached "
+        "says the environment.",
+    )
     vault: AbsolutePath = Field(
         default=Path("vault"), description="Folder of keys, consent register and holds; not readable by studies."
     )

@@ -28,9 +28,10 @@ from pipelines.keys import KeyRing
 from pipelines.kits import with_kit_facts
 from pipelines.landing import Landing
 from pipelines.normalise import normalise
+from pipelines.places import store_of
 from pipelines.plan import Plan, PlannedRange
 from pipelines.selection import select
-from pipelines.store import FolderStore
+from pipelines.store import Store
 from quality.gate import Gate
 from quality.judged import Judged
 from quality.message_checks import MessageChecks
@@ -64,7 +65,7 @@ class Read(Stage):
     """Ranges of offsets become blocks of Kafka records."""
 
     def start(self) -> None:
-        self._halt = Halt(self.plan, FolderStore(Path(self.plan.lake)))
+        self._halt = Halt(self.plan, store_of(self.plan.lake))
         self._bytes = 0
 
     def each(self, of_partition: tuple[str, Iterable[str]]) -> Iterator[Block | str]:
@@ -182,7 +183,7 @@ class Land(Stage):
     """A study's readings become data files of its tables."""
 
     def start(self) -> None:
-        store = FolderStore(Path(self.plan.lake))
+        store = store_of(self.plan.lake)
         self._halt = Halt(self.plan, store)
         self._files = _LiveFiles(store, self.plan)
         self._landing = Landing(
@@ -190,7 +191,7 @@ class Land(Stage):
             self.plan.n,
             self.plan.epoch,
             self._files,
-            _file_keys(store),
+            _file_keys(store, self.plan.lake),
             self._files.replaced_of,
             lru_cache(self.plan.checks_of),
         )
@@ -208,15 +209,15 @@ class Land(Stage):
 _CACHES: dict[str, FileKeys] = {}
 
 
-def _file_keys(store: FolderStore) -> FileKeys:
+def _file_keys(store: Store, lake: str) -> FileKeys:
     """One cache of keys for each lake and worker process: files never change, so it outlives the plan."""
-    return _CACHES.setdefault(str(store.root), FileKeys(store))
+    return _CACHES.setdefault(lake, FileKeys(store))
 
 
 class _LiveFiles:
     """The live files of tables as the plan finds them, a replay's replacements in place of what they replace."""
 
-    def __init__(self, store: FolderStore, plan: Plan) -> None:
+    def __init__(self, store: Store, plan: Plan) -> None:
         self._store, self._replaced = store, plan.replaced
         self._tables: dict[str, list[Any]] = {}
 
@@ -256,7 +257,7 @@ def write_manifest(plan: Plan, notes: Iterable[str]) -> str:
     There are none of a run that was stopped, and none of one whose workers have together written too many files.
     """
     accounts = total(notes)
-    store, vault = FolderStore(Path(plan.lake)), FolderStore(Path(plan.vault))
+    store, vault = store_of(plan.lake), store_of(plan.vault)
     halt = Halt(plan, store)
     if not halt.is_called:
         written = write_counts(accounts.checks, store, plan.n, plan.epoch)

@@ -16,9 +16,9 @@ from pipelines.entries import Kind, now_us
 from pipelines.lake_desk import LakeDesk
 from pipelines.ledger import Ledger
 from pipelines.pinned import DAYS, medians_of
+from pipelines.places import store_of
 from pipelines.requests import ask, selection_of
 from pipelines.settings import Settings
-from pipelines.store import FolderStore
 from pipelines.suite_findings import Errand, Findings, Told, Unseen
 from quality.checks import Check
 from quality.desk import THE_JOB as BY
@@ -150,7 +150,7 @@ def main() -> int:
         sys.stdout.write(Told().model_dump_json())
         return 0
     if found.results.num_rows:
-        ask(Ledger(FolderStore(settings.lake)), Kind.JUDGE, request_of(errand.study, day, found), now_us())
+        ask(Ledger(store_of(settings.lake)), Kind.JUDGE, request_of(errand.study, day, found), now_us())
     sys.stdout.write(Told(words=tuple(words_of(found)), left=left).model_dump_json())
     return int(any(one.is_of_all for one in found.failures))
 

@@ -22,7 +22,6 @@ from pipelines.bench.world import DAY_US, BenchWorld, land_all, own_broker
 from pipelines.follow import work_off
 from pipelines.judging import Judging
 from pipelines.lake_desk import LakeDesk
-from pipelines.settings import Settings
 from quality.checks import checks
 from quality.job.times import as_day
 from quality.suite_frames import read_rows, rows_frame
@@ -129,12 +128,11 @@ def _pages(folder: Path) -> Iterator[Figure]:
         yield Figure("a study's page", study, "s", None, "≤1")
         down = statistics.median(_seconds(lambda: ask(f"/studies/{STUDY}/checks/TM-06")) for _ in range(ASKED))
         yield Figure("drill-down to a check", down, "s", None, "≤0.3")
-    yield Figure("report of a study-day", _report(settings, last.isoformat()), "s", None, "≤2")
+    yield Figure("report of a study-day", _report(folder, last.isoformat()), "s", None, "≤2")
 
 
-def _report(settings: Settings, day: str) -> float:
+def _report(folder: Path, day: str) -> float:
     """Seconds of the command without its start: what it takes when nothing is asked of it."""
-    config = settings.lake.parent / "wellspring.yaml"
     asked = [sys.executable, "-m", "pipelines.cli", "report"]
     about = [
         "--study",
@@ -142,9 +140,9 @@ def _report(settings: Settings, day: str) -> float:
         "--day",
         day,
         "--html",
-        str(settings.lake.parent / "report.html"),
+        str(folder / "report.html"),
         "--config",
-        str(config),
+        str(folder / "wellspring.yaml"),
     ]
     whole = statistics.median(_seconds(lambda: _ran([*asked, *about])) for _ in range(3))
     return whole - statistics.median(_seconds(lambda: _ran([*asked, "--help"])) for _ in range(3))

@@ -14,8 +14,9 @@ from pipelines.files import DataFile, table_key
 from pipelines.keys import KeyRing
 from pipelines.landing import publish
 from pipelines.ledger import Ledger
+from pipelines.places import store_of
 from pipelines.settings import Settings, load_settings
-from pipelines.store import FolderStore
+from pipelines.store import Store
 from pipelines.tables import Tables
 from pipelines.zones import DAY_US
 from quality.checks import Check, Where, checks
@@ -40,7 +41,7 @@ def lake_of_results(folder: Path) -> tuple[Settings, date]:
     save_studies(folder / "studies.yaml", {STUDY: Study(id=STUDY)})
     settings = load_settings(config)
     KeyRing(settings.vault).create(STUDY)
-    store = FolderStore(settings.lake)
+    store = store_of(settings.lake)
     ledger = Ledger(store)
     ledger.takeover(now_us(), {"reason": "start"})
     tables = Tables(store, ledger)
@@ -55,7 +56,7 @@ def lake_of_results(folder: Path) -> tuple[Settings, date]:
     return settings, last
 
 
-def _files(store: FolderStore, ledger: Ledger, table: str, family: Family, last: date) -> list[DataFile]:
+def _files(store: Store, ledger: Ledger, table: str, family: Family, last: date) -> list[DataFile]:
     days = [last - timedelta(days=back) for back in range(DAYS - 1, -1, -1)]
     months: dict[str, list[date]] = {}
     for day in days:

@@ -14,7 +14,7 @@ from pipelines.bench.figures import Figure, Stopwatch
 from pipelines.bench.memory import peak_memory
 from pipelines.bench.world import DAY_US, BenchWorld, land_all, own_broker
 from pipelines.follow import follow_until
-from pipelines.store import FolderStore
+from pipelines.places import store_of
 from pipelines.views import QueryRefused, sql
 
 PRELOAD_ROWS = 5_000_000
@@ -80,10 +80,10 @@ def _bound(world: BenchWorld, keys: list[str]) -> float:
     for number, key in enumerate(keys):
         if "/observation/" not in key:
             continue
-        table = in_arrival_order([str(world.settings.lake / key)])
+        table = in_arrival_order([store_of(world.settings.lake).uri(key)])
         rows += table.num_rows
         with watch.running():
-            write_bound(table, world.settings.lake.parent / f"bound-{number}.parquet")
+            write_bound(table, world.config.parent / f"bound-{number}.parquet")
     return rows / watch.seconds
 
 
@@ -132,7 +132,7 @@ class _Watcher(threading.Thread):
 
     def __init__(self, world: BenchWorld) -> None:
         super().__init__(daemon=True)
-        self._store = FolderStore(world.settings.lake)
+        self._store = store_of(world.settings.lake)
         self._view = f"{world.studies[0]}_observation"
         self._over = threading.Event()
         self.seen: dict[int, float] = {}

@@ -15,10 +15,10 @@ from pipelines.commands.common import put, say
 from pipelines.entries import Entry, Fenced, RequestRefused, now_us
 from pipelines.heartbeat import live_heartbeat
 from pipelines.ledger import Ledger
+from pipelines.places import store_of
 from pipelines.requests import Asked, ask, at
 from pipelines.room import telling_no_room
 from pipelines.settings import Settings
-from pipelines.store import FolderStore
 from pipelines.watch import Watch
 
 EVERY_S = 0.5
@@ -40,7 +40,7 @@ def leave(
     settings: Settings, kind: str, selection: Mapping[str, JsonValue], no_wait: bool, as_json: bool, tell: Tell
 ) -> None:
     """Leave a request for the driver, and wait for its entries unless nobody wants to."""
-    store = FolderStore(settings.lake)
+    store = store_of(settings.lake)
     if no_wait:
         say_asked(ask(Ledger(store), kind, selection, now_us()), as_json)
     else:
@@ -57,7 +57,7 @@ def await_answer(settings: Settings, watch: Watch, tell: Tell) -> None:
 
     RequestRefused, with the reason, where it is not done.
     """
-    store, asked = FolderStore(settings.lake), watch.asked
+    store, asked = store_of(settings.lake), watch.asked
     alive_at = time.monotonic()
     with _shown() as show:
         while True:

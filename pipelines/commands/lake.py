@@ -8,7 +8,7 @@ from pipelines.commands.common import AsJson, Config, Refused, put, say, setting
 from pipelines.lake_check import lake_check
 from pipelines.law import entry_law
 from pipelines.ledger import Ledger
-from pipelines.store import FolderStore
+from pipelines.places import store_of
 from pipelines.views import sql as run_sql
 from pipelines.views import tables as list_tables
 
@@ -18,7 +18,7 @@ app = typer.Typer(help="What has landed: tables, queries, and whether everything
 @app.command(epilog="Example: wellspring lake tables --json")
 def tables(config: Config = None, as_json: AsJson = False) -> None:
     """Rows, files, bytes and version of each table."""
-    show_rows("tables", [info._asdict() for info in list_tables(FolderStore(settings_of(config).lake))], as_json)
+    show_rows("tables", [info._asdict() for info in list_tables(store_of(settings_of(config).lake))], as_json)
 
 
 @app.command(
@@ -30,14 +30,14 @@ def sql(
     as_json: AsJson = False,
 ) -> None:
     """Ask the lake: one view per study and family shows current rows, <view>_all every revision."""
-    rows = run_sql(FolderStore(settings_of(config).lake), query).to_pylist()
+    rows = run_sql(store_of(settings_of(config).lake), query).to_pylist()
     show_rows("answer", rows, as_json)
 
 
 @app.command(epilog="Example: wellspring lake check --json")
 def check(config: Config = None, as_json: AsJson = False) -> None:
     """Whether every table agrees with the ledger, every entry's sums hold, and no file is missing or too many."""
-    store = FolderStore(settings_of(config).lake)
+    store = store_of(settings_of(config).lake)
     report = lake_check(store, Ledger(store), law=entry_law)
     if as_json:
         put(report.as_json())

@@ -8,7 +8,7 @@ import typer
 from pipelines.commands.common import AsJson, Config, Refused, put, settings_of, show_rows
 from pipelines.entries import Entry
 from pipelines.ledger import Ledger
-from pipelines.store import FolderStore
+from pipelines.places import store_of
 
 app = typer.Typer(help="What happened to the lake, entry by entry.", no_args_is_help=True)
 
@@ -20,7 +20,7 @@ def list_(
     as_json: AsJson = False,
 ) -> None:
     """The entries, a line each."""
-    ledger = Ledger(FolderStore(settings_of(config).lake))
+    ledger = Ledger(store_of(settings_of(config).lake))
     head = ledger.head()
     first = max(1, head.n - last + 1) if head and last else 1
     show_rows("ledger", [_row(entry) for entry in ledger.entries(first)], as_json)
@@ -31,7 +31,7 @@ def show(
     n: Annotated[int, typer.Argument(help="Number of the entry.")], config: Config = None, as_json: AsJson = False
 ) -> None:
     """One entry, whole: why, which files came and went, the counts, how far it brought the lake."""
-    ledger = Ledger(FolderStore(settings_of(config).lake))
+    ledger = Ledger(store_of(settings_of(config).lake))
     head = ledger.head()
     if head is None or not 1 <= n <= head.n:
         raise Refused(f"there is no entry {n}: " + (f"the ledger ends at {head.n}" if head else "the ledger is empty"))

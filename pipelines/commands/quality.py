@@ -13,8 +13,8 @@ from pipelines.commands.run import put_entry, say_entry
 from pipelines.entries import now_us
 from pipelines.judging_status import status as status_of
 from pipelines.ledger import Ledger
+from pipelines.places import store_of
 from pipelines.requests import ask, selection_of
-from pipelines.store import FolderStore
 from pipelines.watch import Watch
 from schemas.families import READING_FAMILIES
 from schemas.registry import Study
@@ -75,9 +75,9 @@ def suites(
     if not found.results.num_rows:
         pass  # there is nothing to keep
     elif no_wait:
-        ask(Ledger(FolderStore(settings.lake)), "judge", selection, now_us())
+        ask(Ledger(store_of(settings.lake)), "judge", selection, now_us())
     else:
-        await_answer(settings, Watch(FolderStore(settings.lake), "judge", selection), lambda entry: None)
+        await_answer(settings, Watch(store_of(settings.lake), "judge", selection), lambda entry: None)
     _tell_suites(registered, chosen, found, as_json)
     if found.failures or found.differences:
         raise typer.Exit(1)
@@ -111,7 +111,7 @@ def _tell_suites(study: Study, day: date, found: "Judged", as_json: bool) -> Non
 @app.command(epilog="Example: wellspring quality status --json")
 def status(config: Config = None, as_json: AsJson = False) -> None:
     """How far the job has come: entries that it has not looked at, days that wait, and what went wrong last."""
-    told = status_of(FolderStore(settings_of(config).lake))
+    told = status_of(store_of(settings_of(config).lake))
     if as_json:
         put(told)
         return

@@ -7,9 +7,9 @@ import typer
 
 from pipelines.commands.common import AsJson, Config, settings_of, show_rows
 from pipelines.ledger import Ledger
+from pipelines.places import store_of
 from pipelines.progress import Answered, Progress
 from pipelines.requests import Asked, everything
-from pipelines.store import FolderStore
 
 app = typer.Typer(help="What the driver was asked for and has not done.", no_args_is_help=True)
 
@@ -22,7 +22,7 @@ def words() -> None:
 @app.command("list", epilog="Example: wellspring requests list --json")
 def list_(config: Config = None, as_json: AsJson = False) -> None:
     """What waits for the driver, in its order, and what it refused in the last seven days. What is done is in the ledger."""
-    store = FolderStore(settings_of(config).lake)
+    store = store_of(settings_of(config).lake)
     begun = Progress.of(Ledger(store).head()).request
     show_rows("requests", [_row(asked, begun, as_json) for asked in everything(store)], as_json)
 

@@ -12,10 +12,10 @@ from pipelines.commands.asking import await_answer, say_asked
 from pipelines.commands.common import AsJson, Config, Refused, put, say, settings_of
 from pipelines.entries import Entry, Kind, now_us
 from pipelines.ledger import Ledger
+from pipelines.places import store_of
 from pipelines.requests import ask
 from pipelines.room import telling_no_room
 from pipelines.settings import MetricsSettings
-from pipelines.store import FolderStore
 from pipelines.wanted import parse_ranges, selection
 from pipelines.watch import Watch
 
@@ -59,7 +59,7 @@ def run(
         raise Refused("--no-wait goes with --replay, and neither with --dry-run nor with --take-over")
     settings, wanted = settings_of(config), parse_ranges(replay or ())
     if no_wait:
-        say_asked(ask(Ledger(FolderStore(settings.lake)), "replay", selection(wanted), now_us()), as_json)
+        say_asked(ask(Ledger(store_of(settings.lake)), "replay", selection(wanted), now_us()), as_json)
         return
     from pipelines.answer import answer_next
     from pipelines.driver import Driver, DriverAlive
@@ -88,7 +88,7 @@ def run(
     except DriverAlive:
         if not wanted:
             raise
-        await_answer(settings, Watch(FolderStore(settings.lake), "replay", selection(wanted)), tell)
+        await_answer(settings, Watch(store_of(settings.lake), "replay", selection(wanted)), tell)
 
 
 @contextmanager

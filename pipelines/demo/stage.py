@@ -22,8 +22,8 @@ from pipelines.entries import now_us
 from pipelines.lake_check import Report, lake_check
 from pipelines.law import entry_law
 from pipelines.ledger import Ledger
+from pipelines.places import store_of
 from pipelines.settings import Settings
-from pipelines.store import FolderStore
 from pipelines.views import sql
 from schemas.registry import load_partners
 
@@ -113,7 +113,7 @@ def _play(act: Act, story: World, ground: Ground, driver: Driver, narrator: Narr
 def _look(
     story: World, settings: Settings, told: dict[str, Any], receipts: Receipts, inspection: Inspection
 ) -> Performance:
-    store = FolderStore(settings.lake)
+    store = store_of(settings.lake)
     ledger = Ledger(store)
     sums = ledger_sums(ledger.entries(1))
     answers = {question: sql(store, query).to_pylist() for question, query in QUESTIONS.items()}

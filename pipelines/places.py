@@ -1,0 +1,53 @@
+"""A place for the lake or the vault: a folder, or an address in a bucket; and the store that keeps objects there."""
+
+import re
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import PlainValidator
+
+from pipelines.object_store import ObjectStore
+from pipelines.store import FolderStore, Store
+
+SCHEME = "s3://"
+# Nothing but a bucket's name and a plain prefix: so no address can carry a user, a password or a query to be shown.
+_ADDRESS = re.compile(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](?:/(?!_tmp(?:/|$))[A-Za-z0-9_-][A-Za-z0-9_.=-]*)*/?")
+
+
+class Address(str):
+    """`s3://bucket/prefix`, without a slash at its end."""
+
+    __slots__ = ()
+
+
+def place_of(said: object) -> Path | Address:
+    """The place that a setting or a plan names: an absolute folder, or an address. ValueError where it is neither."""
+    if isinstance(said, (Path, Address)):
+        return said if isinstance(said, Address) else said.expanduser().absolute()
+    if not isinstance(said, str) or not said:
+        raise ValueError("a place is a folder or s3://BUCKET/PREFIX")
+    if "://" not in said:
+        return Path(said).expanduser().absolute()
+    if not _ADDRESS.fullmatch(said):
+        raise ValueError(
+            "an address is s3://BUCKET or s3://BUCKET/PREFIX, the prefix of letters, digits, _ . = - and /; "
+            "the server and the credentials are in the environment (AWS_ENDPOINT_URL, AWS_ACCESS_KEY_ID, …)"
+        )
+    return Address(said.rstrip("/"))
+
+
+Place = Annotated[Path | Address, PlainValidator(place_of)]
+"""A folder that is relative to the working folder at the time of validation, or an address in a bucket."""
+
+
+def store_of(place: Path | Address | str) -> Store:
+    """The store of the objects that lie there; its server is asked nothing yet. A string is read by `place_of`."""
+    found = place_of(place)
+    return ObjectStore(found) if isinstance(found, Address) else FolderStore(found)
+
+
+def folder_of(place: Path | Address) -> Path:
+    """The folder, for what can only be done in one. ValueError at an address."""
+    if isinstance(place, Address):
+        raise ValueError("this needs a folder; the setting names a bucket")
+    return place
