@@ -6,11 +6,14 @@ AWS_SECRET_ACCESS_KEY, AWS_REGION, or whatever else the SDK knows (a profile, a 
 
 import io
 import os
+import uuid
 from collections.abc import Callable, Iterator, Mapping
-from functools import wraps
+from functools import lru_cache, wraps
+from pathlib import Path
 from typing import Any, NamedTuple, ParamSpec, TypeVar
 
 import boto3
+from boto3.s3.transfer import TransferConfig
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError, ConnectionError, HTTPClientError, NoCredentialsError
 
@@ -21,8 +24,14 @@ R = TypeVar("R")
 
 SCHEME = "s3://"
 _PIECE = 8 * 1024 * 1024
+_UPLOAD = TransferConfig(multipart_threshold=64 * 1024 * 1024, multipart_chunksize=16 * 1024 * 1024, max_concurrency=4)
+_WRITER = "writer"
 _GONE = {"404", "NoSuchKey", "NotFound"}
-_TAKEN = {"412", "PreconditionFailed", "409", "ConditionalRequestConflict"}
+_EMPTY = {"416", "InvalidRange"}
+_CONFLICT = {"409", "ConditionalRequestConflict"}  # with another write of it, which may come to nothing
+_TAKEN = {"412", "PreconditionFailed", *_CONFLICT}
+_TRIES = 5
+_CONNECTIONS = 32
 _WORDS = {
     "403": "this user may not do that with the bucket",
     "AccessDenied": "this user may not do that with the bucket",
@@ -30,6 +39,16 @@ _WORDS = {
     "XAdminUserNotFound": "the server does not know AWS_ACCESS_KEY_ID",
     "SignatureDoesNotMatch": "AWS_SECRET_ACCESS_KEY is not the right one",
     "NoSuchBucket": "there is no such bucket",
+    "404": "there is no such bucket",
+    "ExpiredToken": "the credentials have expired: set new ones",
+    "ExpiredTokenException": "the credentials have expired: set new ones",
+    "InvalidToken": "AWS_SESSION_TOKEN is not the right one",
+    "RequestTimeTooSkewed": "this machine's clock and the server's are too far apart",
+    "SlowDown": "the server is overloaded",
+    "503": "the server is not available",
+    "ServiceUnavailable": "the server is not available",
+    "InternalError": "the server failed",
+    "500": "the server failed",
     "PreconditionFailed": "an object was changed while it was read",
     "PermanentRedirect": "the bucket is in another region: set AWS_REGION",
 }
@@ -71,14 +90,22 @@ def _in_words(error: ClientError | BotoCoreError) -> str:
     return f"the SDK gives up ({type(error).__name__})"
 
 
-def _code(error: ClientError) -> str:
-    return str(error.response.get("Error", {}).get("Code", ""))
+def _code(error: Exception) -> str:
+    return str(error.response.get("Error", {}).get("Code", "")) if isinstance(error, ClientError) else ""
+
+
+def _is_unsure(error: ClientError | BotoCoreError) -> bool:
+    """Whether a write may have been done although this was its answer."""
+    if isinstance(error, ClientError):
+        status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+        return _code(error) in {*_TAKEN, "RequestTimeout"} or status >= 500
+    return isinstance(error, (ConnectionError, HTTPClientError))
 
 
 class Objects:
     """The objects below `s3://bucket/prefix`; keys are relative to it. Everything raises StorageFailed.
 
-    ValueError where the address is none.
+    ValueError where the address is none. Any thread may call it.
     """
 
     def __init__(self, url: str, environ: Mapping[str, str] = os.environ) -> None:
@@ -86,7 +113,8 @@ class Objects:
         if not url.startswith(SCHEME) or not self._bucket:
             raise ValueError(f"an address is {SCHEME}BUCKET or {SCHEME}BUCKET/PREFIX")
         self._prefix = f"{prefix.rstrip('/')}/" if prefix.strip("/") else ""
-        self._client = _client(environ)
+        said = {name: value for name, value in environ.items() if name.startswith("AWS_")}
+        self._session, self._client = _client(os.getpid(), tuple(sorted(said.items())))
 
     @_told
     def list(self, prefix: str = "") -> Iterator[StoredObject]:
@@ -98,10 +126,46 @@ class Objects:
         return iter(one for one in found if one.key and not one.key.endswith("/"))
 
     @_told
+    def below(self, prefix: str = "") -> Iterator[StoredObject]:
+        """The objects whose keys begin so, at any depth, in the order of their keys."""
+        pages = self._client.get_paginator("list_objects_v2").paginate(
+            Bucket=self._bucket, Prefix=self._prefix + prefix
+        )
+        found = [self._stored(one["Key"], one["Size"], one) for page in pages for one in page.get("Contents", ())]
+        return iter(one for one in found if one.key and not one.key.endswith("/"))
+
+    @_told
+    def folders(self, prefix: str = "") -> Iterator[str]:
+        """The parts of keys, up to the next slash, that begin so and have more below them; without the slash."""
+        pages = self._client.get_paginator("list_objects_v2").paginate(
+            Bucket=self._bucket, Prefix=self._prefix + prefix, Delimiter="/"
+        )
+        found = [one["Prefix"] for page in pages for one in page.get("CommonPrefixes", ())]
+        return iter(one.removeprefix(self._prefix).rstrip("/") for one in found)
+
+    @_told
     def head(self, key: str) -> StoredObject | None:
         """What is known of an object, None where there is none."""
         answer = self._unless_gone(self._client.head_object, key)
-        return None if answer is None else self._stored(self._prefix + key, answer["ContentLength"], answer)
+        if answer is None:
+            self._client.head_bucket(Bucket=self._bucket)  # one that is gone looks the same to HEAD
+            return None
+        return self._stored(self._prefix + key, answer["ContentLength"], answer)
+
+    @_told
+    def tail(self, key: str, size: int) -> tuple[StoredObject, bytes] | None:
+        """An object and its last `size` bytes, or all that it has; None where there is none."""
+        try:
+            answer = self._client.get_object(Bucket=self._bucket, Key=self._prefix + key, Range=f"bytes=-{size}")
+        except ClientError as error:
+            if _code(error) in _GONE:
+                return None
+            if _code(error) in _EMPTY:
+                return StoredObject(key, 0, "", 0), b""
+            raise
+        whole = answer.get("ContentRange", "").rpartition("/")[2]
+        content = answer["Body"].read()
+        return self._stored(self._prefix + key, int(whole or len(content)), answer), content
 
     @_told
     def get(self, key: str) -> bytes | None:
@@ -139,15 +203,32 @@ class Objects:
         self._client.put_object(Bucket=self._bucket, Key=self._prefix + key, Body=data)
 
     @_told
+    def put_file(self, file: Path, key: str) -> None:
+        """Create or replace the object by a file, in parts where it is large: only under a name that nobody else uses."""
+        with open(file, "rb") as content:
+            self._client.upload_fileobj(content, self._bucket, self._prefix + key, Config=_UPLOAD)
+
+    @_told
     def put_new(self, key: str, data: bytes) -> bool:
-        """Create the object; False where there is one."""
-        try:
-            self._client.put_object(Bucket=self._bucket, Key=self._prefix + key, Body=data, IfNoneMatch="*")
-        except ClientError as error:
-            if _code(error) in _TAKEN:
-                return False
-            raise
-        return True
+        """Create the object; False where there is one by somebody else.
+
+        An answer of no may be to our own second try, and none at all to a write that was done: the object says whose
+        it is. StorageFailed where it is not there, or where nobody can be asked; then it may still come to be there.
+        """
+        writer = uuid.uuid4().hex
+        for _ in range(_TRIES):
+            try:
+                self._client.put_object(
+                    Bucket=self._bucket, Key=self._prefix + key, Body=data, IfNoneMatch="*", Metadata={_WRITER: writer}
+                )
+                return True
+            except (ClientError, BotoCoreError) as error:
+                found = self._unless_gone(self._client.head_object, key) if _is_unsure(error) else None
+                if found is not None:
+                    return bool(found.get("Metadata", {}).get(_WRITER) == writer)
+                if _code(error) not in _CONFLICT:
+                    raise
+        return False
 
     @_told
     def copy(self, key: str, to: str) -> None:
@@ -160,24 +241,68 @@ class Objects:
         """Remove the object; nothing happens where there is none."""
         self._client.delete_object(Bucket=self._bucket, Key=self._prefix + key)
 
+    @_told
+    def keeps_versions(self) -> bool:
+        """Whether the bucket keeps, or once kept, what is replaced or deleted."""
+        return "Status" in self._client.get_bucket_versioning(Bucket=self._bucket)
+
+    @_told
+    def delete_versions(self, prefix: str, is_meant: Callable[[str], bool] = lambda key: True) -> int:
+        """Remove every version of the objects whose keys begin so and are meant, and the marks of their deletion."""
+        found: list[tuple[str, str]] = []
+        pages = self._client.get_paginator("list_object_versions").paginate(
+            Bucket=self._bucket, Prefix=self._prefix + prefix
+        )
+        for page in pages:
+            found += [
+                (one["Key"], one["VersionId"]) for one in (*page.get("Versions", ()), *page.get("DeleteMarkers", ()))
+            ]
+        meant = [(key, version) for key, version in found if is_meant(key.removeprefix(self._prefix))]
+        for key, version in meant:
+            self._client.delete_object(Bucket=self._bucket, Key=key, VersionId=version)
+        return len(meant)
+
+    @_told
+    def access(self) -> dict[str, str]:
+        """What another library needs to be told so as to reach the same objects as the same user."""
+        credentials = self._session.get_credentials()
+        if credentials is None:
+            raise NoCredentialsError
+        found = credentials.get_frozen_credentials()
+        told = {"AWS_ACCESS_KEY_ID": found.access_key, "AWS_SECRET_ACCESS_KEY": found.secret_key}
+        if found.token:
+            told["AWS_SESSION_TOKEN"] = found.token
+        if region := self._client.meta.region_name:
+            told["AWS_REGION"] = region
+        if os.environ.get("AWS_ENDPOINT_URL"):
+            told["AWS_ENDPOINT_URL"] = self._client.meta.endpoint_url
+        return told
+
     def _stored(self, key: str, size: int, answer: Any) -> StoredObject:
         modified_us = round(answer["LastModified"].timestamp() * 1e6)
         return StoredObject(key.removeprefix(self._prefix), size, answer.get("ETag", ""), modified_us)
 
 
 @_told
-def _client(environ: Mapping[str, str]) -> Any:
-    """A client for any server: names of buckets in the path, and no checksums that only Amazon's knows."""
+@lru_cache(maxsize=8)
+def _client(process: int, said: tuple[tuple[str, str], ...]) -> tuple[Any, Any]:
+    """A session and a client for any server: names of buckets in the path, and no checksums that only Amazon's knows.
+
+    One for each process and environment, as it costs a tenth of a second, and a fork must not share connections.
+    """
+    environ = dict(said)
     config = Config(
         s3={"addressing_style": "path" if environ.get("AWS_ENDPOINT_URL") else "auto"},
         request_checksum_calculation="when_required",
         response_checksum_validation="when_required",
         retries={"mode": "standard", "max_attempts": 3},
+        max_pool_connections=_CONNECTIONS,
         connect_timeout=5,
         read_timeout=60,
     )
     region = environ.get("AWS_REGION") or environ.get("AWS_DEFAULT_REGION")
-    return boto3.session.Session().client("s3", region_name=region, config=config)
+    session = boto3.session.Session()
+    return session, session.client("s3", region_name=region, config=config)
 
 
 class _Ranges(io.RawIOBase):

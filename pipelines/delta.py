@@ -48,7 +48,7 @@ def log_key(table: str, version: int) -> str:
 def open_table(store: Store, table: str) -> DeltaTable | None:
     """The table as it stands, None where there is none."""
     try:
-        return DeltaTable(store.uri(table))
+        return DeltaTable(store.uri(table), storage_options=dict(store.delta_options()))
     except TableNotFoundError:
         return None
 
@@ -148,6 +148,7 @@ def commit(
             mode="error",
             partition_by=["month"],
             configuration=PROPERTIES,
+            storage_options=dict(store.delta_options()),
             commit_properties=properties,
             post_commithook_properties=_NO_HOOKS,
         )
@@ -166,7 +167,7 @@ def checkpoint(store: Store, table: str, version: int) -> None:
     """Now and then, gather the log into a checkpoint and drop what is older than its retention."""
     if (version + 1) % CHECKPOINT_EVERY:
         return
-    handle = DeltaTable(store.uri(table))
+    handle = DeltaTable(store.uri(table), storage_options=dict(store.delta_options()))
     handle.create_checkpoint()
     for name in (f"{handle.version():020d}.checkpoint.parquet", "_last_checkpoint"):
         store.sync(f"{table}/_delta_log/{name}")

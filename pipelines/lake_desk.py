@@ -126,7 +126,7 @@ class LakeDesk:
 
     def _open(self, study: str) -> _Session:
         spill = TemporaryDirectory(prefix="wellspring-desk-")
-        duckdb = connect(spill.name)
+        duckdb = connect(spill.name, self._store)
         duckdb.execute("SET parquet_metadata_cache = true")  # a file never changes
         duckdb.execute("SET enable_external_file_cache = false")
         duckdb.execute(f"SET memory_limit = '{MEMORY}'")

@@ -1,60 +1,109 @@
 """A lake in a bucket: the verbs of a store over S3, or a server that speaks it.
 
-Who we are and where the server is says the environment (`connectors/objects.py`).
+Who we are and where the server is says the environment (`connectors/objects.py`). Files are written in a folder of this
+machine first, which nobody else may read, and go from there as soon as they lie in the bucket.
 """
 
-from collections.abc import Iterator
-from pathlib import Path
+import hashlib
+import os
+import tempfile
+import uuid
+from collections.abc import Iterator, Mapping
+from pathlib import Path, PurePosixPath
 
 import pyarrow as pa
 
-from pipelines.store import Temp
+from connectors.object_reading import ObjectReader, Pieces
+from connectors.objects import Objects
+from pipelines.store import TEMPORARY, Taken, Temp
+
+# Whatever the environment says, delta-rs creates its commits, and never replaces one.
+_SAFE = {"AWS_CONDITIONAL_PUT": "etag", "AWS_S3_ALLOW_UNSAFE_RENAME": "false"}
 
 
 class ObjectStore:
-    """The objects below `s3://bucket/prefix`."""
+    """The objects below `s3://bucket/prefix`. Its methods raise StorageFailed where the server will not or cannot."""
 
     def __init__(self, address: str) -> None:
         self.address = address
+        self.objects = Objects(address)
+        self.pieces = Pieces(self.objects)
 
     def put_new(self, key: str, data: bytes) -> None:
-        raise NotImplementedError
+        if not self.objects.put_new(_checked(key), data):
+            raise Taken(key)
 
     def put(self, key: str, data: bytes) -> None:
-        raise NotImplementedError
+        self.objects.put(_checked(key), data)
 
     def get(self, key: str) -> bytes | None:
-        raise NotImplementedError
+        return self.objects.get(_checked(key))
 
     def exists(self, key: str) -> bool:
-        raise NotImplementedError
+        return self.size(key) is not None
 
     def size(self, key: str) -> int | None:
-        raise NotImplementedError
+        found = self.objects.head(_checked(key))
+        return found.size if found else None
 
     def list(self, prefix: str) -> Iterator[str]:
-        raise NotImplementedError
+        return (one.key for one in self.objects.below(prefix))
 
     def folders(self, prefix: str) -> Iterator[str]:
-        raise NotImplementedError
+        return (PurePosixPath(folder).name for folder in self.objects.folders(prefix))
 
     def delete(self, key: str) -> None:
-        raise NotImplementedError
+        if key.startswith(f"{TEMPORARY}/"):
+            (self._scratch / _checked(key).removeprefix(f"{TEMPORARY}/")).unlink(missing_ok=True)
+        else:
+            self.objects.delete(_checked(key))
 
     def uri(self, key: str) -> str:
-        raise NotImplementedError
+        return f"{self.address}/{_checked(key)}"
+
+    def delta_options(self) -> Mapping[str, str]:
+        told = self.objects.access()
+        plain = {"AWS_ALLOW_HTTP": "true"} if told.get("AWS_ENDPOINT_URL", "").startswith("http://") else {}
+        return {**told, **plain, **_SAFE}
 
     def open_file(self, key: str) -> pa.NativeFile:
-        raise NotImplementedError
+        return pa.PythonFile(ObjectReader(self.pieces, _checked(key)), mode="r")
 
     def temp_path(self, key: str) -> Path:
-        raise NotImplementedError
+        self._scratch.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return self._scratch / f"{PurePosixPath(key).name}.{uuid.uuid4().hex}"
 
     def publish_file(self, local_temp: Path, key: str) -> None:
-        raise NotImplementedError
+        """The name is taken by nobody: whoever writes a file makes one up for it, with the driver's epoch."""
+        try:
+            self.objects.put_file(local_temp, _checked(key))
+        finally:
+            local_temp.unlink()
 
     def sync(self, key: str) -> None:
-        raise NotImplementedError
+        """An object is durable, as far as the server makes it so, when its writer has been told that it is there."""
 
     def temps(self) -> Iterator[Temp]:
-        raise NotImplementedError
+        try:
+            found = list(os.scandir(self._scratch))
+        except FileNotFoundError:
+            return
+        for entry in found:
+            try:
+                yield Temp(f"{TEMPORARY}/{entry.name}", entry.stat().st_mtime_ns // 1000)
+            except FileNotFoundError:
+                continue  # its writer has just published it
+
+    @property
+    def _scratch(self) -> Path:
+        """One for each user and lake, so that a later driver on this machine finds what a dead one left."""
+        place = f"{os.environ.get('AWS_ENDPOINT_URL', '')} {self.address}"
+        name = hashlib.sha256(place.encode()).hexdigest()[:16]
+        return Path(tempfile.gettempdir()) / f"wellspring-{os.getuid()}" / name
+
+
+def _checked(key: str) -> str:
+    parts = PurePosixPath(key).parts
+    if not parts or key.startswith("/") or ".." in parts:
+        raise ValueError("a key is a relative path inside the lake")
+    return key

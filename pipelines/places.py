@@ -1,6 +1,8 @@
 """A place for the lake or the vault: a folder, or an address in a bucket; and the store that keeps objects there."""
 
+import os
 import re
+from functools import lru_cache
 from pathlib import Path
 from typing import Annotated
 
@@ -43,7 +45,15 @@ Place = Annotated[Path | Address, PlainValidator(place_of)]
 def store_of(place: Path | Address | str) -> Store:
     """The store of the objects that lie there; its server is asked nothing yet. A string is read by `place_of`."""
     found = place_of(place)
-    return ObjectStore(found) if isinstance(found, Address) else FolderStore(found)
+    if not isinstance(found, Address):
+        return FolderStore(found)
+    return _object_store(found, os.getpid(), tuple(sorted(item for item in os.environ.items() if "AWS_" in item[0])))
+
+
+@lru_cache(maxsize=8)
+def _object_store(address: Address, process: int, environment: tuple[tuple[str, str], ...]) -> ObjectStore:
+    """One for each place, as it holds what was read."""
+    return ObjectStore(address)
 
 
 def folder_of(place: Path | Address) -> Path:

@@ -6,7 +6,7 @@ system, so that a reader of the tables never meets one and the sweep need not se
 
 import os
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple, Protocol
 
@@ -57,6 +57,9 @@ class Store(Protocol):
 
     def uri(self, key: str) -> str:
         """The address by which delta-rs and DuckDB open the key."""
+
+    def delta_options(self) -> Mapping[str, str]:
+        """What delta-rs needs to be told to open an address; it may change, as credentials do."""
 
     def open_file(self, key: str) -> pa.NativeFile:
         """The object for random reads; FileNotFoundError where there is none."""
@@ -126,6 +129,9 @@ class FolderStore:
 
     def uri(self, key: str) -> str:
         return str(self._path(key))
+
+    def delta_options(self) -> Mapping[str, str]:
+        return {}
 
     def open_file(self, key: str) -> pa.NativeFile:
         return pa.OSFile(str(self._path(key)))

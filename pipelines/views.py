@@ -15,6 +15,7 @@ import pyarrow as pa
 from pipelines import delta
 from pipelines.entries import LakeError
 from pipelines.files import family_of, study_and_family, table_folders
+from pipelines.object_files import reach
 from pipelines.store import Store
 from schemas.families import ENTERED_IN_ERROR, FAMILIES, REVISED_FAMILIES, Family
 
@@ -69,7 +70,7 @@ def sql(store: Store, query: str, families: Mapping[str, Family] = FAMILIES) -> 
     on the session opens the live files of these views and nothing else, and its settings are locked.
     """
     named = [table for table in table_keys(store, families) if _names(query, view_name(table))]
-    with tempfile.TemporaryDirectory(prefix="wellspring-sql-") as spill, connect(spill) as session:
+    with tempfile.TemporaryDirectory(prefix="wellspring-sql-") as spill, connect(spill, store) as session:
         paths = make_views(session, store, named or table_keys(store, families), families)
         lock(session, paths)
         return answer_of(session, query)
@@ -102,8 +103,8 @@ def make_views(
     return paths
 
 
-def connect(spill: str) -> duckdb.DuckDBPyConnection:
-    """A session of its own, in UTC, which writes what it has no memory for to the folder `spill`."""
+def connect(spill: str, store: Store) -> duckdb.DuckDBPyConnection:
+    """A session over the store's files, in UTC, which writes what it has no memory for to the folder `spill`."""
     session = duckdb.connect(
         ":memory:",
         config={
@@ -112,6 +113,7 @@ def connect(spill: str) -> duckdb.DuckDBPyConnection:
             "autoload_known_extensions": "false",
         },
     )
+    reach(session, store)
     session.execute("SET TimeZone = 'UTC'")
     return session
 

@@ -240,7 +240,8 @@ def _nobody_is_written_down() -> Iterator[None]:
     worlds = sys.modules.get("tests.worlds")
     leaks = []
     for world in worlds.forget_made() if worlds else ():
-        leaks += leaks_in_folder(world.folder, world.settings.lake)
+        for folder in {world.folder, world.lake_folder}:
+            leaks += leaks_in_folder(folder, world.lake_folder)
         if world.settings.kafka.bootstrap in brokers:
             leaks += ["what the partner was told"] * (MARK.encode() in b"|".join(world.rejected_bytes()))
     assert leaks == [], "a planted secret was written"

@@ -82,7 +82,7 @@ def visible(world: World, study: str) -> Counter[int]:
     found: Counter[int] = Counter()
     for table in ("observation", "quarantine"):
         for key in world.store.list(f"study={study}/{table}/"):
-            values: Any = pq.read_table(world.store.root / key, columns=["value"]).column("value").to_pylist()
+            values: Any = pq.read_table(world.lake_folder / key, columns=["value"]).column("value").to_pylist()
             found.update(number_of(value) for value in values)
     return found
 

@@ -38,6 +38,7 @@ ONE_ROOM = {
     "apache_beam": {"pipelines"},
     "deltalake": {"pipelines"},
     "duckdb": {"pipelines"},
+    "fsspec": {"pipelines"},
     "typer": {"pipelines"},
     "prometheus_client": {"pipelines"},
     "cramjam": {"connectors"},

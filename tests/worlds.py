@@ -39,7 +39,8 @@ from pipelines.lake_check import lake_check
 from pipelines.law import entry_law
 from pipelines.ledger import Ledger
 from pipelines.settings import Settings, load_settings
-from pipelines.store import FolderStore
+from pipelines.places import folder_of, store_of
+from pipelines.store import Store
 from pipelines.views import sql, tables
 from schemas.consent_events import ConsentEvent, IdentityLink, chain_key
 from schemas.contracts import decode, encode
@@ -94,7 +95,7 @@ class Command:
 class World:
     """One deployment. Times are microseconds since the epoch, UTC; `began` is when it was made.
 
-    Readings are taken from so much as `past` before that on.
+    Readings are taken from so much as `past` before that on. `bucket` is the folder behind a lake in a bucket.
     """
 
     folder: Path
@@ -104,6 +105,7 @@ class World:
     began: int = field(default_factory=now_us)
     past: int = DAY
     seqs: Counter[tuple[str, str]] = field(default_factory=Counter)
+    bucket: Path | None = None
 
     # -- consent
 
@@ -248,8 +250,13 @@ class World:
     # -- the lake
 
     @property
-    def store(self) -> FolderStore:
-        return FolderStore(self.settings.lake)
+    def store(self) -> Store:
+        return store_of(self.settings.lake)
+
+    @property
+    def lake_folder(self) -> Path:
+        """Where the lake's objects lie on the disk: its folder, or that of the server's bucket."""
+        return self.bucket or folder_of(self.settings.lake)
 
     @property
     def ledger(self) -> Ledger:
@@ -314,10 +321,11 @@ def make_world(
     studies: Sequence[str] = ("sleep", "cycle"),
     partitions: int = 2,
     partner: dict[str, Any] | None = None,
+    bucket: Path | None = None,
     **limits: Any,
 ) -> World:
     """A deployment in `folder` with topics of its own; `limits` are those of the settings."""
-    world = lay_out(folder, bootstrap, studies=studies, partitions=partitions, partner=partner, **limits)
+    world = lay_out(folder, bootstrap, studies=studies, partitions=partitions, partner=partner, bucket=bucket, **limits)
     make_topics(world.settings)
     return world
 
@@ -329,15 +337,17 @@ def lay_out(
     studies: Sequence[str] = ("sleep", "cycle"),
     partitions: int = 2,
     partner: dict[str, Any] | None = None,
+    bucket: Path | None = None,
     **limits: Any,
 ) -> World:
-    """The files of a deployment, without a word to Kafka."""
+    """The files of a deployment, without a word to Kafka; `bucket` is the folder of the bucket that has the lake."""
     folder.mkdir(parents=True, exist_ok=True)
     name = f"p{uuid.uuid4().hex[:12]}"
     config = folder / "wellspring.yaml"
     _write(
         config,
         {
+            "lake": f"s3://{bucket.name}/lake" if bucket else "lake",
             "authority": f"a{name}",
             "kafka": {"bootstrap": bootstrap},
             "limits": {"freshness_s": 0.5, **limits},
@@ -349,7 +359,7 @@ def lay_out(
     settings = load_settings(config)
     for study in studies:
         KeyRing(settings.vault).create(study)
-    world = World(folder, config, settings, name)
+    world = World(folder, config, settings, name, bucket=bucket / "lake" if bucket else None)
     _MADE.append(world)
     return world
 
