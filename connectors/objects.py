@@ -28,6 +28,7 @@ _UPLOAD = TransferConfig(multipart_threshold=64 * 1024 * 1024, multipart_chunksi
 _WRITER = "writer"
 _GONE = {"404", "NoSuchKey", "NotFound"}
 _EMPTY = {"416", "InvalidRange"}
+_UNKNOWN = {"501", "NotImplemented", "405", "MethodNotAllowed"}
 _CONFLICT = {"409", "ConditionalRequestConflict"}  # with another write of it, which may come to nothing
 _TAKEN = {"412", "PreconditionFailed", *_CONFLICT}
 _TRIES = 5
@@ -241,26 +242,38 @@ class Objects:
         """Remove the object; nothing happens where there is none."""
         self._client.delete_object(Bucket=self._bucket, Key=self._prefix + key)
 
-    @_told
-    def keeps_versions(self) -> bool:
-        """Whether the bucket keeps, or once kept, what is replaced or deleted."""
-        return "Status" in self._client.get_bucket_versioning(Bucket=self._bucket)
+    @property
+    def where(self) -> str:
+        """The server and the bucket, by which a prefix of it is known elsewhere."""
+        return f"{self._client.meta.endpoint_url} {self._bucket}"
 
     @_told
-    def delete_versions(self, prefix: str, is_meant: Callable[[str], bool] = lambda key: True) -> int:
-        """Remove every version of the objects whose keys begin so and are meant, and the marks of their deletion."""
-        found: list[tuple[str, str]] = []
-        pages = self._client.get_paginator("list_object_versions").paginate(
-            Bucket=self._bucket, Prefix=self._prefix + prefix
-        )
+    def keeps_versions(self) -> bool:
+        """Whether the bucket keeps, or once kept, what is replaced or deleted; a server without versions does not."""
+        try:
+            return "Status" in self._client.get_bucket_versioning(Bucket=self._bucket)
+        except ClientError as error:
+            if _code(error) in _UNKNOWN:
+                return False
+            raise
+
+    def delete_versions(self, key: str) -> None:
+        """Remove every version of the object, and the marks of its deletion."""
+        self._delete_versions(self._prefix + key, lambda one, _: one["Key"] == self._prefix + key)
+
+    def delete_old_versions(self, prefix: str) -> None:
+        """Of the objects whose keys begin so, remove all but what is there now."""
+        self._delete_versions(self._prefix + prefix, lambda one, is_mark: is_mark or not one["IsLatest"])
+
+    @_told
+    def _delete_versions(self, prefix: str, is_meant: Callable[[Any, bool], bool]) -> None:
+        pages = self._client.get_paginator("list_object_versions").paginate(Bucket=self._bucket, Prefix=prefix)
+        found = []
         for page in pages:
-            found += [
-                (one["Key"], one["VersionId"]) for one in (*page.get("Versions", ()), *page.get("DeleteMarkers", ()))
-            ]
-        meant = [(key, version) for key, version in found if is_meant(key.removeprefix(self._prefix))]
-        for key, version in meant:
-            self._client.delete_object(Bucket=self._bucket, Key=key, VersionId=version)
-        return len(meant)
+            found += [one for one in page.get("Versions", ()) if is_meant(one, False)]
+            found += [one for one in page.get("DeleteMarkers", ()) if is_meant(one, True)]
+        for one in found:
+            self._client.delete_object(Bucket=self._bucket, Key=one["Key"], VersionId=one["VersionId"])
 
     @_told
     def access(self) -> dict[str, str]:

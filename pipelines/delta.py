@@ -6,7 +6,8 @@ and syncs nothing. So the caller checks, a commit is tried once on the handle th
 
 import json
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
@@ -47,17 +48,30 @@ def log_key(table: str, version: int) -> str:
 
 def open_table(store: Store, table: str) -> DeltaTable | None:
     """The table as it stands, None where there is none."""
+    options = dict(store.delta_options())
+    with _told(store):
+        try:
+            return DeltaTable(store.uri(table), storage_options=options)
+        except TableNotFoundError:
+            return None
+
+
+@contextmanager
+def _told(store: Store) -> Iterator[None]:
+    """What fails on the way to the storage is told in the store's words."""
     try:
-        return DeltaTable(store.uri(table), storage_options=dict(store.delta_options()))
-    except TableNotFoundError:
-        return None
+        yield
+    except OSError as error:
+        store.explain(error)
+        raise
 
 
 class _Kept(NamedTuple):
-    """An open table, the version at which it was opened, and the commit of the version at which it stands."""
+    """An open table, the version and the options at which it was opened, and the commit at which it stands."""
 
     handle: DeltaTable
     since: int
+    options: Mapping[str, str]
     commit: bytes | None
 
 
@@ -79,9 +93,10 @@ def current_table(store: Store, table: str) -> DeltaTable | None:
         handle = open_table(store, table)
         if handle is None:
             return None
-        kept = _Kept(handle, handle.version(), None)
+        kept = _Kept(handle, handle.version(), store.delta_options(), None)
     else:
-        kept.handle.update_incremental()
+        with _told(store):
+            kept.handle.update_incremental()
     _OPEN.tables[uri] = kept._replace(commit=store.get(log_key(table, kept.handle.version())))
     if len(_OPEN.tables) > KEPT_TABLES:
         del _OPEN.tables[next(iter(_OPEN.tables))]
@@ -91,7 +106,7 @@ def current_table(store: Store, table: str) -> DeltaTable | None:
 def _goes_on(store: Store, table: str, kept: _Kept) -> bool:
     """Whether the log still holds the very commit: if not, it is another copy of the table, or has long gone on."""
     version = kept.handle.version()
-    if version - kept.since >= KEPT_COMMITS or kept.commit is None:
+    if version - kept.since >= KEPT_COMMITS or kept.commit is None or kept.options != store.delta_options():
         return False
     return store.get(log_key(table, version)) == kept.commit
 
@@ -167,11 +182,16 @@ def checkpoint(store: Store, table: str, version: int) -> None:
     """Now and then, gather the log into a checkpoint and drop what is older than its retention."""
     if (version + 1) % CHECKPOINT_EVERY:
         return
-    handle = DeltaTable(store.uri(table), storage_options=dict(store.delta_options()))
-    handle.create_checkpoint()
+    handle = open_table(store, table)
+    if handle is None:
+        return
+    with _told(store):
+        handle.create_checkpoint()
     for name in (f"{handle.version():020d}.checkpoint.parquet", "_last_checkpoint"):
         store.sync(f"{table}/_delta_log/{name}")
-    handle.cleanup_metadata()
+    with _told(store):
+        handle.cleanup_metadata()
+    store.forget(f"{table}/_delta_log/")
 
 
 def is_torn(data: bytes) -> bool:

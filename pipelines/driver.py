@@ -39,6 +39,7 @@ from pipelines.settings import Settings
 from pipelines.stages import close_readers
 from pipelines.steady_clock import STEP_US, SteadyClock
 from pipelines.store import FolderStore
+from pipelines.store_check import check_store
 from pipelines.sweep import clear_removed, sweep
 from pipelines.tables import Tables, quiet
 from pipelines.tell import Teller
@@ -104,7 +105,8 @@ class Driver:
     # -- the beginning
 
     def start(self, take_over: bool = False) -> None:
-        """Become the driver. DriverAlive, Fenced, LedgerLost, DataGone, KafkaUnreachable say why not."""
+        """Become the driver. DriverAlive, Fenced, LedgerLost, DataGone, KafkaUnreachable, StorageFailed say why not."""
+        check_store(self.store, self.say)
         beat = live_heartbeat(self.store, self.clock())
         if beat is not None and not take_over:
             raise DriverAlive(
@@ -187,6 +189,7 @@ class Driver:
             for key in list(store.list(prefix)):
                 if int(key.removeprefix(prefix).split("-")[1]) < self.ledger.epoch:
                     store.delete(key)
+        self.store.forget("_control/")
 
     def _topics(self) -> list[str]:
         return [

@@ -16,6 +16,7 @@ from typing import Self
 import psutil
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from connectors.source_file import StorageFailed
 from pipelines.store import Store
 
 KEY = "_control/heartbeat.json"
@@ -76,11 +77,10 @@ class Heartbeat:
 
     def _run(self) -> None:
         while not self._stop.wait(self.every_seconds):
-            try:
+            # a server that is away, or a full disk: tried again in a moment; who waits for longer may take over
+            with suppress(StorageFailed, OSError):
                 if not self.beat():
                     return
-            except OSError:  # a full disk: what the driver itself writes says so, and the next beat may come through
-                continue
 
 
 def read_beat(store: Store) -> Beat | None:

@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from pydantic import JsonValue, ValidationError
 
+from connectors.source_file import StorageFailed
 from pipelines.entries import (
     Entry,
     Fenced,
@@ -154,7 +155,7 @@ class Ledger:
         key = _key(entry.n)
         try:
             self.store.put_new(key, data)
-        except (Taken, OSError) as error:
+        except (Taken, OSError, StorageFailed) as error:
             self._settle(entry, key, error)
         self._head = _Head(entry, _digest(data))
 

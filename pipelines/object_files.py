@@ -1,6 +1,9 @@
 """DuckDB over a bucket: the files of a session's views, read through our own client instead of an extension of its."""
 
 import io
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
@@ -8,8 +11,11 @@ import duckdb
 from fsspec import AbstractFileSystem
 
 from connectors.object_reading import ObjectReader
+from connectors.source_file import StorageFailed
 from pipelines.object_store import ObjectStore
 from pipelines.store import Store
+
+_FAILED = re.compile(rf"^{StorageFailed.__name__}: (.*)$", re.MULTILINE)
 
 
 class ObjectFiles(AbstractFileSystem):  # type: ignore[misc]
@@ -42,6 +48,17 @@ class ObjectFiles(AbstractFileSystem):  # type: ignore[misc]
 
     def _key(self, path: str) -> str:
         return path.removeprefix(f"{self._store.address}/")
+
+
+@contextmanager
+def in_words() -> Iterator[None]:
+    """StorageFailed in place of DuckDB's error, which has it as the last line of a traceback."""
+    try:
+        yield
+    except duckdb.Error as error:
+        if found := _FAILED.search(str(error)):
+            raise StorageFailed(found[1]) from None
+        raise
 
 
 def reach(session: duckdb.DuckDBPyConnection, store: Store) -> None:

@@ -9,16 +9,19 @@ import os
 import tempfile
 import uuid
 from collections.abc import Iterator, Mapping
+from functools import cached_property
 from pathlib import Path, PurePosixPath
 
 import pyarrow as pa
 
 from connectors.object_reading import ObjectReader, Pieces
 from connectors.objects import Objects
+from connectors.source_file import StorageFailed
 from pipelines.store import TEMPORARY, Taken, Temp
 
 # Whatever the environment says, delta-rs creates its commits, and never replaces one.
 _SAFE = {"AWS_CONDITIONAL_PUT": "etag", "AWS_S3_ALLOW_UNSAFE_RENAME": "false"}
+_PATIENCE = {"max_retries": "3", "retry_timeout": "30s", "connect_timeout": "5s", "timeout": "60s"}
 
 
 class ObjectStore:
@@ -55,8 +58,19 @@ class ObjectStore:
     def delete(self, key: str) -> None:
         if key.startswith(f"{TEMPORARY}/"):
             (self._scratch / _checked(key).removeprefix(f"{TEMPORARY}/")).unlink(missing_ok=True)
+        elif self.versioned:
+            self.objects.delete_versions(_checked(key))
         else:
             self.objects.delete(_checked(key))
+
+    def forget(self, prefix: str) -> None:
+        if self.versioned:
+            self.objects.delete_old_versions(prefix)
+
+    @cached_property
+    def versioned(self) -> bool:
+        """Whether the bucket keeps what is deleted or replaced."""
+        return self.objects.keeps_versions()
 
     def uri(self, key: str) -> str:
         return f"{self.address}/{_checked(key)}"
@@ -64,7 +78,12 @@ class ObjectStore:
     def delta_options(self) -> Mapping[str, str]:
         told = self.objects.access()
         plain = {"AWS_ALLOW_HTTP": "true"} if told.get("AWS_ENDPOINT_URL", "").startswith("http://") else {}
-        return {**told, **plain, **_SAFE}
+        return {**told, **plain, **_SAFE, **_PATIENCE}
+
+    def explain(self, error: Exception) -> None:
+        """StorageFailed, in the words of our own client where that fares no better."""
+        self.objects.folders()
+        raise StorageFailed(f"the bucket: delta-rs could not use it ({type(error).__name__})") from None
 
     def open_file(self, key: str) -> pa.NativeFile:
         return pa.PythonFile(ObjectReader(self.pieces, _checked(key)), mode="r")

@@ -16,6 +16,7 @@ from typing import Annotated, Any, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, JsonValue, StringConstraints, ValidationError
 
+from connectors.source_file import StorageFailed
 from pipelines.entries import LakeError, rfc3339
 from pipelines.holds import Changes
 from pipelines.ledger import Ledger
@@ -96,7 +97,7 @@ def ask(ledger: Ledger, kind: str, selection: Mapping[str, JsonValue], at_us: in
     asked, data = Asked(max(numbers) + 1, uuid.uuid4().hex, request), request.model_dump_json().encode()
     try:
         store.put_new(asked.key, data)
-    except (Taken, OSError):  # nobody else has this id: what lies there is ours
+    except (Taken, OSError, StorageFailed):  # nobody else has this id: what lies there is ours
         if store.get(asked.key) != data:
             raise
         store.sync(asked.key)

@@ -55,11 +55,17 @@ class Store(Protocol):
     def delete(self, key: str) -> None:
         """Remove the object; nothing happens where there is none."""
 
+    def forget(self, prefix: str) -> None:
+        """Remove what the store itself keeps of objects that were deleted or replaced."""
+
     def uri(self, key: str) -> str:
         """The address by which delta-rs and DuckDB open the key."""
 
     def delta_options(self) -> Mapping[str, str]:
         """What delta-rs needs to be told to open an address; it may change, as credentials do."""
+
+    def explain(self, error: Exception) -> None:
+        """Raise what stands behind an error of delta-rs, in words without a key, where that is known here."""
 
     def open_file(self, key: str) -> pa.NativeFile:
         """The object for random reads; FileNotFoundError where there is none."""
@@ -127,11 +133,17 @@ class FolderStore:
     def delete(self, key: str) -> None:
         self._path(key).unlink(missing_ok=True)
 
+    def forget(self, prefix: str) -> None:
+        """A folder keeps nothing."""
+
     def uri(self, key: str) -> str:
         return str(self._path(key))
 
     def delta_options(self) -> Mapping[str, str]:
         return {}
+
+    def explain(self, error: Exception) -> None:
+        """The system's own words say it."""
 
     def open_file(self, key: str) -> pa.NativeFile:
         return pa.OSFile(str(self._path(key)))

@@ -156,14 +156,14 @@ class Tables:
         buckets = {file.path: self._checked[file.path].buckets for file in change.add}
         try:
             delta.commit(self.store, handle, table, schema, entry, change, buckets)
-        except DeltaError as error:
+        except (DeltaError, OSError) as error:
             self._settle(table, entry, error)
         on_step("apply.committed")
         self.store.sync(delta.log_key(table, place.commits))
         on_step("apply.synced")
         delta.checkpoint(self.store, table, place.commits)
 
-    def _settle(self, table: str, entry: Entry, error: DeltaError) -> None:
+    def _settle(self, table: str, entry: Entry, error: Exception) -> None:
         """A commit that answered an error may be there all the same, ours or another driver's of the same entry."""
         at = delta.entry_of(delta.open_table(self.store, table))
         if at < entry.n:

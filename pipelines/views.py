@@ -15,7 +15,7 @@ import pyarrow as pa
 from pipelines import delta
 from pipelines.entries import LakeError
 from pipelines.files import family_of, study_and_family, table_folders
-from pipelines.object_files import reach
+from pipelines.object_files import in_words, reach
 from pipelines.store import Store
 from schemas.families import ENTERED_IN_ERROR, FAMILIES, REVISED_FAMILIES, Family
 
@@ -82,7 +82,8 @@ def answer_of(session: duckdb.DuckDBPyConnection, query: str, parameters: Sequen
         statements = session.extract_statements(query)
         if len(statements) != 1 or statements[0].type not in _ALLOWED:
             raise QueryRefused("one SELECT at a time, please: the lake is changed by the driver alone")
-        return session.sql(statements[0], params=list(parameters)).to_arrow_table()
+        with in_words():
+            return session.sql(statements[0], params=list(parameters)).to_arrow_table()
     except duckdb.Error as error:
         raise QueryRefused(_told(error)) from None
 
@@ -135,7 +136,10 @@ def make_view(
     columns = ", ".join(_expressions(family, with_counts))
     if paths:
         options = "hive_partitioning = true, union_by_name = true, hive_types = {'month': VARCHAR}"
-        session.execute(f"CREATE VIEW {name}_all AS SELECT {columns} FROM read_parquet({_list(paths)}, {options}) AS t")
+        with in_words():
+            session.execute(
+                f"CREATE VIEW {name}_all AS SELECT {columns} FROM read_parquet({_list(paths)}, {options}) AS t"
+            )
     else:
         session.register(f"{name}_none", family.schema.append(pa.field("month", pa.string())).empty_table())
         session.execute(f"CREATE VIEW {name}_all AS SELECT {columns} FROM {name}_none AS t")

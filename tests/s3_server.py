@@ -11,7 +11,6 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import NamedTuple
 
 from tests.go_programs import go_program
 
@@ -21,12 +20,45 @@ _MODULE = "github.com/versity/versitygw/cmd/versitygw"
 _READY_S = 20.0
 
 
-class S3Server(NamedTuple):
-    """Where it is, the environment by which its clients find it, and the folder that is its first bucket."""
+class S3Server:
+    """A server on a port and a folder of its own, which stay when it is killed and started again.
 
-    endpoint: str
-    environment: dict[str, str]
-    bucket: Path
+    `environment` is by what its clients find it, `bucket` the folder that is its first bucket.
+    """
+
+    def __init__(self, program: Path, folder: Path, bucket: str = "uploads") -> None:
+        self._program, self._folder = program, folder
+        self._process: subprocess.Popen[bytes] | None = None
+        self.bucket = folder / "objects" / bucket
+        self.bucket.mkdir(parents=True, exist_ok=True)
+        (folder / "versions").mkdir(exist_ok=True)
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self._address = f"127.0.0.1:{free.getsockname()[1]}"
+        self.endpoint = f"http://{self._address}"
+        self.environment = {
+            "AWS_ACCESS_KEY_ID": KEY,
+            "AWS_SECRET_ACCESS_KEY": SECRET,
+            "AWS_REGION": REGION,
+            "AWS_ENDPOINT_URL": self.endpoint,
+        }
+
+    def up(self) -> None:
+        """Start it, again where it runs; it is ready when this returns."""
+        self.kill()
+        words = [str(self._program), "--port", self._address, "--region", REGION, "--quiet", "--health", "/health"]
+        words += ["posix", "--versioning-dir", str(self._folder / "versions"), str(self._folder / "objects")]
+        own = {**os.environ, "ROOT_ACCESS_KEY": KEY, "ROOT_SECRET_KEY": SECRET}
+        with open(self._folder / "s3.log", "ab") as log:
+            self._process = subprocess.Popen(words, env=own, stdout=log, stderr=log)
+        _wait_for(f"{self.endpoint}/health", self._process)
+
+    def kill(self) -> None:
+        """SIGKILL, and nothing where it does not run."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._process = None
 
 
 def versitygw() -> Path | None:
@@ -37,24 +69,12 @@ def versitygw() -> Path | None:
 @contextmanager
 def s3_server(program: Path, folder: Path, bucket: str = "uploads") -> Iterator[S3Server]:
     """A server with one bucket, which ends with the block."""
-    root, versions = folder / "objects", folder / "versions"
-    (root / bucket).mkdir(parents=True)
-    versions.mkdir()
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        address = f"127.0.0.1:{free.getsockname()[1]}"
-    words = [str(program), "--port", address, "--region", REGION, "--quiet", "--health", "/health"]
-    words += ["posix", "--versioning-dir", str(versions), str(root)]
-    own = {**os.environ, "ROOT_ACCESS_KEY": KEY, "ROOT_SECRET_KEY": SECRET}
-    with open(folder / "s3.log", "wb") as log:
-        server = subprocess.Popen(words, env=own, stdout=log, stderr=log)
+    server = S3Server(program, folder, bucket)
     try:
-        _wait_for(f"http://{address}/health", server)
-        found = {"AWS_ACCESS_KEY_ID": KEY, "AWS_SECRET_ACCESS_KEY": SECRET, "AWS_REGION": REGION}
-        yield S3Server(f"http://{address}", {**found, "AWS_ENDPOINT_URL": f"http://{address}"}, root / bucket)
+        server.up()
+        yield server
     finally:
         server.kill()
-        server.wait()
 
 
 def _wait_for(url: str, server: subprocess.Popen[bytes]) -> None:

@@ -38,8 +38,8 @@ from pipelines.keys import KeyRing
 from pipelines.lake_check import lake_check
 from pipelines.law import entry_law
 from pipelines.ledger import Ledger
-from pipelines.settings import Settings, load_settings
 from pipelines.places import folder_of, store_of
+from pipelines.settings import Settings, load_settings
 from pipelines.store import Store
 from pipelines.views import sql, tables
 from schemas.consent_events import ConsentEvent, IdentityLink, chain_key

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from infra.local_kafka import Address
 from tests.s3_server import S3Server
-from tests.worlds import World, make_world, once
+from tests.worlds import make_world, once
 
 
 def test_a_lake_in_a_bucket(broker: Address, s3: S3Server, tmp_path: Path) -> None:
