@@ -10,6 +10,8 @@ from itertools import count
 
 import duckdb
 
+from pipelines.store import Store
+
 _numbers = count()
 
 
@@ -19,7 +21,7 @@ def _database() -> duckdb.DuckDBPyConnection:
     return duckdb.connect(":memory:", config={"threads": 1, **off})
 
 
-def connect(spill: str) -> duckdb.DuckDBPyConnection:
+def connect(spill: str, store: Store) -> duckdb.DuckDBPyConnection:
     """In place of `pipelines.views.connect`."""
     session, name = _database().cursor(), f"catalogue_{next(_numbers)}"
     for statement in (f"ATTACH ':memory:' AS {name}", f"USE {name}", "SET TimeZone = 'UTC'"):

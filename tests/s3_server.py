@@ -53,6 +53,11 @@ class S3Server:
             self._process = subprocess.Popen(words, env=own, stdout=log, stderr=log)
         _wait_for(f"{self.endpoint}/health", self._process)
 
+    @property
+    def pid(self) -> int:
+        """Its process; 0 where it does not run."""
+        return self._process.pid if self._process else 0
+
     def kill(self) -> None:
         """SIGKILL, and nothing where it does not run."""
         if self._process is not None:

@@ -79,11 +79,11 @@ class Figures:
 
 
 class Steps:
-    """Hears of a driver's steps, tells the parent through a pipe, and kills its own process at the target."""
+    """Hears of a driver's steps, tells the parent through a pipe, and kills a process, its own, at the target."""
 
-    def __init__(self, pipe: int, target: str | None) -> None:
+    def __init__(self, pipe: int, target: str | None, victim: int = 0) -> None:
         self.doing = "start"
-        self._pipe, self._target = pipe, target
+        self._pipe, self._target, self._victim = pipe, target, victim
         self._met: Counter[str] = Counter()
 
     def begin(self, doing: str) -> None:
@@ -99,7 +99,7 @@ class Steps:
             label += f" {self._met[label]}"
         os.write(self._pipe, f"{label}\n".encode())
         if label == self._target:
-            os.kill(os.getpid(), signal.SIGKILL)
+            os.kill(self._victim or os.getpid(), signal.SIGKILL)
 
 
 class Victim(Driver):
@@ -278,9 +278,7 @@ def settle(world: World, acknowledged: Acknowledged) -> dict[str, Any]:
     report = lake_check(world.store, world.ledger, law=entry_law)
     entries = world.entries()
     problems = [*report.problems, *holds_law(entries), *(f"{path} is left over" for path in report.leavings)]
-    problems += [
-        f"a planted secret was written: {where}" for where in leaks_in_folder(world.folder, world.settings.lake)
-    ]
+    problems += [f"a planted secret was written: {where}" for where in leaks_in_folder(world.folder, world.lake_folder)]
     if Holds(world.settings.vault, world.settings.hold_us, world.settings.kit_hold_us).open_readings():
         problems.append("readings are held although everybody is known")
     found = {study: world.landed(study) + world.landed(study, "quarantine") for study in STUDIES}

@@ -33,7 +33,7 @@ class Traffic:
         self._next = self._person = 0
         self._people: deque[tuple[int, float]] = deque()
         self._owed: deque[tuple[float, list[Consent]]] = deque()
-        self._sent: list[Message] = []
+        self._sent: list[tuple[Message, int, int]] = []
         self._stopped = False
 
     def run(self) -> None:
@@ -99,10 +99,11 @@ class Traffic:
             first = self._next + (OUTSIDE if outside else 0)
             self._next += count
             message = self.world.reading(f"p{person}", range(first, first + count))
-            self._sent = [*self._sent[-50:], message]
+            self._sent = [*self._sent[-50:], (message, first, count)]
             yield message, {"person": person, "first": first, "count": count}
         if self._chance.random() < 0.2:
-            yield self._chance.choice(self._sent), {"again": True}
+            message, first, count = self._chance.choice(self._sent)
+            yield message, {"again": True, "first": first, "count": count}
         if self._chance.random() < 0.2:
             yield (b"s-p0", b"no message"), {"garbage": True}
 
@@ -121,10 +122,13 @@ class Acknowledged:
     def __init__(self, noted: Path) -> None:
         self.readings: dict[str, set[int]] = {"sleep": set(), "cycle": set()}
         self.records = self.garbage = 0
+        self.repeated = set[int]()
         for line in noted.read_text(encoding="utf-8").splitlines():
             note = json.loads(line)
             self.records += 1
             self.garbage += "garbage" in note
+            if "again" in note:
+                self.repeated.update(range(note["first"], note["first"] + note["count"]))
             for study in studies_of(note["person"]) if "person" in note else ():
                 self.readings[study].update(range(note["first"], note["first"] + note["count"]))
 
