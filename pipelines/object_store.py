@@ -6,6 +6,7 @@ machine first, which nobody else may read, and go from there as soon as they lie
 
 import hashlib
 import os
+import stat
 import tempfile
 import uuid
 from collections.abc import Iterator, Mapping
@@ -89,8 +90,12 @@ class ObjectStore:
         return pa.PythonFile(ObjectReader(self.pieces, _checked(key)), mode="r")
 
     def temp_path(self, key: str) -> Path:
-        self._scratch.mkdir(mode=0o700, parents=True, exist_ok=True)
-        return self._scratch / f"{PurePosixPath(key).name}.{uuid.uuid4().hex}"
+        folder = self._scratch
+        folder.mkdir(mode=0o700, exist_ok=True)
+        found = folder.lstat()
+        if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o077:
+            raise StorageFailed("the folder for files on their way is not this user's alone: set TMPDIR to one that is")
+        return folder / f"{PurePosixPath(key).name}.{uuid.uuid4().hex}"
 
     def publish_file(self, local_temp: Path, key: str) -> None:
         """The name is taken by nobody: whoever writes a file makes one up for it, with the driver's epoch."""
@@ -118,7 +123,7 @@ class ObjectStore:
         """One for each user and lake, so that a later driver on this machine finds what a dead one left."""
         place = f"{os.environ.get('AWS_ENDPOINT_URL', '')} {self.address}"
         name = hashlib.sha256(place.encode()).hexdigest()[:16]
-        return Path(tempfile.gettempdir()) / f"wellspring-{os.getuid()}" / name
+        return Path(tempfile.gettempdir()) / f"wellspring-{os.getuid()}-{name}"
 
 
 def _checked(key: str) -> str:

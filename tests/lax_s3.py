@@ -28,8 +28,20 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         if "versioning" in urlsplit(self.path).query:
             return self._answer(200, VERSIONING)
-        found = self.server.held.get(self._name)
-        return self._answer(404, _ERROR.format("NoSuchKey").encode()) if found is None else self._answer(200, *found)
+        found, wanted = self.server.held.get(self._name), self.headers.get("Range")
+        if found is None:
+            return self._answer(404, _ERROR.format("NoSuchKey").encode())
+        if wanted is None:
+            return self._answer(200, *found)
+        return self._part(found[0], *wanted.removeprefix("bytes=").split("-"))
+
+    def _part(self, content: bytes, first: str, last: str) -> None:
+        """The bytes of a range, or the last so many."""
+        if not content:
+            return self._answer(416, _ERROR.format("InvalidRange").encode())
+        start = int(first) if first else max(0, len(content) - int(last))
+        part = content[start : int(last) + 1 if first else None]
+        return self._answer(206, part, at=f"bytes {start}-{start + len(part) - 1}/{len(content)}")
 
     def do_HEAD(self) -> None:
         found = self.server.held.get(self._name)
@@ -44,10 +56,12 @@ class _Handler(BaseHTTPRequestHandler):
     def _name(self) -> str:
         return urlsplit(self.path).path
 
-    def _answer(self, status: int, body: bytes, writer: str = "") -> None:
+    def _answer(self, status: int, body: bytes, writer: str = "", at: str = "") -> None:
         self.send_response(status)
         self.send_header("Content-Length", str(len(body)))
         self.send_header("Last-Modified", "Thu, 01 Jan 2026 00:00:00 GMT")
+        if at:
+            self.send_header("Content-Range", at)
         if writer:
             self.send_header("x-amz-meta-writer", writer)
         self.end_headers()
