@@ -146,26 +146,30 @@ class Objects:
 
     @_told
     def head(self, key: str) -> StoredObject | None:
-        """What is known of an object, None where there is none."""
-        answer = self._unless_gone(self._client.head_object, key)
-        if answer is None:
-            self._client.head_bucket(Bucket=self._bucket)  # one that is gone looks the same to HEAD
-            return None
-        return self._stored(self._prefix + key, answer["ContentLength"], answer)
+        """What is known of an object, None where there is none.
+
+        A byte of it is asked for, since the answer to HEAD is the same whether the object or the bucket is gone.
+        """
+        found = self._part(key, "bytes=0-0")
+        return found[0] if found else None
 
     @_told
     def tail(self, key: str, size: int) -> tuple[StoredObject, bytes] | None:
         """An object and its last `size` bytes, or all that it has; None where there is none."""
+        return self._part(key, f"bytes=-{size}")
+
+    def _part(self, key: str, wanted: str) -> tuple[StoredObject, bytes] | None:
+        where = {"Bucket": self._bucket, "Key": self._prefix + key}
         try:
-            answer = self._client.get_object(Bucket=self._bucket, Key=self._prefix + key, Range=f"bytes=-{size}")
+            answer = self._client.get_object(**where, Range=wanted)
         except ClientError as error:
             if _code(error) in _GONE:
                 return None
             if _code(error) in _EMPTY:
-                return StoredObject(key, 0, "", 0), b""
+                return self._stored(self._prefix + key, 0, self._client.head_object(**where)), b""
             raise
+        content: bytes = answer["Body"].read()
         whole = answer.get("ContentRange", "").rpartition("/")[2]
-        content = answer["Body"].read()
         return self._stored(self._prefix + key, int(whole or len(content)), answer), content
 
     @_told
@@ -206,8 +210,12 @@ class Objects:
     @_told
     def put_file(self, file: Path, key: str) -> None:
         """Create or replace the object by a file, in parts where it is large: only under a name that nobody else uses."""
+        where = {"Bucket": self._bucket, "Key": self._prefix + key}
         with open(file, "rb") as content:
-            self._client.upload_fileobj(content, self._bucket, self._prefix + key, Config=_UPLOAD)
+            if file.stat().st_size < _UPLOAD.multipart_threshold:
+                self._client.put_object(**where, Body=content)
+            else:
+                self._client.upload_fileobj(content, **where, Config=_UPLOAD)
 
     @_told
     def put_new(self, key: str, data: bytes) -> bool:

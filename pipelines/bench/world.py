@@ -60,6 +60,7 @@ class BenchWorld:
         plan_records: int = 1_000_000,
         contracts: Sequence[str] = ("sensor-reading",),
         metrics: Sequence[str] = ("acceleration", "heart_rate"),
+        lake: str = "lake",
     ) -> None:
         folder.mkdir(parents=True)
         name = f"b{secrets.token_hex(4)}"
@@ -71,8 +72,8 @@ class BenchWorld:
         )
         save_studies(folder / "studies.yaml", {study: Study(id=study) for study in self.studies})
         self.config.write_text(
-            f"authority: {self.authority}\nkafka:\n  bootstrap: {bootstrap}\nlimits:\n  plan_records: {plan_records}\n"
-            "  plan_mb: 1000000\n  freshness_s: 1\n  compact_files: 1000\n",
+            f"lake: {lake}\nauthority: {self.authority}\nkafka:\n  bootstrap: {bootstrap}\n"
+            f"limits:\n  plan_records: {plan_records}\n  plan_mb: 1000000\n  freshness_s: 1\n  compact_files: 1000\n",
             encoding="utf-8",
         )
         self.settings: Settings = load_settings(self.config)

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from pipelines.bench.figures import Figure
 
 EXAMPLE = "Example: wellspring bench spine --json"
-GROUPS = ("spine", "doors", "quality")
+GROUPS = ("spine", "doors", "quality", "operators")
 
 
 def bench(
@@ -30,7 +30,7 @@ def bench(
         put(figures)
     else:
         table = Table(title=f"bench {group}", title_justify="left")
-        for name in figures[0]:
+        for name in figures[0] if figures else ():
             table.add_column(name)
         for row in figures:
             table.add_row(*("" if value is None else str(value) for value in row.values()))
@@ -44,6 +44,10 @@ def _group(name: str) -> Callable[[Callable[[str], None]], Iterator["Figure"]]:
         from pipelines.bench.doors import doors
 
         return doors
+    if name == "operators":
+        from pipelines.bench.operators import operators
+
+        return operators
     if name == "quality":
         from pipelines.bench.quality import quality
 
