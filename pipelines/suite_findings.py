@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import BaseModel, ConfigDict, Field
 
+from pipelines.places import Place
 from pipelines.settings import Settings
 from pipelines.zones import DAY_US
 from quality.checks import CheckId
@@ -97,7 +98,7 @@ class Errand(BaseModel):
     """What a driver sends a process out for: where its lake and registries are, which study is judged, and what is new."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
-    lake: Path
+    lake: Place
     vault: Path
     partners: Path
     studies: Path

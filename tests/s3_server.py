@@ -1,6 +1,5 @@
 """A real S3 server for tests: that of the measurements, which is built into the user's cache once where Go is there."""
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path

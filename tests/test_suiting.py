@@ -18,7 +18,9 @@ from pipelines.driver import Driver
 from pipelines.entries import Entry, Kind, TableChange
 from pipelines.judging_status import status
 from pipelines.landing import publish
+from pipelines.places import Address
 from pipelines.requests import ask
+from pipelines.settings import Settings
 from pipelines.suite_findings import Errand, Findings, Told, Unseen
 from pipelines.suite_turns import MOST_TRIES, SuiteTurns
 from pipelines.suiting import Found, NothingToJudge, judge_by_suites, request_of
@@ -256,6 +258,12 @@ class TestTurns:
         self.after(turns, 6)
         turns.close()
         assert STARTED[0].killed
+
+
+def test_an_errand_to_a_lake_in_a_bucket_keeps_its_address(tmp_path: Path) -> None:
+    settings = Settings(lake=Address("s3://studies/lake"), vault=tmp_path)
+    errand = Errand.model_validate_json(Errand.of(settings, "a", NOW).model_dump_json())
+    assert errand.settings().lake == Address("s3://studies/lake")
 
 
 def test_never_where_it_is_off(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from deltalake import DeltaTable
+from deltalake.exceptions import DeltaError
 
 from pipelines import delta, tables
 from pipelines.entries import Entry, Fenced, Kind, LakeError, LedgerLost, TableChange
@@ -258,6 +259,31 @@ def test_a_commit_of_something_else_between_open_and_commit_is_not_built_upon(
     with pytest.raises(LakeError, match="entry 3 could not be committed"):
         driver.land("a")
     assert landed(tmp_path)[A] == [2000, 2001, 2002]
+
+
+@pytest.mark.parametrize("error", [DeltaError("conflict with its own second try"), OSError("no answer")])
+@pytest.mark.parametrize("was_done", [True, False])
+def test_a_commit_that_answered_an_error_is_looked_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, was_done: bool
+) -> None:
+    driver = Driver(tmp_path)
+    driver.land("a")
+    commit = delta.commit
+
+    def unanswered(*args: object) -> None:
+        if was_done:
+            commit(*args)  # type: ignore[arg-type]
+        raise error
+
+    monkeypatch.setattr(delta, "commit", unanswered)
+    if was_done:
+        driver.land("a")
+    else:
+        with pytest.raises(LakeError, match="entry 3 could not be committed"):
+            driver.land("a")
+    monkeypatch.setattr(delta, "commit", commit)
+    Driver(tmp_path)
+    assert len(landed(tmp_path)[A]) == 6
 
 
 def copied(tmp_path: Path, part: str) -> Callable[[], None]:
