@@ -295,8 +295,9 @@ class Objects:
             told["AWS_SESSION_TOKEN"] = found.token
         if region := self._client.meta.region_name:
             told["AWS_REGION"] = region
-        if os.environ.get("AWS_ENDPOINT_URL"):
-            told["AWS_ENDPOINT_URL"] = self._client.meta.endpoint_url
+        endpoint = self._client.meta.endpoint_url
+        if ".amazonaws.com" not in endpoint:
+            told["AWS_ENDPOINT_URL"] = endpoint
         return told
 
     def _stored(self, key: str, size: int, answer: Any) -> StoredObject:

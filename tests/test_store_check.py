@@ -10,6 +10,7 @@ from connectors.object_race import StorageUnfit
 from pipelines.places import store_of
 from pipelines.store import Store
 from pipelines.store_check import KEY, check_store
+from tests.command import execute
 from tests.lax_s3 import lax_server
 
 Use = Callable[[dict[str, str]], Store]
@@ -87,6 +88,21 @@ def test_a_damaged_memory_is_none(use: Use, monkeypatch: pytest.MonkeyPatch) -> 
 def test_a_sound_server_passes_the_race(use: Use) -> None:
     with lax_server("sound") as environment:
         check_store(use(environment), unheard)
+
+
+@pytest.mark.parametrize("fault", ["ignores", "unlocked"])
+def test_a_driver_does_not_start_on_it(
+    fault: str, use: Use, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "partners.yaml").write_text("partners: []\n")
+    (tmp_path / "studies.yaml").write_text("studies: []\n")
+    (tmp_path / "wellspring.yaml").write_text("lake: s3://studies/lake\n")
+    with lax_server(fault) as environment:
+        store = use(environment)
+        done = execute(["run", "--once", "--config", str(tmp_path / "wellspring.yaml")])
+        assert done == 1 and "several writers create one object" in capsys.readouterr().err
+        assert store.get("_control/heartbeat.json") is None
+        assert store.get("_control/ledger/000000000001.json") is None
 
 
 def test_a_folder_needs_no_check(tmp_path: Path) -> None:

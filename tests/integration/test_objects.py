@@ -1,9 +1,12 @@
 """Objects on a real S3 server: what is there, moved and pinned; and what is said where the server will not or cannot."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
+from unittest.mock import ANY
 
 import pytest
+from boto3.s3.transfer import TransferConfig
 
 from connectors.objects import Objects
 from connectors.source_file import StorageFailed
@@ -103,6 +106,34 @@ def test_a_server_that_will_not_is_told_without_a_key(
 def test_what_is_no_address_is_refused(url: str) -> None:
     with pytest.raises(ValueError, match="an address is s3://BUCKET or s3://BUCKET/PREFIX"):
         Objects(url)
+
+
+def test_a_large_file_goes_in_parts(objects: Objects, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    part = 5 * 1024 * 1024
+    monkeypatch.setattr(
+        "connectors.objects._UPLOAD", TransferConfig(multipart_threshold=part, multipart_chunksize=part)
+    )
+    file, content = tmp_path / "large", os.urandom(2 * part + 7)
+    file.write_bytes(content)
+    objects.put_file(file, "below/large")
+    assert objects.get("below/large") == content
+    (found,) = objects.below("below/")
+    assert found.key == "below/large" and found.size == len(content) and found.etag.strip('"').endswith("-3")
+    assert objects.tail("below/large", 7) == (found._replace(modified_us=ANY), content[-7:])
+
+
+def test_what_lies_below_is_listed_at_any_depth_and_by_folders(objects: Objects) -> None:
+    for key in ("a", "t/1", "t/2/x", "u/1", "tail"):
+        objects.put(key, b"1")
+    assert [one.key for one in objects.below("t")] == ["t/1", "t/2/x", "tail"]
+    assert list(objects.folders()) == ["t", "u"] and list(objects.folders("t/")) == ["t/2"]
+
+
+def test_an_empty_object_is_there(objects: Objects) -> None:
+    objects.put("a", b"")
+    found = objects.head("a")
+    assert found and found.size == 0 and found.etag
+    assert objects.tail("a", 9) == (found, b"")
 
 
 def test_only_one_module_knows_the_sdk() -> None:
