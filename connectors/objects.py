@@ -6,6 +6,7 @@ AWS_SECRET_ACCESS_KEY, AWS_REGION, or whatever else the SDK knows (a profile, a 
 
 import io
 import os
+import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from functools import lru_cache, wraps
@@ -15,7 +16,14 @@ from typing import Any, NamedTuple, ParamSpec, TypeVar
 import boto3
 from boto3.s3.transfer import TransferConfig
 from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError, ConnectionError, HTTPClientError, NoCredentialsError
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    ConnectionError,
+    HTTPClientError,
+    NoCredentialsError,
+    SSLError,
+)
 
 from connectors.source_file import StorageFailed
 
@@ -32,6 +40,7 @@ _UNKNOWN = {"501", "NotImplemented", "405", "MethodNotAllowed"}
 _CONFLICT = {"409", "ConditionalRequestConflict"}  # with another write of it, which may come to nothing
 _TAKEN = {"412", "PreconditionFailed", *_CONFLICT}
 _TRIES = 5
+_PAUSE_S = 0.05
 _CONNECTIONS = 32
 _WORDS = {
     "403": "this user may not do that with the bucket",
@@ -86,6 +95,8 @@ def _in_words(error: ClientError | BotoCoreError) -> str:
         return _WORDS.get(code, f"the server answers {code}")
     if isinstance(error, NoCredentialsError):
         return "there are no credentials: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+    if isinstance(error, SSLError):
+        return "the server's certificate is not trusted (AWS_CA_BUNDLE), or it expects no TLS (AWS_ENDPOINT_URL)"
     if isinstance(error, (ConnectionError, HTTPClientError)):
         return "the server cannot be reached (AWS_ENDPOINT_URL)"
     return f"the SDK gives up ({type(error).__name__})"
@@ -225,7 +236,7 @@ class Objects:
         it is. StorageFailed where it is not there, or where nobody can be asked; then it may still come to be there.
         """
         writer = uuid.uuid4().hex
-        for _ in range(_TRIES):
+        for left in reversed(range(_TRIES)):
             try:
                 self._client.put_object(
                     Bucket=self._bucket, Key=self._prefix + key, Body=data, IfNoneMatch="*", Metadata={_WRITER: writer}
@@ -235,9 +246,10 @@ class Objects:
                 found = self._unless_gone(self._client.head_object, key) if _is_unsure(error) else None
                 if found is not None:
                     return bool(found.get("Metadata", {}).get(_WRITER) == writer)
-                if _code(error) not in _CONFLICT:
+                if _code(error) not in _CONFLICT or not left:
                     raise
-        return False
+                time.sleep(_PAUSE_S)
+        raise AssertionError("the last try returns or raises")
 
     @_told
     def copy(self, key: str, to: str) -> None:
@@ -324,7 +336,10 @@ def _client(process: int, said: tuple[tuple[str, str], ...]) -> tuple[Any, Any]:
     )
     region = environ.get("AWS_REGION") or environ.get("AWS_DEFAULT_REGION")
     session = boto3.session.Session()
-    return session, session.client("s3", region_name=region, config=config)
+    try:
+        return session, session.client("s3", region_name=region, config=config)
+    except ValueError:  # its words repeat the address, which may hold a password
+        raise StorageFailed("the bucket: AWS_ENDPOINT_URL is no address such as https://s3.example.org") from None
 
 
 class _Ranges(io.RawIOBase):

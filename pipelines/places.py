@@ -47,7 +47,9 @@ def store_of(place: Path | Address | str) -> Store:
     found = place_of(place)
     if not isinstance(found, Address):
         return FolderStore(found)
-    return _object_store(found, os.getpid(), tuple(sorted(item for item in os.environ.items() if "AWS_" in item[0])))
+    return _object_store(
+        found, os.getpid(), tuple(sorted(item for item in os.environ.items() if item[0].startswith("AWS_")))
+    )
 
 
 @lru_cache(maxsize=8)

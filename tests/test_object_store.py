@@ -115,6 +115,36 @@ def test_a_conflict_that_came_to_nothing_is_tried_again(store: ObjectStore, monk
     assert store.get("a") == b"1" and answers == []
 
 
+def test_a_conflict_that_does_not_end_is_a_failure_and_not_anothers(
+    store: ObjectStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def conflict(put: Put, named: dict[str, Any]) -> None:
+        raise refused("ConditionalRequestConflict", 409)
+
+    monkeypatch.setattr("connectors.objects._PAUSE_S", 0)
+    answering(store, monkeypatch, conflict)
+    with pytest.raises(StorageFailed, match="ConditionalRequestConflict"):
+        store.put_new("a", b"1")
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"AWS_ENDPOINT_URL": "s3.example.org:secret"}, "AWS_ENDPOINT_URL is no address"),
+        ({"AWS_ENDPOINT_URL": "https"}, "certificate is not trusted"),
+    ],
+)
+def test_an_environment_that_cannot_be_used_is_told(
+    changes: dict[str, str], words: str, store: ObjectStore, server: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in changes.items():
+        found = server["AWS_ENDPOINT_URL"].replace("http", "https") if value == "https" else value
+        monkeypatch.setenv(name, found) if found else monkeypatch.delenv(name)
+    with pytest.raises(StorageFailed, match=words) as failure:
+        ObjectStore("s3://studies/lake").get("a")
+    assert "secret" not in str(failure.value)
+
+
 def test_a_refusal_is_none_of_these(store: ObjectStore, monkeypatch: pytest.MonkeyPatch) -> None:
     def denied(put: Put, named: dict[str, Any]) -> None:
         put(**named)
