@@ -3,18 +3,26 @@
 import json
 import subprocess
 import sys
+import threading
 from collections import Counter
-from contextlib import closing
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
+from deltalake import CommitProperties, DeltaTable, Transaction, write_deltalake
+from deltalake.exceptions import DeltaError
 
 from connectors.source_file import StorageFailed
 from infra.local_kafka import Address
+from pipelines.driver import now_us
 from pipelines.entries import Fenced
 from pipelines.lake_desk import LakeDesk
+from pipelines.ledger import Ledger
 from pipelines.object_store import ObjectStore
+from pipelines.places import store_of
 from pipelines.store_check import KEY, PROBES
 from pipelines.views import QueryRefused, sql
 from tests.s3_server import S3Server
@@ -83,6 +91,37 @@ def test_the_older_driver_is_fenced(world: World) -> None:
         world.publish(world.reading("mia", MIA))
         with pytest.raises(Fenced):
             older.cycle()
+
+
+def test_of_drivers_that_take_over_at_once_one_gets_each_epoch(s3: S3Server) -> None:
+    line, won = threading.Barrier(6), list[int]()
+
+    def take(_: int) -> None:
+        ledger = Ledger(store_of("s3://uploads/lake"))
+        ledger.head()
+        line.wait()
+        with suppress(Fenced):
+            won.append(ledger.takeover(now_us(), {}).epoch)
+
+    with ThreadPoolExecutor(6) as pool:
+        list(pool.map(take, range(6)))
+    assert won == [1]
+
+
+def test_of_two_commits_on_one_version_the_second_fails_whatever_the_environment_says(
+    s3: S3Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_S3_ALLOW_UNSAFE_RENAME", "true")
+    monkeypatch.setenv("AWS_CONDITIONAL_PUT", "disabled")
+    store = store_of("s3://uploads/lake")
+    where, options = store.uri("t"), dict(store.delta_options())
+    write_deltalake(where, pa.table({"a": [1]}), storage_options=options)
+    handles = [DeltaTable(where, storage_options=options) for _ in range(2)]
+    once_only = CommitProperties(max_commit_retries=0, app_transactions=[Transaction("test", 1)])
+    write_deltalake(handles[0], pa.table({"a": [2]}), mode="append", commit_properties=once_only)
+    with pytest.raises(DeltaError):
+        write_deltalake(handles[1], pa.table({"a": [3]}), mode="append", commit_properties=once_only)
+    assert sorted(DeltaTable(where, storage_options=options).to_pyarrow_table()["a"].to_pylist()) == [1, 2]
 
 
 # -- its server fails
