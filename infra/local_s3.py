@@ -68,7 +68,17 @@ class LocalS3:
     def up(self) -> None:
         """Start it, again where it runs; it is ready when this returns. LocalS3Failed where it ends instead."""
         self.kill()
-        words = [str(self._program), "--port", self._address, "--region", _REGION, "--quiet", "--health", "/health"]
+        words = [
+            str(self._program),
+            "--port",
+            self._address,
+            "--region",
+            _REGION,
+            "--quiet",
+            "--health",
+            "/health",
+            "--keep-alive",
+        ]
         words += ["posix", "--versioning-dir", str(self._folder / "versions"), str(self._folder / "objects")]
         own = {**os.environ, "ROOT_ACCESS_KEY": _KEY, "ROOT_SECRET_KEY": _SECRET}
         with open(self._folder / "s3.log", "ab") as log:
