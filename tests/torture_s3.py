@@ -87,6 +87,7 @@ def torture(folder: Path, kills: int, server_kills: int, seed: int, say: Callabl
     try:
         with s3_server(program, folder / "s3") as server:
             os.environ.update(server.environment)
+            tempfile.tempdir = str(folder)  # where files are on their way to the bucket
             world = lay_out(folder / "world", kafka.up().bootstrap, studies=STUDIES, bucket=server.bucket, **LIMITS)
             world.past = 9 * DAY
             in_child(lambda: make_topics(world.settings), log)

@@ -66,4 +66,6 @@ def s3(s3_program: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ite
             monkeypatch.delenv(name)
         for name, value in server.environment.items():
             monkeypatch.setenv(name, value)
+        monkeypatch.setenv("TMPDIR", str(tmp_path))  # where files are on their way to a bucket
+        monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
         yield server
