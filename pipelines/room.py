@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from pipelines.entries import LakeError
+from pipelines.places import Place
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _IN_WORDS = re.compile(rf"\[errno ({errno.ENOSPC}|{errno.EDQUOT})\]|\(os error ({errno.ENOSPC}|{errno.EDQUOT})\)", re.I)
@@ -25,12 +26,12 @@ class NoRoom(LakeError):
 
 
 @contextmanager
-def telling_no_room(places: Mapping[str, Path]) -> Iterator[None]:
+def telling_no_room(places: Mapping[str, Place]) -> Iterator[None]:
     """NoRoom in place of whatever else says that a disk is full; `places` by the name of their setting."""
     try:
         yield
     except Exception as error:
-        full = [name for name, folder in places.items() if _free(folder) < _LITTLE]
+        full = [name for name, place in places.items() if isinstance(place, Path) and _free(place) < _LITTLE]
         if any(_is_full(found) or (full and _is_of_files(found)) for found in _with_causes(error)):
             raise NoRoom(_words(full)) from None
         raise

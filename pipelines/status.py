@@ -21,10 +21,11 @@ from pipelines.holds import Holds
 from pipelines.keys import KeyMissing, KeyRing
 from pipelines.lag import in_kafka
 from pipelines.ledger import Ledger
+from pipelines.places import store_of
 from pipelines.progress import Progress, check_settled, check_vault
 from pipelines.requests import everything
 from pipelines.settings import Settings
-from pipelines.store import FolderStore
+from pipelines.store import FolderStore, Store
 from schemas.registry import Study, load_partners, load_studies
 
 Json = dict[str, Any]
@@ -33,7 +34,7 @@ Json = dict[str, Any]
 def status(settings: Settings, now_us: int) -> Json:
     """All of it as JSON; times are RFC 3339. RegistryError where a registry cannot be read."""
     partners, studies = load_partners(settings.partners), load_studies(settings.studies)
-    store = FolderStore(settings.lake)
+    store = store_of(settings.lake)
     ledger = Ledger(store)
     recent: list[Entry] = []
     return {
@@ -63,7 +64,7 @@ def _told(ask: Callable[[], Json]) -> Json:
 # -- driver and ledger
 
 
-def _driver(store: FolderStore, now_us: int) -> Json:
+def _driver(store: Store, now_us: int) -> Json:
     """`alive`; `silent` where one has not ended in good order; `none`. `since` is when its process began."""
     beat = read_beat(store)
     if beat is None:
@@ -150,7 +151,7 @@ def _quarantine(settings: Settings, studies: Mapping[str, Study], ledger: Ledger
     return {name: one._asdict() for name, one in found.items()}
 
 
-def _requests(store: FolderStore) -> Json:
+def _requests(store: Store) -> Json:
     """What the driver has still to do, and what it refused of late."""
     found = everything(store)
     waits = [one.request.asked_at for one in found if one.waits and one.request]

@@ -262,7 +262,7 @@ class TestTurns:
 
 def test_an_errand_to_a_lake_in_a_bucket_keeps_its_address(tmp_path: Path) -> None:
     settings = Settings(lake=Address("s3://studies/lake"), vault=tmp_path)
-    errand = Errand.model_validate_json(Errand.of(settings, "a", NOW).model_dump_json())
+    errand = Errand.model_validate_json(Errand.of(settings, "a", Unseen(after=0, through=1)).model_dump_json())
     assert errand.settings().lake == Address("s3://studies/lake")
 
 

@@ -8,8 +8,8 @@ import typer
 from pipelines.commands.common import AsJson, Config, Refused, say, settings_of, show_rows
 from pipelines.keys import KeyRing
 from pipelines.ledger import Ledger
+from pipelines.places import store_of
 from pipelines.progress import Progress
-from pipelines.store import FolderStore
 from schemas.registry import KeepBasis, checked_study, load_partners, load_studies, save_studies
 
 studies = typer.Typer(help="The studies that may receive readings.", no_args_is_help=True)
@@ -55,7 +55,7 @@ def make_keys(config: Config = None) -> None:
     Exit code 1 where a study that has landed readings lacks its key: a new one would not fit, so restore the vault's.
     """
     settings = settings_of(config)
-    ring, landed = KeyRing(settings.vault), Progress.of(Ledger(FolderStore(settings.lake)).head()).keys
+    ring, landed = KeyRing(settings.vault), Progress.of(Ledger(store_of(settings.lake)).head()).keys
     lacking = [study for study in load_studies(settings.studies) if not ring.has(study)]
     if lost := [study for study in lacking if study in landed]:
         raise Refused(f"the ledger knows the keys of {', '.join(lost)}: restore the vault's folder keys/")

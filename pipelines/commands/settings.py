@@ -6,8 +6,8 @@ import typer
 
 from pipelines.circumstances import changes, circumstances, kept
 from pipelines.commands.common import AsJson, Config, put, say, settings_of
+from pipelines.places import store_of
 from pipelines.settings import shown
-from pipelines.store import FolderStore
 from schemas.laboratories import load_laboratories
 from schemas.registry import load_partners, load_studies
 
@@ -28,7 +28,7 @@ def show(config: Config = None, as_json: AsJson = False) -> None:
 def diff(config: Config = None, as_json: AsJson = False) -> None:
     """What is different from when a driver last began: settings, partners, studies, mappings, versions."""
     settings = settings_of(config)
-    before = kept(FolderStore(settings.lake))
+    before = kept(store_of(settings.lake))
     if before is None:
         say("no driver has begun on this lake, or only one of an older version")
         return
