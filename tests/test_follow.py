@@ -123,6 +123,18 @@ def test_what_was_deleted_before_it_was_read_is_counted_and_stops_nothing(kafka:
         assert register.kit_status().deleted_unread == 2
 
 
+def test_what_was_deleted_after_another_register_had_read_it_is_not_passed_over(
+    kafka: Kafka, register: Register
+) -> None:
+    kafka.records[LABS] += [collected(1), collected(2), collected(3)]
+    kafka.gone[LABS] = 2
+    with pytest.raises(DataMissing, match="lab.kit-event.v1: kit events from 0 on were read once"):
+        follow_kits(cast(RangeReader, kafka), register, TOPICS, {LABS: 1})
+    assert register.positions() == {}
+    found = follow_kits(cast(RangeReader, kafka), register, TOPICS, {LABS: 0})
+    assert found == {LABS: 3}
+
+
 def test_a_topic_that_ends_before_what_was_read_of_it_is_another_one(kafka: Kafka, register: Register) -> None:
     kafka.records[LABS] += [collected(1), collected(2)]
     followed(kafka, register)

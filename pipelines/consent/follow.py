@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from functools import partial
+from types import MappingProxyType
 from typing import Any
 
 import pyarrow as pa
@@ -35,14 +36,20 @@ def kit_topics(partners: Iterable[Partner]) -> dict[str, Partner]:
     return {partner.topic(CONTRACT): partner for partner in partners if CONTRACT in partner.contracts}
 
 
-def follow_kits(reader: RangeReader, register: Register, topics: Mapping[str, Partner]) -> None:
-    """Read the topics of kit events to their present ends.
+def follow_kits(
+    reader: RangeReader,
+    register: Register,
+    topics: Mapping[str, Partner],
+    known: Mapping[tuple[str, int], int] = MappingProxyType({}),
+) -> dict[tuple[str, int], int]:
+    """Read the topics of kit events to their present ends; the next offsets by (topic, partition).
 
     What cannot be read is counted and passed over, and so is what retention deleted before it was read. DataMissing
-    where a topic ends before what the register has read of it.
+    where a topic ends before what the register has read of it, and where events are gone that a register had read:
+    `known` says to where.
     """
     if not topics:
-        return
+        return {}
     ends, begins = reader.end_offsets(list(topics)), reader.begin_offsets(list(topics))
     positions = register.positions()
     for (topic, partition), end in sorted(ends.items()):
@@ -50,6 +57,11 @@ def follow_kits(reader: RangeReader, register: Register, topics: Mapping[str, Pa
         if end < start:
             raise DataMissing(f"{topic} has lost kit events: it ends at {end}, before {start}; restore the topic")
         if begins[topic, partition] > start:
+            if known.get((topic, partition), 0) > start:
+                raise DataMissing(
+                    f"{topic}: kit events from {start} on were read once, and neither the vault's register nor Kafka has "
+                    "them: restore the vault's newest register; --accept-loss goes on without them"
+                )
             start = begins[topic, partition]
             register.passed_over(topic, partition, start)
         understand = partial(_kit_event, topics[topic])
@@ -57,6 +69,7 @@ def follow_kits(reader: RangeReader, register: Register, topics: Mapping[str, Pa
             register.apply(topic, partition, _records(block, understand))
         if end > start:
             register.reached(topic, partition, end)
+    return {at: position for at, position in register.positions().items() if at in ends}
 
 
 def _records(block: pa.RecordBatch, understand: Any) -> list[tuple[int, int, bytes | None, Any]]:
