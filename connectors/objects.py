@@ -335,9 +335,15 @@ def _client(process: int, said: tuple[tuple[str, str], ...]) -> tuple[Any, Any]:
         read_timeout=60,
     )
     region = environ.get("AWS_REGION") or environ.get("AWS_DEFAULT_REGION")
-    session = boto3.session.Session()
+    endpoint = environ.get("AWS_ENDPOINT_URL_S3") or environ.get("AWS_ENDPOINT_URL")
+    session = boto3.session.Session(
+        aws_access_key_id=environ.get("AWS_ACCESS_KEY_ID"),
+        aws_secret_access_key=environ.get("AWS_SECRET_ACCESS_KEY"),
+        aws_session_token=environ.get("AWS_SESSION_TOKEN"),
+        profile_name=environ.get("AWS_PROFILE"),
+    )
     try:
-        return session, session.client("s3", region_name=region, config=config)
+        return session, session.client("s3", region_name=region, endpoint_url=endpoint, config=config)
     except ValueError:  # its words repeat the address, which may hold a password
         raise StorageFailed("the bucket: AWS_ENDPOINT_URL is no address such as https://s3.example.org") from None
 

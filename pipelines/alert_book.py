@@ -6,13 +6,15 @@ any other moment tells it once.
 """
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from secrets import token_hex
 from typing import Any, NamedTuple
 
 from pipelines.database import Database
 from pipelines.entries import rfc3339
+from pipelines.vault import Vault, as_vault
 from quality.alert_settings import Receiver
 from quality.alerts import Change, Condition, Level, as_json, changed, of_json
 from quality.checks import Severity
@@ -25,7 +27,10 @@ MOST_UNTOLD = 1_000
 AGAIN_S, LONGEST_S = 30, 3_600
 """After a failure the next try is so long after, twice as long after each further one, and at most so long."""
 
+_CHANGES = 10**9  # a driver's life has fewer
 _TABLES = """
+CREATE TABLE IF NOT EXISTS changed (n INTEGER NOT NULL);
+INSERT INTO changed SELECT 0 WHERE NOT EXISTS (SELECT 1 FROM changed);
 CREATE TABLE IF NOT EXISTS standing (
   study TEXT, about TEXT, severity TEXT NOT NULL, level TEXT NOT NULL, since_us INTEGER NOT NULL,
   PRIMARY KEY (study, about)
@@ -58,14 +63,28 @@ class Told(NamedTuple):
 class AlertBook(Database):
     """What is known and what is still to be told; one connection for each thread."""
 
-    def __init__(self, vault: Path) -> None:
-        super().__init__(vault / FILE, _TABLES, "FULL")
+    def __init__(self, vault: Vault | Path, epoch: int = 0) -> None:
+        self._vault, self._epoch = as_vault(vault), epoch
+        super().__init__(self._vault.own(FILE), _TABLES, "FULL")
+
+    @contextmanager
+    def _change(self) -> Iterator[None]:
+        """All of a change or nothing of it, and then it is kept: under a number that a driver before cannot have."""
+        with self.transaction():
+            yield
+            self.execute("UPDATE changed SET n = max(n + 1, ?)", (self._epoch * _CHANGES,))
+        self._vault.keep(FILE, self.changes, self)
+
+    @property
+    def changes(self) -> int:
+        """A number that rises with each change, whichever driver makes it."""
+        return int(self.execute("SELECT n FROM changed").fetchone()[0])
 
     def take_in(
         self, study: str, found: Iterable[Condition], receivers: Sequence[Receiver], now_us: int
     ) -> list[Change]:
         """Note how a study's conditions stand, and for each receiver what it is to be told of that is new."""
-        with self.transaction():
+        with self._change():
             known = {about: Level(level) for about, level in self._levels(study)}
             news = [Change(token_hex(16), now_us, before, now) for before, now in changed(known, found)]
             for change in news:
@@ -93,7 +112,7 @@ class AlertBook(Database):
     def forget_others(self, receivers: Iterable[Receiver]) -> None:
         """Strike off what was for receivers that there are no more."""
         names = json.dumps([receiver.name for receiver in receivers])
-        with self.transaction():
+        with self._change():
             for table, column in (("untold", "receiver"), ("receiver", "name")):
                 self.execute(f"DELETE FROM {table} WHERE {column} NOT IN (SELECT value FROM json_each(?))", (names,))
 
@@ -112,7 +131,7 @@ class AlertBook(Database):
 
     def note_told(self, receiver: str, numbers: Iterable[int], now_us: int) -> None:
         """The receiver has taken these."""
-        with self.transaction():
+        with self._change():
             self.executemany("DELETE FROM untold WHERE id = ?", [(number,) for number in numbers])
             self.execute(
                 "UPDATE receiver SET told = told + 1, in_a_row = 0, again_us = 0, told_us = ?, why = '' WHERE name = ?",
@@ -121,7 +140,7 @@ class AlertBook(Database):
 
     def note_failed(self, receiver: str, why: str, now_us: int) -> int:
         """It has not; after how many failures since the last success this one comes."""
-        with self.transaction():
+        with self._change():
             (before,) = self.execute("SELECT in_a_row FROM receiver WHERE name = ?", (receiver,)).fetchone()
             again_us = now_us + min(AGAIN_S * 2 ** min(before, 20), LONGEST_S) * 1_000_000
             self.execute(

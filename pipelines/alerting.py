@@ -10,6 +10,7 @@ from pipelines.alert_book import FILE, AlertBook, Told
 from pipelines.alert_delivery import NotDelivered, deliver
 from pipelines.entries import rfc3339
 from pipelines.settings import Settings
+from pipelines.vault import Vault, vault_of
 from quality.alert_settings import AlertSettings, Receiver
 from quality.alerts import Change, trial
 from quality.job.times import instant
@@ -43,8 +44,9 @@ def _is_quiet(receiver: Receiver, now_us: int) -> bool:
 class Telling:
     """Tells in a thread of its own, so that a receiver that does not answer holds up nothing but its like."""
 
-    def __init__(self, settings: Settings, clock: Clock, say: Say) -> None:
+    def __init__(self, settings: Settings, vault: Vault, epoch: int, clock: Clock, say: Say) -> None:
         self._settings, self._clock, self._say = settings, clock, say
+        self._vault, self._epoch = vault, epoch
         self._thread: threading.Thread | None = None
 
     def begin(self) -> None:
@@ -60,7 +62,7 @@ class Telling:
 
     def _tell(self) -> None:
         try:
-            with closing(AlertBook(self._settings.vault)) as book:
+            with closing(AlertBook(self._vault, self._epoch)) as book:
                 tell_due(book, self._settings.alerts, self._settings.steward.origin, self._clock, self._say)
         except Exception as error:  # it stands in the vault, and is told by the next turn
             self._say(f"alerts could not be told ({type(error).__name__}); they are told later")
@@ -96,9 +98,15 @@ def send_test(settings: Settings, now_us: int, study: str | None = None) -> list
 def status(settings: Settings) -> dict[str, Any]:
     """What stands not well, and how it went with each receiver: no address, nothing about a person."""
     kinds = {receiver.name: receiver.kind for receiver in settings.alerts.receivers}
-    if not (settings.vault / FILE).exists():
-        return {"standing": [], "receivers": [_as_json(Told(name, 0, 0, 0, 0, None, "", 0), kinds) for name in kinds]}
-    with closing(AlertBook(settings.vault)) as book:
+    with closing(vault_of(settings)) as vault:
+        if not vault.has(FILE):
+            never = [Told(name, 0, 0, 0, 0, None, "", 0) for name in kinds]
+            return {"standing": [], "receivers": [_as_json(told, kinds) for told in never]}
+        return _status(vault, kinds)
+
+
+def _status(vault: Vault, kinds: Mapping[str, str]) -> dict[str, Any]:
+    with closing(AlertBook(vault)) as book:
         known = {told.name: told for told in book.receivers()}
         all_of_them = [known.get(name, Told(name, 0, 0, 0, 0, None, "", 0)) for name in kinds]
         return {"standing": book.standing(), "receivers": [_as_json(told, kinds) for told in all_of_them]}

@@ -6,7 +6,7 @@ changed, or taken from the middle or the end, is noticed by whoever reads.
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,8 @@ CREATE TRIGGER IF NOT EXISTS seen_stays BEFORE UPDATE ON seen BEGIN SELECT raise
 CREATE TRIGGER IF NOT EXISTS seen_is_kept BEFORE DELETE ON seen BEGIN SELECT raise(ABORT, 'the audit is kept'); END;
 """
 _LINE = "n, at_us, by, study, what, about"
+Line = tuple[int, int, str, str, str, str]
+"""A line: its number, when (microseconds, UTC), who, which study, what, and about what as JSON."""
 
 
 class AuditBroken(LakeError):
@@ -35,18 +37,17 @@ class AuditBroken(LakeError):
 
 
 class Audit:
-    """The audit of one vault. Opened anew for each use, so that any thread may."""
+    """The audit of a vault in a folder, in its file. Opened anew for each use, so that any thread may."""
 
-    def __init__(self, vault: Path) -> None:
-        self._path = vault / FILE
+    def __init__(self, path: Path) -> None:
+        self._path = path
 
     def note(self, seen: Seen) -> None:
         """Add a line; it is on the disk when this returns."""
-        about = json.dumps(dict(seen.about), sort_keys=True, ensure_ascii=False)
         with self._open() as db, db.transaction():
             last = db.execute("SELECT n, hash FROM seen ORDER BY n DESC LIMIT 1").fetchone() or (0, "")
-            line = (last[0] + 1, micros(seen.at), seen.by, seen.study, seen.what, about)
-            db.execute("INSERT INTO seen VALUES (?, ?, ?, ?, ?, ?, ?)", (*line, _hash(last[1], line)))
+            line = line_of(last[0] + 1, seen)
+            db.execute("INSERT INTO seen VALUES (?, ?, ?, ?, ?, ?, ?)", (*line, hash_of(last[1], line)))
 
     def newest(self, study: str, limit: int) -> list[Seen]:
         """The study's last lines, newest first. AuditBroken where any line of the audit is not as it was written."""
@@ -55,7 +56,28 @@ class Audit:
             rows = db.execute(
                 f"SELECT {_LINE} FROM seen WHERE study = ? ORDER BY n DESC LIMIT ?", (study, limit)
             ).fetchall()
-        return [Seen(instant(at_us), by, of, what, json.loads(about)) for _, at_us, by, of, what, about in rows]
+        return [as_seen(row) for row in rows]
+
+    def verify(self) -> None:
+        """AuditBroken where any line is not as it was written."""
+        if self._path.exists():
+            with self._open() as db:
+                _verify(db)
+
+    def lines(self) -> Iterator[tuple[Line, str]]:
+        """Every line with its hash, from the first one on."""
+        if not self._path.exists():
+            return
+        with self._open() as db:
+            for *line, found in db.execute(f"SELECT {_LINE}, hash FROM seen ORDER BY n"):
+                n, at_us, by, study, what, about = line
+                yield (n, at_us, by, study, what, about), found
+
+    def take(self, lines: Iterable[tuple[Line, str]]) -> None:
+        """Add lines of another copy of this audit, as they are; those that are there stay."""
+        rows = [(*line, found) for line, found in lines]
+        with self._open() as db, db.transaction():
+            db.executemany("INSERT OR IGNORE INTO seen VALUES (?, ?, ?, ?, ?, ?, ?)", rows)
 
     @contextmanager
     def _open(self) -> Iterator[Database]:
@@ -70,7 +92,7 @@ def _verify(db: Database) -> None:
     """Follow the hashes from the first line to the last."""
     n, before = 0, ""
     for *line, found in db.execute(f"SELECT {_LINE}, hash FROM seen ORDER BY n"):
-        if line[0] != n + 1 or found != _hash(before, tuple(line)):
+        if line[0] != n + 1 or found != hash_of(before, tuple(line)):
             raise AuditBroken(f"line {n + 1} of the audit was changed or taken away: restore the vault's {FILE}")
         n, before = line[0], found
     written = db.execute("SELECT seq FROM sqlite_sequence WHERE name = 'seen'").fetchone()
@@ -78,5 +100,18 @@ def _verify(db: Database) -> None:
         raise AuditBroken(f"the last lines of the audit were taken away: restore the vault's {FILE}")
 
 
-def _hash(before: str, line: tuple[Any, ...]) -> str:
+def line_of(n: int, seen: Seen) -> Line:
+    """What was seen, as line n."""
+    about = json.dumps(dict(seen.about), sort_keys=True, ensure_ascii=False)
+    return n, micros(seen.at), seen.by, seen.study, seen.what, about
+
+
+def as_seen(line: Line) -> Seen:
+    """What a line says was seen."""
+    _, at_us, by, study, what, about = line
+    return Seen(instant(at_us), by, study, what, json.loads(about))
+
+
+def hash_of(before: str, line: tuple[Any, ...]) -> str:
+    """A line's hash, which carries that of the line before it."""
     return hashlib.sha256(json.dumps([before, *line], ensure_ascii=False).encode()).hexdigest()

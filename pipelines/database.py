@@ -3,7 +3,7 @@
 import os
 import sqlite3
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
@@ -72,3 +72,12 @@ class Database(sqlite3.Connection):
             f"{self._name} in the vault is locked: another process, perhaps a driver that was paused, is in the "
             "middle of a change to it; let it go on or end it, then start again"
         )
+
+
+def copied(database: sqlite3.Connection, path: Path) -> Path:
+    """The database as it stands, as one new file of its owner's: SQLite's own copy, which a change in hand never tears."""
+    os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+    with closing(sqlite3.connect(path, isolation_level=None)) as copy:
+        database.backup(copy)
+        copy.execute("PRAGMA journal_mode = DELETE")  # without a log beside it
+    return path

@@ -4,6 +4,7 @@ from contextlib import closing
 from pathlib import Path
 
 from pipelines.database import Database
+from pipelines.vault import Vault, as_vault
 from quality.web.sessions import Session
 
 FILE = "steward-sessions.sqlite"
@@ -13,40 +14,52 @@ MOST_OF_ONE = 200
 _TABLES = """
 CREATE TABLE IF NOT EXISTS ended (id TEXT PRIMARY KEY, name TEXT NOT NULL, since REAL NOT NULL, until REAL NOT NULL);
 CREATE TABLE IF NOT EXISTS over (name TEXT PRIMARY KEY, since REAL NOT NULL, until REAL NOT NULL);
+CREATE TABLE IF NOT EXISTS changed (n INTEGER NOT NULL);
+INSERT INTO changed SELECT 0 WHERE NOT EXISTS (SELECT 1 FROM changed);
 """
 _OF_ONE = "FROM ended WHERE name = ?1 ORDER BY since DESC, id LIMIT -1 OFFSET ?2"
 
 
 class VaultSessions:
-    """Implements `quality.web.sessions.EndedSessions`. Several desks on one vault know what the others ended."""
+    """Implements `quality.web.sessions.EndedSessions`.
 
-    def __init__(self, vault: Path) -> None:
-        self._path = vault / FILE
+    Several desks on one vault in a folder know what the others ended; in a bucket, once they start or end one themselves.
+    """
+
+    def __init__(self, vault: Vault | Path) -> None:
+        self._vault = as_vault(vault)
 
     def end(self, session: Session, until: float, now: float) -> None:
-        """On the disk when it returns. What nobody asks about any more goes."""
-        with closing(self._open()) as vault, vault.transaction():
-            for table in ("ended", "over"):
-                vault.execute(f"DELETE FROM {table} WHERE until <= ?", (now,))
-            row = (session.id, session.name, session.since, until)
-            vault.execute("INSERT OR REPLACE INTO ended VALUES (?, ?, ?, ?)", row)
-            self._bound(vault, session.name)
+        """Durable when it returns. What nobody asks about any more goes."""
+        while not self._ended(session, until, now):
+            self._vault.renew(FILE)  # another desk was faster
 
-    def _bound(self, vault: Database, name: str) -> None:
+    def _ended(self, session: Session, until: float, now: float) -> bool:
+        with closing(self._open()) as database:
+            with database.transaction():
+                for table in ("ended", "over"):
+                    database.execute(f"DELETE FROM {table} WHERE until <= ?", (now,))
+                row = (session.id, session.name, session.since, until)
+                database.execute("INSERT OR REPLACE INTO ended VALUES (?, ?, ?, ?)", row)
+                self._bound(database, session.name)
+                (number,) = database.execute("UPDATE changed SET n = n + 1 RETURNING n").fetchone()
+            return self._vault.keep(FILE, number, database)
+
+    def _bound(self, database: Database, name: str) -> None:
         """Forget none that would live again: what is too much becomes one moment."""
         of_one = (name, MOST_OF_ONE)
-        (since, until) = vault.execute(f"SELECT max(since), max(until) FROM (SELECT * {_OF_ONE})", of_one).fetchone()
+        (since, until) = database.execute(f"SELECT max(since), max(until) FROM (SELECT * {_OF_ONE})", of_one).fetchone()
         if since is not None:
-            vault.execute("INSERT OR REPLACE INTO over VALUES (?, ?, ?)", (name, since, until))
-            vault.execute(f"DELETE FROM ended WHERE id IN (SELECT id {_OF_ONE})", of_one)
+            database.execute("INSERT OR REPLACE INTO over VALUES (?, ?, ?)", (name, since, until))
+            database.execute(f"DELETE FROM ended WHERE id IN (SELECT id {_OF_ONE})", of_one)
 
     def is_ended(self, session: Session) -> bool:
-        with closing(self._open()) as vault:
-            found = vault.execute(
+        with closing(self._open()) as database:
+            found = database.execute(
                 "SELECT 1 FROM ended WHERE id = ? UNION ALL SELECT 1 FROM over WHERE name = ? AND since >= ?",
                 (session.id, session.name, session.since),
             )
             return found.fetchone() is not None
 
     def _open(self) -> Database:
-        return Database(self._path, _TABLES, "FULL")
+        return Database(self._vault.own(FILE), _TABLES, "FULL")

@@ -15,7 +15,7 @@ from pipelines.accounts import Accounts
 from pipelines.circumstances import COLUMNS, Circumstances, changes, circumstances, keep, kept, told
 from pipelines.compaction import DEFAULT, choose, compact
 from pipelines.consent.follow import follow, follow_kits, kit_topics
-from pipelines.consent.register import Register
+from pipelines.consent.kept_register import KeptRegister
 from pipelines.consent.snapshot import Snapshots
 from pipelines.decode import READING_CONTRACTS
 from pipelines.entries import Entry, Kind, TableChange
@@ -30,7 +30,7 @@ from pipelines.ledger import Fenced, LakeError, Ledger, OnStep
 from pipelines.memory import ceiling_mb, telling_no_memory, within
 from pipelines.pinned import Pinned
 from pipelines.places import store_of
-from pipelines.plan import Plan, PlannedRange, partition_key
+from pipelines.plan import Plan, PlannedRange, partition_key, partition_of
 from pipelines.plan_size import PlanSize
 from pipelines.progress import Progress, Surroundings, check_consent, json_of, private_of
 from pipelines.requests import ask
@@ -38,12 +38,12 @@ from pipelines.run import Result, run
 from pipelines.settings import Settings
 from pipelines.stages import close_readers
 from pipelines.steady_clock import STEP_US, SteadyClock
-from pipelines.store import FolderStore
 from pipelines.store_check import check_store
 from pipelines.sweep import clear_removed, sweep
 from pipelines.tables import Tables, quiet
 from pipelines.tell import Teller
 from pipelines.upgrade import upgrade
+from pipelines.vault import vault_of
 from pipelines.write import write_sorted
 from schemas.families import FAMILIES
 from schemas.laboratories import load_laboratories
@@ -87,14 +87,14 @@ class Driver:
         self.studies = load_studies(settings.studies)
         self.laboratories = load_laboratories(settings.laboratories)
         self.store = store_of(settings.lake)
-        self.vault = FolderStore(settings.vault)
+        self.vault = vault_of(settings)
         self.ledger = Ledger(self.store)
         self.tables = Tables(self.store, self.ledger)
         self.pinned = Pinned(self.store, self.tables.live_files, self.studies.values())
-        self.keys = KeyRing(settings.vault)
-        self.holds = Holds(settings.vault, settings.hold_us, settings.kit_hold_us)
-        self.register = Register(settings.vault / "register.sqlite")
-        self.snapshots = Snapshots(self.register, settings.vault / "snapshots", self.studies, catalogue().codes)
+        self.keys = KeyRing(self.vault)
+        self.holds = Holds(self.vault, settings.hold_us, settings.kit_hold_us)
+        self.register = KeptRegister(self.vault)
+        self.snapshots = Snapshots(self.register, self.vault.snapshots(), self.studies, catalogue().codes)
         self._accept_loss = accept_loss
         self._stack = ExitStack()
         self._touched: set[str] = set()
@@ -106,7 +106,8 @@ class Driver:
 
     def start(self, take_over: bool = False) -> None:
         """Become the driver. DriverAlive, Fenced, LedgerLost, DataGone, KafkaUnreachable, StorageFailed say why not."""
-        check_store(self.store, self.say)
+        for store in (self.store, self.vault.store):
+            check_store(store, self.say)
         beat = live_heartbeat(self.store, self.clock())
         if beat is not None and not take_over:
             raise DriverAlive(
@@ -115,7 +116,7 @@ class Driver:
         self.tables.verify()
         self.look()
         self.teller = self._stack.enter_context(Teller(self.settings.kafka, self.partners))
-        self._around.check(self.ledger, self.holds, self.vault)
+        self._around.check(self.ledger, self.holds)
         now, before = circumstances(self.settings, self.partners, self.studies, self.laboratories), kept(self.store)
         self._take_over("take-over" if take_over else "start", before, now)
         self._stack.enter_context(Heartbeat(self.store, self.ledger.epoch, self.clock))
@@ -161,7 +162,15 @@ class Driver:
         asked = self._stack.enter_context(Identity(self.settings.kafka))
         kits = kit_topics(self.partners.values())
         self._around = Surroundings(
-            self.settings, self._topics(), self.studies, self.keys, self.reader, asked, self._accept_loss, kits
+            self.settings,
+            self.vault,
+            self._topics(),
+            self.studies,
+            self.keys,
+            self.reader,
+            asked,
+            self._accept_loss,
+            kits,
         )
 
     def begin_offsets(self) -> dict[tuple[str, int], int]:
@@ -185,11 +194,12 @@ class Driver:
 
     def _sweep_runs(self) -> None:
         """Delete what runs of older epochs left: by now it is settled, or was never appended."""
-        for store, prefix in ((self.store, "_control/manifests/"), (self.vault, "runs/")):
+        for store, prefix in ((self.store, "_control/manifests/"), (self.vault.store, "runs/")):
             for key in list(store.list(prefix)):
                 if int(key.removeprefix(prefix).split("-")[1]) < self.ledger.epoch:
                     store.delete(key)
         self.store.forget("_control/")
+        self.vault.sweep()
 
     def _topics(self) -> list[str]:
         return [
@@ -202,12 +212,13 @@ class Driver:
     def close(self) -> None:
         """Leave in good order; nothing stays open, whatever goes wrong."""
         with ExitStack() as last:
-            for close in (self.register.close, self.holds.close, close_readers, self._stack.close):
+            for close in (self.vault.close, self.register.close, self.holds.close, close_readers, self._stack.close):
                 last.callback(close)
             if self.unfinished is not None:
                 last.callback(self.unfinished.close)
             if self.ledger.epoch:
                 self.tables.save()
+                self.register.keep()
 
     # -- one cycle
 
@@ -265,9 +276,11 @@ class Driver:
     def _follow(self, progress: Progress) -> dict[tuple[str, int], int]:
         ends = follow(self.reader, self.register, self.settings.consent_topic, self.settings.link_topic)
         check_consent(progress, ends)
-        follow_kits(self.reader, self.register, kit_topics(self.partners.values()))
+        known = {} if self._accept_loss else {partition_of(key): end for key, end in progress.consent.items()}
+        kits = follow_kits(self.reader, self.register, kit_topics(self.partners.values()), known)
         self._snapshot = self.snapshots.refresh()
-        return ends
+        self.register.keep_now_and_then()
+        return {**ends, **kits}
 
     def _redrives(self) -> list[Entry]:
         """Holds whose link or grant has come since they were last looked at, each judged once."""
@@ -299,9 +312,10 @@ class Driver:
             hold_us=self.settings.hold_us,
             kit_hold_us=self.settings.kit_hold_us,
             ranges=tuple(ranges),
-            snapshot=str(self._snapshot.path),
+            snapshot=self.vault.publish(self._snapshot.path),
             lake=str(self.settings.lake),
             vault=str(self.settings.vault),
+            vault_work=str(self.settings.vault_work),
             kafka=self.settings.kafka,
             partners=self.partners,
             laboratories=self.laboratories,
@@ -373,7 +387,7 @@ class Driver:
             "released": changes.released,
             "expired": changes.expired,
         }
-        self.vault.put(plan.vault_key, json.dumps(content).encode())
+        self.vault.store.put(plan.vault_key, json.dumps(content).encode())
 
     def _hold_sums(self, plan: Plan, changes: Changes, accounts: Accounts) -> dict[str, Any]:
         """What the entry does to the holds, and the law over all of them: opened = released + expired + open."""
@@ -396,7 +410,7 @@ class Driver:
         for entry in self.ledger.entries(self.holds.totals().through + 1):
             changes = Changes([], [], [])
             if entry.holds is not None:
-                private = private_of(entry, self.holds, self.vault)
+                private = private_of(entry, self.holds, self.vault.store)
                 if private is None:
                     continue  # a driver that took over, or was overtaken, has settled it meanwhile
                 self.teller.rejected(private["pointers"], entry.n)
@@ -404,7 +418,10 @@ class Driver:
                 changes = Changes(private["holds"], private["released"], private["expired"])
             self.holds.apply(entry.n, changes)
             if entry.holds is not None:
-                self.vault.delete(str(entry.holds["file"]))
+                self.on_step("held")
+                self.holds.keep()
+                self.on_step("kept")
+                self.vault.store.delete(str(entry.holds["file"]))
 
     # -- compaction
 

@@ -11,8 +11,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from pipelines.database import Database
+from pipelines.vault import Vault, as_vault
 from schemas.reasons import Code
 
+FILE = "holds.sqlite"
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS hold (
   id INTEGER PRIMARY KEY AUTOINCREMENT, topic TEXT, partition INTEGER, offset INTEGER, first INTEGER, readings INTEGER,
@@ -62,10 +64,26 @@ class Changes(NamedTuple):
 class Holds:
     """The holds of one vault: for `kit_hold_us` where a kit is not activated, else for `hold_us`."""
 
-    def __init__(self, vault: Path, hold_us: int, kit_hold_us: int) -> None:
+    def __init__(self, vault: Vault | Path, hold_us: int, kit_hold_us: int) -> None:
         self._hold_us = hold_us
         self._kit_hold_us = kit_hold_us
-        self._db = Database(vault / "holds.sqlite", _SCHEMA, "FULL")
+        self._vault = as_vault(vault)
+        self._db = Database(self._vault.own(FILE), _SCHEMA, "FULL")
+
+    def keep(self) -> None:
+        """Make what was taken in durable. Where another driver has kept the same entry, what it kept holds."""
+        if not self._vault.keep(FILE, self.totals().through, self._db):
+            self._renew()
+
+    def refresh(self) -> None:
+        """Take in what another driver has kept meanwhile, if it went further."""
+        newest = self._vault.newest(FILE)
+        if newest is not None and newest > self.totals().through:
+            self._renew()
+
+    def _renew(self) -> None:
+        self._db.close()
+        self._db = Database(self._vault.renew(FILE), _SCHEMA, "FULL")
 
     def apply(self, n: int, changes: Changes) -> None:
         """Take in ledger entry n; nothing happens where it has been taken in."""

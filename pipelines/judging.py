@@ -41,7 +41,7 @@ class Judging:
 
     def __init__(self, driver: Driver) -> None:
         self._driver = driver
-        self.desk = LakeDesk(driver.settings, driver.clock, threads=1)
+        self.desk = LakeDesk(driver.settings, driver.clock, threads=1, vault=driver.vault)
         self._judged: Judged | None = None
         self._looking: Look | None = None
         self._work: Work | None = None

@@ -1,12 +1,11 @@
 """The studies' keys, and what is made with them: pseudonyms, tokens of people's names for things, and origins.
 
-A key is 32 random bytes in a file of the vault, readable by its owner only. Whoever has it can reverse the study's
+A key is 32 random bytes in the vault, readable by its owner only. Whoever has it can reverse the study's
 pseudonyms by trying members, so it never leaves the vault; its fingerprint stands in the ledger.
 """
 
 import hashlib
 import hmac
-import os
 import secrets
 import struct
 from functools import lru_cache
@@ -14,6 +13,8 @@ from pathlib import Path
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESSIV
+
+from pipelines.vault import Vault, as_vault
 
 PSEUDONYM_LENGTH = 26
 TOKEN_LENGTH = 16
@@ -97,40 +98,31 @@ def bucket(pseudonym: str) -> int:
 
 
 class KeyRing:
-    """The studies' keys in the vault's folder `keys/`."""
+    """The studies' keys in the vault, under `keys/`."""
 
-    def __init__(self, vault: Path) -> None:
-        self._folder = vault / "keys"
+    def __init__(self, vault: Vault | Path) -> None:
+        self._vault = as_vault(vault)
         self.key = lru_cache(maxsize=None)(self._read)
 
     def create(self, study: str) -> bool:
         """Make the study's random key unless it has one; True where it was made."""
-        self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        try:
-            handle = os.open(self._path(study), os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        except FileExistsError:
-            return False
-        with os.fdopen(handle, "wb") as file:
-            file.write(secrets.token_bytes(32))
-            file.flush()
-            os.fsync(file.fileno())
-        return True
+        return self._vault.create(_name(study), secrets.token_bytes(32))
 
     def has(self, study: str) -> bool:
         """Whether there is a key of this study, whole or not."""
-        return self._path(study).exists()
+        return self._vault.secret(_name(study)) is not None
 
     def _read(self, study: str) -> StudyKey:
-        try:
-            key = self._path(study).read_bytes()
-        except FileNotFoundError:
+        key = self._vault.secret(_name(study))
+        if key is None:
             raise KeyMissing(
                 f"study {study} has no key in the vault: restore the vault's keys/, "
                 "or, for a new study, `wellspring studies add` it"
-            ) from None
+            )
         if len(key) != 32:
             raise KeyMissing(f"the key of study {study} is damaged: restore the vault's folder keys/ from its backup")
         return StudyKey(study, key)
 
-    def _path(self, study: str) -> Path:
-        return self._folder / f"{study}.key"
+
+def _name(study: str) -> str:
+    return f"keys/{study}.key"

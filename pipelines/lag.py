@@ -2,12 +2,12 @@
 
 from collections.abc import Mapping
 from contextlib import closing
-from pathlib import Path
 from typing import Any
 
 from connectors.ranges import DataMissing, Identity, OffsetRange, RangeReader
 from connectors.topics import wanted_topics
 from pipelines.consent.follow import kit_topics
+from pipelines.consent.register import FILE as REGISTER
 from pipelines.consent.register import Register
 from pipelines.decode import READING_CONTRACTS
 from pipelines.entries import LakeError, rfc3339
@@ -16,6 +16,7 @@ from pipelines.ledger import Ledger
 from pipelines.plan import partition_key
 from pipelines.progress import Progress, check_cluster, check_offsets
 from pipelines.settings import Settings
+from pipelines.vault import Vault, vault_of
 from schemas.registry import Partner
 
 PATIENCE_S = 5.0
@@ -32,7 +33,9 @@ def in_kafka(settings: Settings, partners: Mapping[str, Partner], ledger: Ledger
     DataGone where Kafka is not what the ledger goes on from, DataMissing where a topic is not there, KafkaUnreachable.
     `refused` says why a driver would not start, where retention was faster than it.
     """
-    progress, taken = Progress.of(ledger.head()), _taken_in(settings.vault)
+    progress = Progress.of(ledger.head())
+    with closing(vault_of(settings)) as vault:
+        taken = _taken_in(vault)
     data, deciding = _topics(partners), [settings.consent_topic, settings.link_topic, *kit_topics(partners.values())]
     with RangeReader(settings.kafka, fetch_bytes=_FIRST_BYTES, patience_s=PATIENCE_S) as reader:
         with Identity(settings.kafka) as asked:
@@ -59,12 +62,11 @@ def _topics(partners: Mapping[str, Partner]) -> list[str]:
     ]
 
 
-def _taken_in(vault: Path) -> dict[Partition, int]:
+def _taken_in(vault: Vault) -> dict[Partition, int]:
     """How far the register has read; a vault that has none yet gets none."""
-    file = vault / "register.sqlite"
-    if not file.exists():
+    if not vault.has(REGISTER):
         return {}
-    with closing(Register(file)) as register:
+    with closing(Register(vault.read(REGISTER))) as register:
         return register.positions()
 
 

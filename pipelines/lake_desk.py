@@ -14,8 +14,9 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 
 from pipelines import requests
-from pipelines.audit import Audit
+from pipelines.audit_objects import audit_of
 from pipelines.consent.participants import enrolled, kits
+from pipelines.consent.register import FILE as REGISTER
 from pipelines.consent.register import Register
 from pipelines.entries import LakeError, now_us
 from pipelines.files import study_and_family, table_key
@@ -25,6 +26,7 @@ from pipelines.live_tables import LiveTables
 from pipelines.outcomes import Outcomes
 from pipelines.places import store_of
 from pipelines.settings import Settings
+from pipelines.vault import Vault, vault_of
 from pipelines.views import answer_of, connect, lock, make_view
 from pipelines.zones import DAY_US
 from quality.chosen import condition
@@ -54,17 +56,25 @@ class _Session(NamedTuple):
 class LakeDesk:
     """Implements `quality.desk.LakeDesk`. Any thread may call it; queries take turns. `close` it.
 
-    A query has as many threads as there are cores, or `threads`, each of which needs memory for what it reads.
+    A query has as many threads as there are cores, or `threads`, each of which needs memory for what it reads. A driver's
+    desk looks into the driver's own `vault`; any other into what the driver has kept.
     """
 
-    def __init__(self, settings: Settings, clock: Callable[[], int] = now_us, threads: int | None = None) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        clock: Callable[[], int] = now_us,
+        threads: int | None = None,
+        vault: Vault | None = None,
+    ) -> None:
+        self._vault, self._own_vault = vault or vault_of(settings), vault is None
         self._settings, self._clock, self._threads = settings, clock, threads
         self._registered = load_studies(settings.studies)
         self._store = store_of(settings.lake)
         self._ledger = Ledger(self._store)
         self._tables = LiveTables(self._store, self._ledger)
-        self._keys = KeyRing(settings.vault)
-        self._audit = Audit(settings.vault)
+        self._keys = KeyRing(self._vault)
+        self._audit = audit_of(self._vault)
         self._sessions: dict[str, _Session] = {}
         self._asked: dict[str, int] = {}
         self._turn = threading.RLock()
@@ -72,6 +82,8 @@ class LakeDesk:
     def close(self) -> None:
         """Close every session."""
         self.release()
+        if self._own_vault:
+            self._vault.close()
 
     def release(self) -> None:
         """Give back what the sessions hold; whoever asks next opens one anew."""
@@ -155,7 +167,7 @@ class LakeDesk:
 
     def _know_participants(self, session: _Session, study: str) -> None:
         registered, key = self._registered[study], self._keys.key(study)
-        with closing(Register(self._settings.vault / "register.sqlite")) as register:
+        with closing(Register(self._vault.read(REGISTER))) as register:
             version = register.version
             if session.views.get("enrolled") != version:
                 session.duckdb.register("enrolled", enrolled(register, registered, key))
@@ -166,7 +178,7 @@ class LakeDesk:
         head = self._ledger.head()
         n, today = head.n if head else 0, self._clock() // DAY_US
         if (session.views.get("outcome"), session.views.get("today")) != (n, today):
-            with closing(Outcomes(self._settings.vault, self._ledger)) as outcomes:
+            with closing(Outcomes(self._vault, self._ledger)) as outcomes:
                 session.duckdb.register("outcome", outcomes.of(study, today))
             session.views.update(outcome=n, today=today)
 

@@ -32,8 +32,8 @@ class Lookout:
     def __init__(self, driver: Driver, judging: Judging, metrics: Metrics | None = None) -> None:
         self._driver, self._judging, self._metrics = driver, judging, metrics
         self._alerts = driver.settings.alerts
-        self._book = AlertBook(driver.settings.vault) if self._alerts.receivers else None
-        self._telling = Telling(driver.settings, driver.clock, driver.say)
+        self._book = AlertBook(driver.vault, driver.ledger.epoch) if self._alerts.receivers else None
+        self._telling = Telling(driver.settings, driver.vault, driver.ledger.epoch, driver.clock, driver.say)
         self._looked_us, self._looked_at, self._rest_until = 0, -1, 0.0
         self._counted = self._cycled = self._head()
         self._found: dict[str, list[Condition]] = {}

@@ -28,9 +28,9 @@ _PATIENCE = {"max_retries": "3", "retry_timeout": "30s", "connect_timeout": "5s"
 class ObjectStore:
     """The objects below `s3://bucket/prefix`. Its methods raise StorageFailed where the server will not or cannot."""
 
-    def __init__(self, address: str) -> None:
+    def __init__(self, address: str, environ: Mapping[str, str] = os.environ) -> None:
         self.address = address
-        self.objects = Objects(address)
+        self.objects = Objects(address, environ)
         self.pieces = Pieces(self.objects)
 
     def put_new(self, key: str, data: bytes) -> None:

@@ -5,7 +5,6 @@ Nothing here is a source: delete the file and it is made again from the ledger.
 
 from collections.abc import Iterator
 from itertools import islice
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -13,6 +12,7 @@ import pyarrow as pa
 from pipelines.database import Database
 from pipelines.entries import Entry, Kind
 from pipelines.ledger import Ledger
+from pipelines.vault import Vault
 from pipelines.zones import DAY_US
 from schemas.reasons import Outcome
 
@@ -47,8 +47,8 @@ SETTLED = (Outcome.QUARANTINED, Outcome.DUPLICATE, Outcome.LANDED)
 class Outcomes:
     """The sums in the vault's folder, as far as the ledger had come when they were last brought up to it. `close` it."""
 
-    def __init__(self, vault: Path, ledger: Ledger) -> None:
-        self._db, self._ledger = Database(vault / FILE, _TABLES, "NORMAL"), ledger
+    def __init__(self, vault: Vault, ledger: Ledger) -> None:
+        self._db, self._ledger = Database(vault.derived(FILE), _TABLES, "NORMAL"), ledger
 
     def close(self) -> None:
         self._db.close()

@@ -2,6 +2,7 @@
 
 import os
 import re
+from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Annotated
@@ -42,20 +43,20 @@ Place = Annotated[Path | Address, PlainValidator(place_of)]
 """A folder that is relative to the working folder at the time of validation, or an address in a bucket."""
 
 
-def store_of(place: Path | Address | str) -> Store:
+def store_of(place: Path | Address | str, environ: Mapping[str, str] = os.environ) -> Store:
     """The store of the objects that lie there; its server is asked nothing yet. A string is read by `place_of`."""
     found = place_of(place)
     if not isinstance(found, Address):
         return FolderStore(found)
     return _object_store(
-        found, os.getpid(), tuple(sorted(item for item in os.environ.items() if item[0].startswith("AWS_")))
+        found, os.getpid(), tuple(sorted(item for item in environ.items() if item[0].startswith("AWS_")))
     )
 
 
 @lru_cache(maxsize=8)
 def _object_store(address: Address, process: int, environment: tuple[tuple[str, str], ...]) -> ObjectStore:
     """One for each place, as it holds what was read."""
-    return ObjectStore(address)
+    return ObjectStore(address, dict(environment))
 
 
 def folder_of(place: Path | Address) -> Path:

@@ -54,9 +54,10 @@ class Replacement(BaseModel):
 class Plan(BaseModel):
     """One run: entry `n` of the driver with `epoch` if it commits. Times are microseconds since the epoch, UTC.
 
-    `laboratories` are known by name, `transit_limits_us` by study; `medians` are those of all participants, by study and
-    metric, in the metric's unit; `changes` are what studies have changed in the catalogue of checks. A run that would
-    write more than `most_files`, or has read more than `most_bytes`, stops.
+    `vault_work` is a folder for copies of a vault in a bucket. `laboratories` are known by name, `transit_limits_us` by
+    study; `medians` are those of all participants, by study and metric, in the metric's unit; `changes` are what studies
+    have changed in the catalogue of checks. A run that would write more than `most_files`, or has read more than
+    `most_bytes`, stops.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -71,6 +72,7 @@ class Plan(BaseModel):
     snapshot: str
     lake: str
     vault: str
+    vault_work: str = ""
     kafka: KafkaSettings
     partners: dict[str, Partner]
     laboratories: dict[str, LabMapping] = {}

@@ -4,7 +4,6 @@ import json
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date
-from pathlib import Path
 from secrets import token_hex
 from typing import Any, NamedTuple
 
@@ -19,8 +18,10 @@ from pipelines.ledger import LakeError, Ledger, LedgerLost
 from pipelines.plan import partition_key
 from pipelines.settings import Settings
 from pipelines.store import Store
+from pipelines.vault import Vault
 from schemas.registry import contract_of
 
+VAULT_ID = "vault-id"
 _HOUR_MS = 3_600_000
 
 
@@ -90,6 +91,7 @@ class Surroundings:
     """
 
     settings: Settings
+    vault: Vault
     topics: list[str]
     studies: Collection[str]
     keys: KeyRing
@@ -98,15 +100,15 @@ class Surroundings:
     accept_loss: bool
     kit_topics: Iterable[str] = ()
 
-    def check(self, ledger: Ledger, holds: Holds, vault: Store) -> None:
+    def check(self, ledger: Ledger, holds: Holds) -> None:
         """Ask everything, before a driver takes over. LedgerLost, DataGone and KeyMissing say what does not fit."""
         progress = Progress.of(ledger.head())
         self._identify(progress)
         self.offsets(progress)
-        check_vault(progress, vault_id(self.settings.vault), self.keys)
+        check_vault(progress, vault_id(self.vault), self.keys)
         for study in self.studies:
             self.keys.key(study)
-        check_settled(ledger, holds, vault)
+        check_settled(ledger, holds, self.vault.store)
         check_kept(self.asked.kept_ms([*self.topics, *self.kit_topics]), self.settings.held_us)
 
     def offsets(self, progress: Progress) -> Offsets:
@@ -132,7 +134,7 @@ class Surroundings:
             "offsets": {**before.offsets, **offsets},
             "consent": {partition_key(*at): end for at, end in consent_ends.items()},
             "keys": {study: self.keys.key(study).fingerprint() for study in self.studies},
-            "vault": vault_id(self.settings.vault),
+            "vault": vault_id(self.vault),
         }
         return before.model_copy(update=reached)
 
@@ -158,6 +160,7 @@ def private_of(entry: Entry, holds: Holds, vault: Store) -> dict[str, Any] | Non
     if found is not None:
         private: dict[str, Any] = json.loads(found)
         return private
+    holds.refresh()  # a driver that took over, or was overtaken, may have settled it meanwhile
     if entry.holds is None or holds.totals().through >= entry.n:
         return None
     raise DataGone(
@@ -242,13 +245,11 @@ def check_vault(progress: Progress, vault_id: str, ring: KeyRing) -> None:
             )
 
 
-def vault_id(vault: Path) -> str:
+def vault_id(vault: Vault) -> str:
     """The vault's own random name, made when it is first asked for."""
-    file = vault / "vault-id"
-    vault.mkdir(parents=True, exist_ok=True, mode=0o700)
-    if not file.exists():
-        file.write_text(token_hex(8), encoding="ascii")
-    return file.read_text(encoding="ascii").strip()
+    if vault.secret(VAULT_ID) is None:
+        vault.create(VAULT_ID, token_hex(8).encode())
+    return (vault.secret(VAULT_ID) or b"").decode("ascii").strip()
 
 
 def json_of(progress: Progress) -> dict[str, Any]:

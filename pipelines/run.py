@@ -12,10 +12,10 @@ from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from pipelines.accounts import Accounts
 from pipelines.files import DataFile
 from pipelines.halt import heed
-from pipelines.places import store_of
 from pipelines.plan import Plan
 from pipelines.prepared import Prepared
 from pipelines.store import Store
+from pipelines.vault import worker_vault
 
 IN_MEMORY = PipelineOptions(["--direct_running_mode=in_memory"])
 
@@ -62,7 +62,8 @@ def refuse_lossy(options: PipelineOptions) -> None:
 
 def read_manifest(plan: Plan, store: Store) -> Result:
     """What the run of this plan left behind; FileNotFoundError where it left nothing."""
-    manifest, private = store.get(plan.manifest_key), store_of(plan.vault).get(plan.vault_key)
+    vault = worker_vault(plan.vault, plan.vault_work).store
+    manifest, private = store.get(plan.manifest_key), vault.get(plan.vault_key)
     if manifest is None or private is None:
         raise FileNotFoundError("the run left no manifest")
     accounts, found = Accounts.from_json(manifest), json.loads(private)

@@ -100,8 +100,14 @@ class Settings(BaseSettings):
         description="Folder of the studies' tables and the ledger, or `s3://BUCKET/PREFIX`; how a bucket is reached "
         "says the environment.",
     )
-    vault: AbsolutePath = Field(
-        default=Path("vault"), description="Folder of keys, consent register and holds; not readable by studies."
+    vault: Place = Field(
+        default=Path("vault"),
+        description="Folder of keys, consent register and holds, or `s3://BUCKET/PREFIX`; not readable by studies.",
+    )
+    vault_work: AbsolutePath = Field(
+        default=Path(".wellspring-vault"),
+        description="Folder on this machine for copies of a vault in a bucket, which may be lost at any moment; as secret "
+        "as the vault.",
     )
     partners: AbsolutePath = Field(default=Path("partners.yaml"), description="Registry of the partners.")
     studies: AbsolutePath = Field(default=Path("studies.yaml"), description="Registry of the studies.")

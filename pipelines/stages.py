@@ -7,7 +7,6 @@ the next stage and texts for the manifest.
 import json
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -32,6 +31,7 @@ from pipelines.places import store_of
 from pipelines.plan import Plan, PlannedRange
 from pipelines.selection import select
 from pipelines.store import Store
+from pipelines.vault import worker_vault
 from quality.gate import Gate
 from quality.judged import Judged
 from quality.message_checks import MessageChecks
@@ -142,8 +142,9 @@ class Consent(Stage):
     """Readings become what each study may have of them."""
 
     def start(self) -> None:
-        self._snapshot = Snapshot.open(Path(self.plan.snapshot))
-        self._keys = KeyRing(Path(self.plan.vault))
+        vault = worker_vault(self.plan.vault, self.plan.vault_work)
+        self._snapshot = Snapshot.open(vault.snapshot(self.plan.snapshot))
+        self._keys = KeyRing(vault)
 
     def each(self, block: Block) -> Iterator[Block | str]:
         partner = self.plan.partner_of(block.meta["topic"]).name
@@ -257,7 +258,7 @@ def write_manifest(plan: Plan, notes: Iterable[str]) -> str:
     There are none of a run that was stopped, and none of one whose workers have together written too many files.
     """
     accounts = total(notes)
-    store, vault = store_of(plan.lake), store_of(plan.vault)
+    store, vault = store_of(plan.lake), worker_vault(plan.vault, plan.vault_work).store
     halt = Halt(plan, store)
     if not halt.is_called:
         written = write_counts(accounts.checks, store, plan.n, plan.epoch)

@@ -14,6 +14,7 @@ import psutil
 from connectors.kafka import KafkaRefused, KafkaUnreachable
 from connectors.ranges import DataMissing
 from pipelines import alerting, figures, judging_status
+from pipelines.consent.register import FILE as REGISTER
 from pipelines.consent.register import Register
 from pipelines.entries import Entry, LakeError, rfc3339
 from pipelines.heartbeat import host_hash, live_heartbeat, read_beat
@@ -22,10 +23,11 @@ from pipelines.keys import KeyMissing, KeyRing
 from pipelines.lag import in_kafka
 from pipelines.ledger import Ledger
 from pipelines.places import store_of
-from pipelines.progress import Progress, check_settled, check_vault
+from pipelines.progress import VAULT_ID, Progress, check_settled, check_vault
 from pipelines.requests import everything
 from pipelines.settings import Settings
-from pipelines.store import FolderStore, Store
+from pipelines.store import Store
+from pipelines.vault import Vault, vault_of
 from schemas.registry import Study, load_partners, load_studies
 
 Json = dict[str, Any]
@@ -112,15 +114,20 @@ def _entry(entry: Entry, now_us: int) -> Json:
 
 def _consent(settings: Settings, studies: Mapping[str, Study], ledger: Ledger, now_us: int) -> Json:
     """Readings held, by reason; chains with gaps, alarms and removals owed, in numbers."""
-    if not (settings.vault / "vault-id").exists():
+    with closing(vault_of(settings)) as vault:
+        return _known_to(vault, settings, studies, ledger, now_us)
+
+
+def _known_to(vault: Vault, settings: Settings, studies: Mapping[str, Study], ledger: Ledger, now_us: int) -> Json:
+    if (own_id := vault.secret(VAULT_ID)) is None:
         return {"held": {}, "expiring": {}, "next_expiry": None, "lagging": 0, "alarms": 0, "owed": 0}
-    keys = KeyRing(settings.vault)
+    keys = KeyRing(vault)
     with (
-        closing(Holds(settings.vault, settings.hold_us, settings.kit_hold_us)) as holds,
-        closing(Register(settings.vault / "register.sqlite")) as register,
+        closing(Holds(vault, settings.hold_us, settings.kit_hold_us)) as holds,
+        closing(Register(vault.read(REGISTER))) as register,
     ):
-        check_vault(Progress.of(ledger.head()), (settings.vault / "vault-id").read_text(encoding="ascii").strip(), keys)
-        check_settled(ledger, holds, FolderStore(settings.vault))
+        check_vault(Progress.of(ledger.head()), own_id.decode("ascii").strip(), keys)
+        check_settled(ledger, holds, vault.store)
         for study in studies:
             keys.key(study)
         expiry, found = holds.next_expiry(), register.status(studies)

@@ -20,6 +20,7 @@ from quality.checks import CheckId
 from quality.suite_run import JUDGE
 from schemas.families import CHECK_RESULT
 
+PLACES = ("lake", "vault", "vault_work", "partners", "studies")
 MOST_ROWS, MOST_DIFFERENCES = 10_000, 50
 Count = Annotated[int, Field(ge=0)]
 
@@ -99,7 +100,8 @@ class Errand(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     lake: Place
-    vault: Path
+    vault: Place
+    vault_work: Path
     partners: Path
     studies: Path
     study: str
@@ -107,8 +109,8 @@ class Errand(BaseModel):
 
     @classmethod
     def of(cls, settings: Settings, study: str, unseen: Unseen) -> Self:
-        places = {name: getattr(settings, name) for name in ("lake", "vault", "partners", "studies")}
+        places = {name: getattr(settings, name) for name in PLACES}
         return cls(study=study, unseen=unseen, **places)
 
     def settings(self) -> Settings:
-        return Settings(**{name: getattr(self, name) for name in ("lake", "vault", "partners", "studies")})
+        return Settings(**{name: getattr(self, name) for name in PLACES})

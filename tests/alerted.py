@@ -14,6 +14,7 @@ import pyarrow as pa
 from pipelines.lookout import Lookout
 from pipelines.metrics import Metrics
 from pipelines.settings import Settings, load_settings
+from pipelines.vault import vault_of
 from quality.checks import checks
 from schemas.registry import Study
 from tests.desks import FakeDesk
@@ -99,12 +100,14 @@ class Watched:
             return SimpleNamespace(n=n, at_us=START_US - self.age_us, kind="judge", counts={}, progress={}, cause={})
 
         ledger = SimpleNamespace(
+            epoch=1,
             head=lambda: entry(self.entries),
             read=entry,
             entries=lambda first: [entry(n) for n in range(first, self.entries + 1)],
         )
         return SimpleNamespace(
             settings=self.settings,
+            vault=vault_of(self.settings),
             clock=lambda: self.now_us,
             say=self.said.append,
             studies={name: Study(id=name) for name in self.lake.facts},

@@ -261,9 +261,10 @@ class TestTurns:
 
 
 def test_an_errand_to_a_lake_in_a_bucket_keeps_its_address(tmp_path: Path) -> None:
-    settings = Settings(lake=Address("s3://studies/lake"), vault=tmp_path)
+    settings = Settings(lake=Address("s3://studies/lake"), vault=Address("s3://people/vault"), vault_work=tmp_path)
     errand = Errand.model_validate_json(Errand.of(settings, "a", Unseen(after=0, through=1)).model_dump_json())
     assert errand.settings().lake == Address("s3://studies/lake")
+    assert (errand.settings().vault, errand.settings().vault_work) == (Address("s3://people/vault"), tmp_path)
 
 
 def test_never_where_it_is_off(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -41,6 +41,7 @@ from pipelines.ledger import Ledger
 from pipelines.places import folder_of, store_of
 from pipelines.settings import Settings, load_settings
 from pipelines.store import Store
+from pipelines.vault import vault_of
 from pipelines.views import sql, tables
 from schemas.consent_events import ConsentEvent, IdentityLink, chain_key
 from schemas.contracts import decode, encode
@@ -322,10 +323,12 @@ def make_world(
     partitions: int = 2,
     partner: dict[str, Any] | None = None,
     bucket: Path | None = None,
+    vault_bucket: Path | None = None,
     **limits: Any,
 ) -> World:
     """A deployment in `folder` with topics of its own; `limits` are those of the settings."""
-    world = lay_out(folder, bootstrap, studies=studies, partitions=partitions, partner=partner, bucket=bucket, **limits)
+    places = {"bucket": bucket, "vault_bucket": vault_bucket}
+    world = lay_out(folder, bootstrap, studies=studies, partitions=partitions, partner=partner, **places, **limits)
     make_topics(world.settings)
     return world
 
@@ -338,9 +341,10 @@ def lay_out(
     partitions: int = 2,
     partner: dict[str, Any] | None = None,
     bucket: Path | None = None,
+    vault_bucket: Path | None = None,
     **limits: Any,
 ) -> World:
-    """The files of a deployment, without a word to Kafka; `bucket` is the folder of the bucket that has the lake."""
+    """The files of a deployment, without a word to Kafka; the buckets are those of lake and vault."""
     folder.mkdir(parents=True, exist_ok=True)
     name = f"p{uuid.uuid4().hex[:12]}"
     config = folder / "wellspring.yaml"
@@ -348,6 +352,7 @@ def lay_out(
         config,
         {
             "lake": f"s3://{bucket.name}/lake" if bucket else "lake",
+            "vault": f"s3://{vault_bucket.name}/vault" if vault_bucket else "vault",
             "authority": f"a{name}",
             "kafka": {"bootstrap": bootstrap},
             "limits": {"freshness_s": 0.5, **limits},
@@ -358,7 +363,7 @@ def lay_out(
     _write(folder / "studies.yaml", {"studies": [{"id": study, "basis_after_withdrawal": basis} for study in studies]})
     settings = load_settings(config)
     for study in studies:
-        KeyRing(settings.vault).create(study)
+        KeyRing(vault_of(settings)).create(study)
     world = World(folder, config, settings, name, bucket=bucket / "lake" if bucket else None)
     _MADE.append(world)
     return world

@@ -18,6 +18,7 @@ from pipelines.places import store_of
 from pipelines.settings import Settings, load_settings
 from pipelines.store import Store
 from pipelines.tables import Tables
+from pipelines.vault import vault_of
 from pipelines.zones import DAY_US
 from quality.checks import Check, Where, checks
 from quality.job.results import GATE
@@ -40,7 +41,7 @@ def lake_of_results(folder: Path) -> tuple[Settings, date]:
     (folder / "partners.yaml").write_text("partners: []\n", encoding="utf-8")
     save_studies(folder / "studies.yaml", {STUDY: Study(id=STUDY)})
     settings = load_settings(config)
-    KeyRing(settings.vault).create(STUDY)
+    KeyRing(vault_of(settings)).create(STUDY)
     store = store_of(settings.lake)
     ledger = Ledger(store)
     ledger.takeover(now_us(), {"reason": "start"})

@@ -16,6 +16,7 @@ from pipelines.driver import Driver
 from pipelines.entries import Entry, now_us
 from pipelines.keys import KeyRing
 from pipelines.settings import Settings, load_settings
+from pipelines.vault import vault_of
 from schemas.consent_events import ConsentEvent, IdentityLink, chain_key
 from schemas.contracts import encode
 from schemas.registry import Study, load_partners, save_studies
@@ -78,7 +79,7 @@ class BenchWorld:
         )
         self.settings: Settings = load_settings(self.config)
         for study in self.studies:
-            KeyRing(self.settings.vault).create(study)
+            KeyRing(vault_of(self.settings)).create(study)
         partners = load_partners(self.settings.partners).values()
         create_topics(self.settings.kafka, wanted_topics(partners, self.authority, self.settings.held_us))
         self.begin_us = now_us() - 20 * DAY_US

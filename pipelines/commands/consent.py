@@ -1,6 +1,7 @@
 """wellspring consent publish|explain|status."""
 
 from collections import Counter
+from contextlib import closing
 from pathlib import Path
 from typing import Annotated
 
@@ -10,9 +11,11 @@ from connectors.publisher import Publisher
 from pipelines.commands.common import AsJson, Config, Refused, put, say, settings_of, show_rows
 from pipelines.commands.publishing import Lines, lines_of, parsed, refuse_unconfirmed
 from pipelines.consent.explain import explain as explain_readings
+from pipelines.consent.register import FILE as REGISTER
 from pipelines.consent.register import Register
 from pipelines.holds import Holds
 from pipelines.settings import Settings
+from pipelines.vault import vault_of
 from schemas.consent_events import ConsentEvent, IdentityLink, chain_key, parse_line
 from schemas.contracts import encode
 from schemas.metrics import catalogue
@@ -81,17 +84,16 @@ def explain(
 def status(config: Config = None, as_json: AsJson = False) -> None:
     """Open holds, chains with gaps, removals owed."""
     settings = settings_of(config)
-    register = Register(settings.vault / "register.sqlite")
-    holds = Holds(settings.vault, settings.hold_us, settings.kit_hold_us)
-    try:
+    with (
+        closing(vault_of(settings)) as vault,
+        closing(Register(vault.read(REGISTER))) as register,
+        closing(Holds(vault, settings.hold_us, settings.kit_hold_us)) as holds,
+    ):
         found = {
             "held": holds.open_readings(),
             "holds": holds.totals()._asdict(),
             **register.status(load_studies(settings.studies)).as_json(),
         }
-    finally:
-        register.close()
-        holds.close()
     if as_json:
         put(found)
         return

@@ -10,6 +10,9 @@ from pipelines.keys import KeyRing
 from pipelines.ledger import Ledger
 from pipelines.places import store_of
 from pipelines.progress import Progress
+from pipelines.settings import Settings
+from pipelines.store_check import check_store
+from pipelines.vault import vault_of
 from schemas.registry import KeepBasis, checked_study, load_partners, load_studies, save_studies
 
 studies = typer.Typer(help="The studies that may receive readings.", no_args_is_help=True)
@@ -29,7 +32,7 @@ def add(
     settings = settings_of(config)
     found = load_studies(settings.studies) if settings.studies.exists() else {}
     if study in found:
-        if KeyRing(settings.vault).create(study):
+        if _key_made(settings, study):
             say(f"study {study} was registered without a key; its key was made in the vault")
             return
         raise Refused(f"study {study} is registered already: edit {settings.studies} to change it")
@@ -42,10 +45,16 @@ def add(
             "active_until": _utc(active_until),
         }
     )
-    made = KeyRing(settings.vault).create(study)
+    made = _key_made(settings, study)
     save_studies(settings.studies, found)
     say(f"study {study} is registered" + ("; its key was made in the vault" if made else "; its key was in the vault"))
     say("warning: the key is a file (mode 600): keep the vault apart from the lake, and back both up")
+
+
+def _key_made(settings: Settings, study: str) -> bool:
+    vault = vault_of(settings)
+    check_store(vault.store, say)
+    return KeyRing(vault).create(study)
 
 
 @studies.command("keys", epilog="Example: wellspring studies keys")
@@ -55,7 +64,7 @@ def make_keys(config: Config = None) -> None:
     Exit code 1 where a study that has landed readings lacks its key: a new one would not fit, so restore the vault's.
     """
     settings = settings_of(config)
-    ring, landed = KeyRing(settings.vault), Progress.of(Ledger(store_of(settings.lake)).head()).keys
+    ring, landed = KeyRing(vault_of(settings)), Progress.of(Ledger(store_of(settings.lake)).head()).keys
     lacking = [study for study in load_studies(settings.studies) if not ring.has(study)]
     if lost := [study for study in lacking if study in landed]:
         raise Refused(f"the ledger knows the keys of {', '.join(lost)}: restore the vault's folder keys/")

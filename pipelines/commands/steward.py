@@ -1,6 +1,5 @@
 """wellspring steward: the stewards' desk in the browser; wellspring steward users add|list|remove: who may sign in."""
 
-import os
 import secrets
 import sys
 from collections.abc import Callable, Iterable
@@ -14,6 +13,7 @@ from pipelines.alerting import send_test
 from pipelines.commands.common import AsJson, Config, Refused, say, settings_of, show_rows
 from pipelines.entries import now_us
 from pipelines.settings import Settings
+from pipelines.vault import Vault, as_vault, vault_of
 from quality.users import Role, User, Users, UsersError, UsersFile, checked_user, hashed, load_users, save_users
 from quality.web.settings import StewardSettings
 from schemas.registry import load_studies
@@ -22,7 +22,7 @@ app = typer.Typer(help="The stewards' desk in the browser, and its users.", invo
 users = typer.Typer(help="Who may sign in at the desk, and what they are to which study.", no_args_is_help=True)
 app.add_typer(users, name="users")
 
-SECRET_BYTES = 32
+SECRET, SECRET_BYTES = "steward-secret", 32
 
 
 @app.callback(epilog="Examples: wellspring steward; wellspring steward --port 8601")
@@ -52,8 +52,8 @@ def steward(
         raise Refused(f"nothing can listen on {wanted.host} port {wanted.port}: {error.strerror}") from None
     served = wanted.model_copy(update={"port": listener.getsockname()[1]})
     file = UsersFile(settings.steward.users)
-    with closing(LakeDesk(settings)) as lake:
-        secret, ended = secret_of(settings.vault), VaultSessions(settings.vault)
+    with closing(vault_of(settings)) as vault, closing(LakeDesk(settings, vault=vault)) as lake:
+        secret, ended = secret_of(vault), VaultSessions(vault)
         desk = desk_app(lake, file.now, served, secret, test_alerts=_alerts_of(settings), ended=ended)
         say(f"the stewards' desk is at {served.origin} (stop it with Ctrl-C)")
         serve(desk, listener, served.trusted_proxies if served.url else ())
@@ -76,22 +76,14 @@ def _served(settings: StewardSettings, host: str | None, port: int | None) -> St
         ) from None
 
 
-def secret_of(vault: Path) -> bytes:
+def secret_of(vault: Vault | Path) -> bytes:
     """With what the desk signs sessions: random, made when it is first asked for, readable by the vault's owner only."""
-    path = vault / "steward-secret"
-    vault.mkdir(parents=True, exist_ok=True, mode=0o700)
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    with open(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
-        file.write(secrets.token_bytes(SECRET_BYTES))
-    try:
-        os.link(beside, path)  # whole or not at all, and only the first one's
-    except FileExistsError:
-        pass
-    finally:
-        beside.unlink()
-    secret = path.read_bytes()
+    vault = as_vault(vault)
+    if vault.secret(SECRET) is None:
+        vault.create(SECRET, secrets.token_bytes(SECRET_BYTES))
+    secret = vault.secret(SECRET) or b""
     if len(secret) != SECRET_BYTES:
-        raise Refused(f"{path} is damaged: remove it, and everybody signs in anew")
+        raise Refused(f"the vault's {SECRET} is damaged: remove it, and everybody signs in anew")
     return secret
 
 

@@ -57,6 +57,7 @@ CREATE TABLE IF NOT EXISTS alarms (
     PRIMARY KEY (topic, partition, offset)) WITHOUT ROWID;
 """
 
+FILE = "register.sqlite"
 _FIELDS = "seq, kind, effective_at, metrics, retro_from, fill_gap, collect_until, store_until, mode, appended_us"
 _EVENTS = f"SELECT chain, {_FIELDS} FROM events"
 _CHAINS = f"""
@@ -130,6 +131,11 @@ class Register:
 
     def close(self) -> None:
         self._db.close()
+
+    def go_on_apart(self) -> None:
+        """Take an id of its own: this is a copy of an older state, whose next versions are not those that followed on it."""
+        self._db.execute("UPDATE about SET value = lower(hex(randomblob(8))) WHERE name = 'id'")
+        (self.id,) = self._db.execute("SELECT value FROM about WHERE name = 'id'").fetchone()
 
     @property
     def version(self) -> int:

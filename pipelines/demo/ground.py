@@ -19,6 +19,7 @@ from pipelines.heartbeat import live_heartbeat
 from pipelines.keys import KeyRing
 from pipelines.settings import Settings, load_settings
 from pipelines.store import FolderStore
+from pipelines.vault import vault_of
 from schemas.registry import Study, save_studies
 
 MARKER = ".wellspring-demo"
@@ -156,7 +157,7 @@ def settle(ground: Ground, address: Address) -> Settings:
         name: Study(id=name, title=title, basis_after_withdrawal=basis) for name, (title, basis) in STUDIES.items()
     }
     save_studies(settings.studies, studies)
-    keys = KeyRing(settings.vault)
+    keys = KeyRing(vault_of(settings))
     for name in studies:
         keys.create(name)
     return settings

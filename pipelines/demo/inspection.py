@@ -66,7 +66,7 @@ def play_pilot(story: World, ground: Ground, driver: Driver, narrator: Narrator)
     for later in (False, True):
         _send(pilot, later, driver, narrator)
     passwords = welcome(ground.users)
-    with closing(LakeDesk(driver.settings)) as desk:
+    with closing(LakeDesk(driver.settings, vault=driver.vault)) as desk:
         _decide(desk, pilot, driver, narrator)
         days = _days_over(story)
         with narrator.step("writing reports", lambda: f"{counted(len(reports), 'report')} in {ground.reports.name}/"):

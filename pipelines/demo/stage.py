@@ -6,6 +6,7 @@ from typing import Any
 
 from connectors.topics import create_topics, wanted_topics
 from infra.local_kafka import Address
+from pipelines.consent.register import FILE as REGISTER
 from pipelines.consent.register import Register
 from pipelines.demo.expected import expected
 from pipelines.demo.ground import Ground, settle
@@ -24,6 +25,7 @@ from pipelines.law import entry_law
 from pipelines.ledger import Ledger
 from pipelines.places import store_of
 from pipelines.settings import Settings
+from pipelines.vault import vault_of
 from pipelines.views import sql
 from schemas.registry import load_partners
 
@@ -117,7 +119,7 @@ def _look(
     ledger = Ledger(store)
     sums = ledger_sums(ledger.entries(1))
     answers = {question: sql(store, query).to_pylist() for question, query in QUESTIONS.items()}
-    with closing(Register(settings.vault / "register.sqlite")) as register:
+    with closing(vault_of(settings)) as vault, closing(Register(vault.read(REGISTER))) as register:
         way = register.kit_events(story.doors.kit.barcode)
     report = lake_check(store, ledger, law=entry_law)
     return Performance(story, settings, sums, told, receipts, way, answers, report, inspection)
