@@ -21,7 +21,7 @@ import time
 import traceback
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn
@@ -34,6 +34,7 @@ from pipelines.holds import Holds
 from pipelines.lake_check import lake_check
 from pipelines.law import entry_law
 from pipelines.plan import Plan, PlannedRange
+from pipelines.vault import vault_of
 from schemas.contracts import contracts, decode
 from schemas.metrics import catalogue
 from tests.canaries import leaks_in_folder
@@ -48,7 +49,7 @@ RANDOM_S = (0.2, 2.5)
 
 _APPEND = ("append.checked", "append.done")
 _APPLY = ("apply.table", "apply.committed", "apply.synced", "apply.done")
-_COMMIT = ("planned", "ran", "manifest", *_APPEND, *_APPLY, "apply.table 2", "told")
+_COMMIT = ("planned", "ran", "manifest", *_APPEND, *_APPLY, "apply.table 2", "told", "held", "kept")
 TARGETS: tuple[tuple[str, ...], ...] = (
     *((f"{kind} {step}",) for kind in ("ingest", "redrive") for step in _COMMIT),
     *((f"compact {step}",) for step in ("compacted", *_APPEND, *_APPLY)),
@@ -56,6 +57,7 @@ TARGETS: tuple[tuple[str, ...], ...] = (
     ("ingest append.done", "start apply.table"),
     ("ingest apply.table 2", "start apply.committed"),
     ("redrive append.done", "start apply.synced", "start told"),
+    ("ingest told", "start held", "start kept"),
     ("compact apply.committed", "start apply.done"),
 )
 """Where to kill; a group's later ones only exist where the former left something to recover."""
@@ -279,7 +281,9 @@ def settle(world: World, acknowledged: Acknowledged) -> dict[str, Any]:
     entries = world.entries()
     problems = [*report.problems, *holds_law(entries), *(f"{path} is left over" for path in report.leavings)]
     problems += [f"a planted secret was written: {where}" for where in leaks_in_folder(world.folder, world.lake_folder)]
-    if Holds(world.settings.vault, world.settings.hold_us, world.settings.kit_hold_us).open_readings():
+    with closing(vault_of(world.settings)) as vault:
+        held = Holds(vault, world.settings.hold_us, world.settings.kit_hold_us).open_readings()
+    if held:
         problems.append("readings are held although everybody is known")
     found = {study: world.landed(study) + world.landed(study, "quarantine") for study in STUDIES}
     lost, doubled = acknowledged.compare(found)

@@ -1,10 +1,10 @@
 """Exactly once on an object store: drivers are killed, and so is the S3 server under them, in turn.
 
-    python -m tests.torture_s3 --kills 20 --server-kills 20 --seed 7
+    python -m tests.torture_s3 --kills 20 --server-kills 20 --seed 7 --vault-s3
 
-What `tests.torture` does, with the lake in a bucket. A driver whose server is killed has to end by itself, with words
-for its operator. At the end the rows are also compared, value by value, with those that one undisturbed driver makes of
-the same topics in a lake in a folder.
+What `tests.torture` does, with the lake in a bucket, and with --vault-s3 the vault too. A driver whose server is killed
+has to end by itself, with words for its operator. At the end the rows are also compared, value by value, with those that
+one undisturbed driver makes of the same topics in a lake in a folder.
 """
 
 import argparse
@@ -18,6 +18,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,7 @@ from connectors.source_file import StorageFailed
 from infra.local_kafka import LocalKafka
 from pipelines.entries import LakeError
 from pipelines.settings import load_settings
+from pipelines.vault import FolderVault, vault_of
 from schemas.contracts import contracts
 from schemas.metrics import catalogue
 from tests.s3_server import S3Server, s3_server, versitygw
@@ -76,7 +78,15 @@ class OnS3(Figures):
     differing: int = 0
 
 
-def torture(folder: Path, kills: int, server_kills: int, seed: int, say: Callable[[str], None] = print) -> OnS3:
+def torture(
+    folder: Path,
+    kills: int,
+    server_kills: int,
+    seed: int,
+    say: Callable[[str], None] = print,
+    *,
+    with_vault: bool = False,
+) -> OnS3:
     """Kill so many drivers and so many times the server, let one driver work everything off, and compare."""
     began, log, noted = time.monotonic(), folder / "harness.log", folder / "noted"
     program = versitygw()
@@ -88,7 +98,8 @@ def torture(folder: Path, kills: int, server_kills: int, seed: int, say: Callabl
         with s3_server(program, folder / "s3") as server:
             os.environ.update(server.environment)
             tempfile.tempdir = str(folder)  # where files are on their way to the bucket
-            world = lay_out(folder / "world", kafka.up().bootstrap, studies=STUDIES, bucket=server.bucket, **LIMITS)
+            places = {"bucket": server.bucket, "vault_bucket": server.bucket if with_vault else None}
+            world = lay_out(folder / "world", kafka.up().bootstrap, studies=STUDIES, **places, **LIMITS)
             world.past = 9 * DAY
             in_child(lambda: make_topics(world.settings), log)
             with traffic(lambda: Traffic(world, noted, seed, late=True).run(), log):
@@ -170,10 +181,12 @@ def beside(world: World) -> World:
     folder.mkdir()
     for name in ("partners.yaml", "studies.yaml"):
         shutil.copy(world.folder / name, folder / name)
-    shutil.copytree(world.settings.vault / "keys", folder / "vault" / "keys")
+    with closing(vault_of(world.settings)) as vault:
+        for key in (f"keys/{study}.key" for study in STUDIES):
+            FolderVault(folder / "vault").create(key, vault.secret(key) or b"")
     content = yaml.safe_load(world.config.read_text(encoding="utf-8"))
     config = folder / "wellspring.yaml"
-    config.write_text(yaml.safe_dump({**content, "lake": "lake"}), encoding="utf-8")
+    config.write_text(yaml.safe_dump({**content, "lake": "lake", "vault": "vault"}), encoding="utf-8")
     return replace(world, folder=folder, config=config, settings=load_settings(config), bucket=None)
 
 
@@ -204,13 +217,19 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=20, help="how many drivers to kill")
     parser.add_argument("--server-kills", type=int, default=20, help="how many times to kill the server")
     parser.add_argument("--seed", type=int, default=None, help="the same schedule again; by chance where not given")
+    parser.add_argument("--vault-s3", action="store_true", help="the vault in a bucket too")
     parser.add_argument("--json", action="store_true", help="the figures as one JSON object")
     asked = parser.parse_args()
     seed = random.SystemRandom().randrange(1_000_000) if asked.seed is None else asked.seed
     print(f"seed {seed}", file=sys.stderr, flush=True)
     with tempfile.TemporaryDirectory(prefix="wellspring-torture-") as folder:
         figures = torture(
-            Path(folder), asked.kills, asked.server_kills, seed, lambda text: print(text, file=sys.stderr, flush=True)
+            Path(folder),
+            asked.kills,
+            asked.server_kills,
+            seed,
+            lambda text: print(text, file=sys.stderr, flush=True),
+            with_vault=asked.vault_s3,
         )
     if asked.json:
         print(json.dumps(asdict(figures)))
