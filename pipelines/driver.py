@@ -25,6 +25,7 @@ from pipelines.halt import PlanTooLarge
 from pipelines.heartbeat import Heartbeat, live_heartbeat
 from pipelines.holds import Changes, Holds
 from pipelines.keys import KeyRing
+from pipelines.lake_check import refuse_unfinished
 from pipelines.law import LawBroken
 from pipelines.ledger import Fenced, LakeError, Ledger, OnStep
 from pipelines.memory import ceiling_mb, telling_no_memory, within
@@ -108,6 +109,7 @@ class Driver:
         """Become the driver. DriverAlive, Fenced, LedgerLost, DataGone, KafkaUnreachable, StorageFailed say why not."""
         for store in (self.store, self.vault.store):
             check_store(store, self.say)
+        refuse_unfinished(self.store)
         beat = live_heartbeat(self.store, self.clock())
         if beat is not None and not take_over:
             raise DriverAlive(

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 from deltalake.exceptions import DeltaError
 
 from pipelines import delta
@@ -15,6 +16,9 @@ from pipelines.files import DataFile, family_of, footer, written
 from pipelines.ledger import Ledger
 from pipelines.store import Store
 from schemas.families import FAMILIES, Family
+
+UNFINISHED = "_control/unfinished-copy.json"
+"""Here a copy of a lake was begun and has not come to its end."""
 
 Law = Callable[[Entry], Iterable[str]]
 """The sums that an entry's counts must satisfy: each one that does not, in words."""
@@ -55,7 +59,17 @@ class Report:
         return {"sound": self.is_sound, **asdict(self)}
 
 
-class _History:
+NOT_HELD = "does not hold entry"
+UNFINISHED_WORDS = "a copy into this place was broken off: copy again, or into an empty place"
+
+
+def refuse_unfinished(store: Store) -> None:
+    """LedgerLost where a copy of a lake was broken off."""
+    if store.exists(UNFINISHED):
+        raise LedgerLost(UNFINISHED_WORDS)
+
+
+class History:
     """Every table's files after each entry that touched it, as far as the check needs them."""
 
     def __init__(self) -> None:
@@ -80,22 +94,29 @@ class _History:
         return live
 
 
-def lake_check(store: Store, ledger: Ledger, families: Mapping[str, Family] = FAMILIES, law: Law = no_law) -> Report:
-    """Audit the lake. A broken ledger ends the audit early: without it there is nothing to compare with."""
+def lake_check(
+    store: Store, ledger: Ledger, families: Mapping[str, Family] = FAMILIES, law: Law = no_law, deep: bool = False
+) -> Report:
+    """Audit the lake. A broken ledger ends the audit early: without it there is nothing to compare with.
+
+    With `deep` all of every file is read, where else its footer is.
+    """
     report = Report()
-    history = _History()
+    history = History()
+    if store.exists(UNFINISHED):
+        report.problems.append(UNFINISHED_WORDS)
     try:
         applied_through = _read_ledger(ledger, history, report, law)
     except LedgerLost as error:
         report.problems.append(str(error))
         return report
     for table in sorted(history.touched):
-        _check_table(store, table, history, applied_through, families, report)
+        _check_table(store, table, history, applied_through, families, report, deep)
     _check_files(store, history, report)
     return report
 
 
-def _read_ledger(ledger: Ledger, history: _History, report: Report, law: Law) -> int:
+def _read_ledger(ledger: Ledger, history: History, report: Report, law: Law) -> int:
     before: Entry | None = None
     for entry in ledger.entries():
         report.problems += _sequence_problems(before, entry)
@@ -123,10 +144,11 @@ def _keeps_rows(entry: Entry) -> bool:
 def _check_table(
     store: Store,
     table: str,
-    history: _History,
+    history: History,
     applied_through: int,
     families: Mapping[str, Family],
     report: Report,
+    deep: bool,
 ) -> None:
     touched = history.touched[table]
     try:
@@ -143,13 +165,13 @@ def _check_table(
     if version != commits - 1:
         report.problems.append(f"{table} is at version {version}; entry {at} was its commit {commits}")
     for n in touched[commits:]:
-        words = f"{table} does not hold entry {n}"
+        words = f"{table} {NOT_HELD} {n}"
         (report.waiting if n > applied_through else report.problems).append(words)
     found = {one.file.path: one.file for one in delta.live_files(handle, table)} if handle else {}
     report.problems += _differences(table, history.live_at(table, commits), found)
     family = families.get(family_of(table))
     for file in found.values():
-        report.problems += _file_problems(store, file, family)
+        report.problems += _file_problems(store, file, family, deep)
     total_rows, total_bytes = sum(f.rows for f in found.values()), sum(f.bytes for f in found.values())
     report.tables[table] = TableReport(len(found), total_rows, total_bytes, at, version)
 
@@ -163,7 +185,7 @@ def _differences(table: str, expected: dict[str, DataFile], found: dict[str, Dat
     yield from (f"{table} describes {path} otherwise than the ledger" for path in both if expected[path] != found[path])
 
 
-def _file_problems(store: Store, file: DataFile, family: Family | None) -> Iterator[str]:
+def _file_problems(store: Store, file: DataFile, family: Family | None, deep: bool) -> Iterator[str]:
     size = store.size(file.path)
     if size is None:
         yield f"{file.path} is missing"
@@ -173,6 +195,8 @@ def _file_problems(store: Store, file: DataFile, family: Family | None) -> Itera
         return
     try:
         found = footer(store, file.path)
+        if deep and _rows_read(store, file.path) != file.rows:
+            yield f"{file.path} does not have the rows that it says"
     except (OSError, pa.ArrowInvalid):
         yield f"{file.path} cannot be read"
         return
@@ -182,7 +206,13 @@ def _file_problems(store: Store, file: DataFile, family: Family | None) -> Itera
         yield f"{file.path} does not have its family's columns"
 
 
-def _check_files(store: Store, history: _History, report: Report) -> None:
+def _rows_read(store: Store, key: str) -> int:
+    """How many rows there are, every page of every column unpacked."""
+    with store.open_file(key) as source, pq.ParquetFile(source) as parquet:
+        return sum(batch.num_rows for batch in parquet.iter_batches())
+
+
+def _check_files(store: Store, history: History, report: Report) -> None:
     """Files that no table shows: a dead driver's leavings, a plan under way, removals within their grace, strangers."""
     live = {path for table in history.touched for path in history.live_at(table, len(history.touched[table]))}
     for key in store.list("study="):

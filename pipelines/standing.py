@@ -82,6 +82,12 @@ def load_standing(store: Store, ledger: Ledger) -> Standing:
     return standing
 
 
+def cleared_through(store: Store) -> int | None:
+    """Through which entry what was removed has been deleted by the saved standing; None where there is none."""
+    saved = _read(store)
+    return saved.cleared_through if saved else None
+
+
 def _read(store: Store) -> _Saved | None:
     data = store.get(KEY)
     try:
