@@ -20,7 +20,9 @@ from connectors.kafka_python import (
     KafkaTimeoutError,
     MessageSizeTooLargeError,
     RecordListTooLargeError,
+    SecurityDisabledError,
     TopicAuthorizationFailedError,
+    TransactionalIdAuthorizationFailedError,
     UnknownTopicOrPartitionError,
 )
 
@@ -145,6 +147,8 @@ _REFUSALS: dict[type[KafkaError], str] = {
     TopicAuthorizationFailedError: "this user may not do that with the topic",
     ClusterAuthorizationFailedError: "this user may not do that on the cluster",
     GroupAuthorizationFailedError: "this user may not do that with the group",
+    TransactionalIdAuthorizationFailedError: "this user may not begin transactions",
+    SecurityDisabledError: "the cluster asks nobody for rights: it has no authorizer",
     InvalidTopicError: "the topic's name is not one that Kafka allows",
     MessageSizeTooLargeError: "a record is larger than the topic allows",
     RecordListTooLargeError: "the batch is larger than the topic allows",

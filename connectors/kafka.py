@@ -4,15 +4,24 @@ import ssl
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
 
+from cryptography.x509 import load_pem_x509_certificate
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, model_validator
 
 from connectors import bounded
-from connectors.causes import PROBE_SHARE, cause, told, watched
+from connectors.causes import PROBE_SHARE, cause, in_words, recent, told, watched
 from connectors.kafka_mends import Loop, TlsContext, mend
-from connectors.kafka_python import KafkaAdminClient, KafkaConsumer, KafkaError, KafkaNetClient, KafkaProducer
+from connectors.kafka_python import (
+    KafkaAdminClient,
+    KafkaConsumer,
+    KafkaError,
+    KafkaNetClient,
+    KafkaProducer,
+    RetriableError,
+)
 
 Client = TypeVar("Client")
 Security = Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"]
@@ -111,6 +120,18 @@ def admin(settings: KafkaSettings, **options: Any) -> KafkaAdminClient:
     return _connected(settings, KafkaAdminClient, options)
 
 
+@contextmanager
+def administering(settings: KafkaSettings, what: str) -> Iterator[KafkaAdminClient]:
+    """An administrator's client for one task. KafkaUnreachable; or KafkaRefused, which says what of."""
+    with admin(settings) as client:
+        try:
+            yield client
+        except RetriableError:
+            raise KafkaUnreachable(cause(settings, recent())) from None
+        except KafkaError as error:
+            raise KafkaRefused(f"{what}: {in_words(error)}") from None
+
+
 def client_options(settings: KafkaSettings) -> dict[str, Any]:
     """The settings in kafka-python's names."""
     options: dict[str, Any] = {
@@ -142,6 +163,9 @@ def _tls_context(settings: KafkaSettings) -> ssl.SSLContext:
             context.load_cert_chain(settings.cert_file, settings.key_file, password="")
         except OSError as error:
             raise KafkaUnreachable(f"cert_file and key_file cannot be used: {_file_fault(error)}") from None
+        if load_pem_x509_certificate(settings.cert_file.read_bytes()).not_valid_after_utc < datetime.now(UTC):
+            # a broker says of it only that it does not take it
+            raise KafkaUnreachable("cert_file: this client's certificate has expired: ask for a new one")
     return context
 
 

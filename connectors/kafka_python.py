@@ -8,7 +8,21 @@ import warnings
 with warnings.catch_warnings():
     warnings.simplefilter("ignore", DeprecationWarning)
     from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
-    from kafka.admin import ConfigResource, ConfigResourceType
+    from kafka.admin import (
+        ACL,
+        ACLFilter,
+        ACLOperation,
+        ACLPermissionType,
+        ACLResourcePatternType,
+        ConfigResource,
+        ConfigResourceType,
+        ResourcePattern,
+        ResourcePatternFilter,
+        ResourceType,
+        ScramMechanism,
+        UserScramCredentialDeletion,
+        UserScramCredentialUpsertion,
+    )
     from kafka.consumer.fetcher import Fetcher
     from kafka.errors import (
         BrokerResponseError,
@@ -24,8 +38,10 @@ with warnings.catch_warnings():
         OffsetOutOfRangeError,
         RecordListTooLargeError,
         RetriableError,
+        SecurityDisabledError,
         TopicAlreadyExistsError,
         TopicAuthorizationFailedError,
+        TransactionalIdAuthorizationFailedError,
         UnknownTopicOrPartitionError,
     )
     from kafka.errors import for_code as error_of_code
@@ -33,13 +49,22 @@ with warnings.catch_warnings():
     from kafka.net.inet import KafkaNetSocket
     from kafka.net.selector import NetworkSelector
     from kafka.net.transport import KafkaSSLTransport, KafkaTCPTransport
-    from kafka.protocol.consumer import IsolationLevel
+    from kafka.protocol.admin import AlterClientQuotasRequest, DescribeClientQuotasRequest
+    from kafka.protocol.consumer import FetchRequest, IsolationLevel
+    from kafka.protocol.metadata import FindCoordinatorRequest
+    from kafka.protocol.producer import InitProducerIdRequest, ProduceRequest
     from kafka.record import memory_records
     from kafka.record.default_records import DefaultRecord, DefaultRecordBatch, DefaultRecordBatchBuilder
     from kafka.record.memory_records import MemoryRecords
     from kafka.record.util import decode_varint
 
 __all__ = [
+    "ACL",
+    "ACLFilter",
+    "ACLOperation",
+    "ACLPermissionType",
+    "ACLResourcePatternType",
+    "AlterClientQuotasRequest",
     "BrokerResponseError",
     "ClusterAuthorizationFailedError",
     "ConfigResource",
@@ -48,8 +73,12 @@ __all__ = [
     "DefaultRecord",
     "DefaultRecordBatch",
     "DefaultRecordBatchBuilder",
+    "DescribeClientQuotasRequest",
+    "FetchRequest",
     "Fetcher",
+    "FindCoordinatorRequest",
     "GroupAuthorizationFailedError",
+    "InitProducerIdRequest",
     "InvalidTopicError",
     "IsolationLevel",
     "KafkaAdminClient",
@@ -67,12 +96,21 @@ __all__ = [
     "NetworkSelector",
     "NotEnoughReplicasError",
     "OffsetOutOfRangeError",
+    "ProduceRequest",
     "RecordListTooLargeError",
+    "ResourcePattern",
+    "ResourcePatternFilter",
+    "ResourceType",
     "RetriableError",
+    "ScramMechanism",
+    "SecurityDisabledError",
     "TopicAlreadyExistsError",
     "TopicAuthorizationFailedError",
     "TopicPartition",
+    "TransactionalIdAuthorizationFailedError",
     "UnknownTopicOrPartitionError",
+    "UserScramCredentialDeletion",
+    "UserScramCredentialUpsertion",
     "decode_varint",
     "error_of_code",
     "memory_records",

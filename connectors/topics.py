@@ -5,14 +5,13 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, NamedTuple
 
-from connectors.causes import cause, in_words, recent
-from connectors.kafka import KafkaRefused, KafkaSettings, KafkaUnreachable, admin
+from connectors.causes import in_words
+from connectors.kafka import KafkaRefused, KafkaSettings, admin, administering
 from connectors.kafka_python import (
     ConfigResource,
     ConfigResourceType,
     KafkaAdminClient,
     KafkaError,
-    RetriableError,
     TopicAlreadyExistsError,
     error_of_code,
 )
@@ -122,29 +121,19 @@ def create_topics(
     KafkaUnreachable, or KafkaRefused where a topic may not or cannot be created (those before it then exist).
     """
     wanted = list(specs)
-    with admin(settings) as client:
-        try:
-            there = _described(client, [spec.name for spec in wanted])
-            return [
-                _compared(spec, there[spec.name]) if spec.name in there else _created(client, spec, replication)
-                for spec in wanted
-            ]
-        except RetriableError:
-            raise KafkaUnreachable(cause(settings, recent())) from None
-        except KafkaError as error:
-            raise KafkaRefused(f"topics: {in_words(error)}") from None
+    with administering(settings, "topics") as client:
+        there = _described(client, [spec.name for spec in wanted])
+        return [
+            _compared(spec, there[spec.name]) if spec.name in there else _created(client, spec, replication)
+            for spec in wanted
+        ]
 
 
 def list_topics(settings: KafkaSettings, names: Iterable[str] | None = None) -> list[TopicSpec]:
     """Topics as they are, sorted by name: those of `names` that are there, or all of this user but Kafka's own."""
-    with admin(settings) as client:
-        try:
-            chosen = client.list_topics() if names is None else list(names)
-            found = _described(client, [name for name in chosen if not name.startswith("__")])
-        except RetriableError:
-            raise KafkaUnreachable(cause(settings, recent())) from None
-        except KafkaError as error:
-            raise KafkaRefused(f"topics: {in_words(error)}") from None
+    with administering(settings, "topics") as client:
+        chosen = client.list_topics() if names is None else list(names)
+        found = _described(client, [name for name in chosen if not name.startswith("__")])
     return [found[name] for name in sorted(found)]
 
 

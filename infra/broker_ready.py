@@ -6,6 +6,7 @@ not tell that the broker is up.
 """
 
 import socket
+import ssl
 import struct
 from dataclasses import dataclass
 
@@ -29,12 +30,11 @@ class Metadata:
         return bool(self.ports) and self.controller >= 0
 
 
-def ask_metadata(port: int, timeout: float) -> Metadata | None:
+def ask_metadata(port: int, timeout: float, tls: ssl.SSLContext | None = None) -> Metadata | None:
     """What answers on this loopback port, or None if nothing does or it is no Kafka broker. Timeout in seconds."""
     request = struct.pack(">hhih", _METADATA, _VERSION, _CORRELATION, -1) + struct.pack(">i", _NO_TOPICS)
     try:
-        with socket.create_connection((LOOPBACK, port), timeout=timeout) as connection:
-            connection.settimeout(timeout)
+        with _connected(port, timeout, tls) as connection:
             connection.sendall(struct.pack(">i", len(request)) + request)
             (size,) = struct.unpack(">i", _receive(connection, 4))
             if not 4 <= size <= _LARGEST_ANSWER:
@@ -42,6 +42,16 @@ def ask_metadata(port: int, timeout: float) -> Metadata | None:
             return parse_metadata(_receive(connection, size))
     except (OSError, struct.error, UnicodeDecodeError):
         return None
+
+
+def _connected(port: int, timeout: float, tls: ssl.SSLContext | None) -> socket.socket:
+    plain = socket.create_connection((LOOPBACK, port), timeout=timeout)
+    plain.settimeout(timeout)
+    try:
+        return tls.wrap_socket(plain, server_hostname=LOOPBACK) if tls else plain
+    except OSError:
+        plain.close()
+        raise
 
 
 def _receive(connection: socket.socket, size: int) -> bytes:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from infra.broker_ready import LOOPBACK
+from infra.secured import Secured
 
 MESSAGE_MAX_BYTES = 1_048_588
 """Kafka's own default for the largest record batch: 1 MiB and the batch's overhead. Topics may set another."""
@@ -21,7 +22,7 @@ JAVA_OPTIONS = [
     "-Djava.net.preferIPv4Stack=true",
 ]
 
-_PORT = re.compile(rf"^advertised\.listeners=PLAINTEXT://{re.escape(LOOPBACK)}:(\d+),", re.MULTILINE)
+_PORT = re.compile(rf"^advertised\.listeners=[A-Z]+://{re.escape(LOOPBACK)}:(\d+),", re.MULTILINE)
 
 # The numbers are measured: one partition of each inner topic and few threads keep the idle cost at 3 % of a core, and
 # the short session lets a broker that was killed back in after 5 s instead of 23 s.
@@ -63,6 +64,11 @@ class BrokerFolder:
         return self.path / "data"
 
     @property
+    def secured(self) -> Secured:
+        """What protects it, where it is a secured one."""
+        return Secured(self.path / "secure")
+
+    @property
     def properties(self) -> Path:
         """The broker's configuration, written anew at every start."""
         return self.path / "server.properties"
@@ -98,7 +104,9 @@ class BrokerFolder:
         return self.logs / "console.log"
 
 
-def server_properties(port: int, controller_port: int, data: Path, extra: Mapping[str, str]) -> str:
+def server_properties(
+    port: int, controller_port: int, data: Path, extra: Mapping[str, str], secured: Secured | None = None
+) -> str:
     """The broker's configuration on loopback; `extra` adds to it or wins over it."""
     listeners = f"PLAINTEXT://{LOOPBACK}:{port},CONTROLLER://{LOOPBACK}:{controller_port}"
     settings = {
@@ -107,6 +115,7 @@ def server_properties(port: int, controller_port: int, data: Path, extra: Mappin
         "listeners": listeners,
         "advertised.listeners": listeners,
         "log.dirs": str(data),
+        **(secured.settings(port, controller_port) if secured else {}),
         **extra,
     }
     return "".join(f"{key}={_escaped(value)}\n" for key, value in settings.items())

@@ -25,11 +25,12 @@ from infra.broker_process import (
     remember,
     spawn,
 )
-from infra.broker_ready import LOOPBACK, ask_metadata
+from infra.broker_ready import LOOPBACK, Metadata, ask_metadata
 from infra.broker_settings import JAVA_OPTIONS, STARTED, BrokerFolder, log4j_properties, server_properties
 from infra.class_archive import ClassArchive, class_archive
 from infra.java import Java, find_java
 from infra.kafka_jars import Progress, fetch_jars, kafka_version, read_lock
+from infra.secured import certificate_port
 
 T = TypeVar("T")
 
@@ -94,9 +95,10 @@ def _lay_out(folder: BrokerFolder, runtime: Runtime, extra: Mapping[str, str], u
     """Under another name first: half a layout is never taken for a whole one."""
     new, properties = folder.path / "data.new", folder.path / "format.properties"
     shutil.rmtree(new, ignore_errors=True)
-    port = free_port()
-    properties.write_text(server_properties(port, free_port(port), new, extra), "ascii")
+    _write_properties(folder, properties, free_port(), new, extra)
     arguments = ["format", "--standalone", "-t", new_cluster_id(), "-c", str(properties)]
+    if folder.secured.is_there:
+        arguments += folder.secured.format_arguments()
     options = runtime.archive.to_use(used) if used else []
     process = spawn(runtime.command(folder, "kafka.tools.StorageTool", arguments, options), folder.console)
     try:
@@ -106,9 +108,16 @@ def _lay_out(folder: BrokerFolder, runtime: Runtime, extra: Mapping[str, str], u
     finally:
         kill(process)
         properties.unlink()
+        folder.secured.forget_format_arguments()
     if code != 0:
         raise EndedUnexplained(f"Apache Kafka could not lay out {folder.data}; {folder.console} says why.")
     new.replace(folder.data)
+
+
+def _write_properties(folder: BrokerFolder, file: Path, port: int, data: Path, extra: Mapping[str, str]) -> None:
+    secured = folder.secured if folder.secured.is_there else None
+    others = (port, certificate_port(port)) if secured else (port,)
+    file.write_text(server_properties(port, free_port(*others), data, extra, secured), "ascii")
 
 
 def new_cluster_id() -> str:
@@ -137,7 +146,7 @@ def start(folder: BrokerFolder, runtime: Runtime, port: int, extra: Mapping[str,
         raise BrokerFailed(
             f"Another broker, not started from here, uses {folder.data}: stop it, or choose another folder."
         )
-    folder.properties.write_text(server_properties(port, free_port(port), folder.data, extra), "ascii")
+    _write_properties(folder, folder.properties, port, folder.data, extra)
     folder.logging.write_text(log4j_properties(folder.log), "ascii")
     return _with_archive(runtime, lambda used: _start(folder, runtime, port, used))
 
@@ -169,13 +178,20 @@ def _wait_until_ready(process: psutil.Process, folder: BrokerFolder, running: Ru
         if not is_alive(process):
             raise _why_it_ended(folder, running.port)
         if STARTED in folder.console.read_text("utf-8", "replace"):
-            said = ask_metadata(running.port, _ANSWER_SECONDS)
+            said = _asked(folder, running.port)
             if said is not None and said.cluster_id not in (None, running.cluster_id):
                 raise PortTaken(f"Another broker answers on port {running.port} of {LOOPBACK}: choose another port.")
             if said is not None and said.ready and listens_on(process, running.port):
                 return
         time.sleep(_LOOK_EVERY_SECONDS)
     raise BrokerFailed(f"Apache Kafka was not ready within {START_SECONDS:.0f} s; {folder.log} says how far it came.")
+
+
+def _asked(folder: BrokerFolder, port: int) -> Metadata | None:
+    """What the broker says; a secured one says it to who shows a certificate."""
+    if not folder.secured.is_there:
+        return ask_metadata(port, _ANSWER_SECONDS)
+    return ask_metadata(certificate_port(port), _ANSWER_SECONDS, folder.secured.client())
 
 
 def _why_it_ended(folder: BrokerFolder, port: int) -> Exception:

@@ -8,9 +8,10 @@ The broker outlives the process that started it; any later process can stop it b
 """
 
 import fcntl
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
 
@@ -20,9 +21,11 @@ from infra.broker_process import PortTaken, Running, free_port, is_free, kill, r
 from infra.broker_ready import LOOPBACK
 from infra.broker_settings import BrokerFolder, last_port
 from infra.broker_start import BrokerFailed, Runtime, lay_out, prepare, start
+from infra.certificates import ends
 from infra.class_archive import adopt
 from infra.java import JavaMissing
 from infra.kafka_jars import JarsMissing, Progress, kafka_version, quiet, read_lock
+from infra.secured import certificate_port
 
 __all__ = ["Address", "BrokerFailed", "JarsMissing", "JavaMissing", "LocalKafka", "PortTaken", "Status", "Stopped"]
 
@@ -66,14 +69,30 @@ class Status:
     pid: int | None = None
     since: int | None = None
     java: str | None = None
+    secured: bool = False
+
+
+def _utc_now() -> datetime:
+    return datetime.now(UTC)
 
 
 class LocalKafka:
-    """The broker of one folder. `extra` adds settings to its server.properties, or wins over them."""
+    """The broker of one folder. `extra` adds settings to its server.properties, or wins over them.
 
-    def __init__(self, folder: Path, extra: Mapping[str, str] | None = None) -> None:
+    With `secure` its folder becomes a secured broker's, and stays it: see `infra.secured`.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        extra: Mapping[str, str] | None = None,
+        *,
+        secure: bool = False,
+        clock: Callable[[], datetime] = _utc_now,
+    ) -> None:
         self.folder = BrokerFolder(folder.resolve())
         self.extra = dict(extra or {})
+        self._secure, self._clock = secure, clock
 
     def up(self, port: int | None = None, on_progress: Progress = quiet) -> Address:
         """Start the broker and return when it can be used; one that is up already is left as it is.
@@ -84,10 +103,11 @@ class LocalKafka:
         self._make_folder()
         with self._alone():
             found = self._recall()
+            self._may_be_secured()
             if found is not None:
                 return self._already(found[0], port, on_progress)
-            if port is not None and not is_free(port):
-                raise PortTaken(f"Port {port} on {LOOPBACK} is taken by another program: choose another or stop it.")
+            self._protect(on_progress)
+            self._must_be_free(port)
             runtime = prepare(on_progress)
             if not self.folder.data.exists():
                 on_progress("laying out the data folder", 0, 0)
@@ -104,7 +124,8 @@ class LocalKafka:
             return Status(False, self.folder.path, kafka_version(read_lock()))
         running, _ = found
         bootstrap = f"{LOOPBACK}:{running.port}"
-        return Status(True, self.folder.path, running.version, bootstrap, running.pid, running.since, running.java)
+        about = (running.version, bootstrap, running.pid, running.since, running.java)
+        return Status(True, self.folder.path, *about, self.folder.secured.is_there)
 
     def down(self, on_progress: Progress = quiet) -> Stopped:
         """Stop the broker: ask (SIGTERM), and after 30 s insist (SIGKILL). The data stay.
@@ -145,6 +166,26 @@ class LocalKafka:
         except OSError as failure:
             raise BrokerFailed(f"Cannot make the folder {self.folder.path}: {failure.strerror}.") from failure
 
+    def _may_be_secured(self) -> None:
+        """Nobody's data are given a protection that they were laid out without: its users would not be in them."""
+        if self._secure and self.folder.data.exists() and not self.folder.secured.is_there:
+            raise BrokerFailed(
+                f"The broker of {self.folder.path} was laid out as an open one and stays that: name another folder "
+                "(broker_folder) for a secured one."
+            )
+
+    def _protect(self, on_progress: Progress) -> None:
+        """Make what a secured broker needs, and anew what ends soon."""
+        secured = self.folder.secured
+        if (self._secure or secured.is_there) and secured.make(self._clock()):
+            on_progress(f"the broker's certificate is new, and good until {ends(secured.broker_pem):%Y-%m-%d}", 1, 1)
+
+    def _must_be_free(self, port: int | None) -> None:
+        wanted = () if port is None else (port, certificate_port(port)) if self.folder.secured.is_there else (port,)
+        for one in wanted:
+            if not is_free(one):
+                raise PortTaken(f"Port {one} on {LOOPBACK} is taken by another program: choose another or stop it.")
+
     @contextmanager
     def _alone(self) -> Iterator[None]:
         """One process at a time starts or stops the broker of a folder; the others wait."""
@@ -161,6 +202,10 @@ class LocalKafka:
                 f"The broker of {self.folder.path} is up on port {running.port}; stop it to change that."
             )
         on_progress(f"Apache Kafka is up already on {LOOPBACK}:{running.port}", 1, 1)
+        secured = self.folder.secured
+        if secured.is_there and secured.ends_soon(self._clock()):
+            until = f"{ends(secured.broker_pem):%Y-%m-%d %H:%M} UTC"
+            on_progress(f"its certificate is good until {until}: stop it and start it again for a new one", 1, 1)
         return Address(running.port, running.cluster_id, running.pid, started=False)
 
     def _start(self, runtime: Runtime, port: int | None) -> Running:

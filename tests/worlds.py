@@ -324,11 +324,14 @@ def make_world(
     partner: dict[str, Any] | None = None,
     bucket: Path | None = None,
     vault_bucket: Path | None = None,
+    kafka: dict[str, str] | None = None,
     **limits: Any,
 ) -> World:
     """A deployment in `folder` with topics of its own; `limits` are those of the settings."""
     places = {"bucket": bucket, "vault_bucket": vault_bucket}
-    world = lay_out(folder, bootstrap, studies=studies, partitions=partitions, partner=partner, **places, **limits)
+    world = lay_out(
+        folder, bootstrap, studies=studies, partitions=partitions, partner=partner, kafka=kafka, **places, **limits
+    )
     make_topics(world.settings)
     return world
 
@@ -342,9 +345,13 @@ def lay_out(
     partner: dict[str, Any] | None = None,
     bucket: Path | None = None,
     vault_bucket: Path | None = None,
+    kafka: dict[str, str] | None = None,
     **limits: Any,
 ) -> World:
-    """The files of a deployment, without a word to Kafka; the buckets are those of lake and vault."""
+    """The files of a deployment, without a word to Kafka.
+
+    The buckets are those of lake and vault; `kafka` are more of the settings by which it is reached.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     name = f"p{uuid.uuid4().hex[:12]}"
     config = folder / "wellspring.yaml"
@@ -354,7 +361,7 @@ def lay_out(
             "lake": f"s3://{bucket.name}/lake" if bucket else "lake",
             "vault": f"s3://{vault_bucket.name}/vault" if vault_bucket else "vault",
             "authority": f"a{name}",
-            "kafka": {"bootstrap": bootstrap},
+            "kafka": {"bootstrap": bootstrap, **(kafka or {})},
             "limits": {"freshness_s": 0.5, **limits},
         },
     )

@@ -1,26 +1,59 @@
 """wellspring kafka up|down|status: a real Apache Kafka on this machine."""
 
 from dataclasses import asdict
+from pathlib import Path
 from typing import Annotated
 
 import typer
+from pydantic import SecretStr
 
-from infra.local_kafka import LocalKafka
+from connectors.client_files import ENVIRONMENT_FILE, write_client_files
+from connectors.kafka import KafkaSettings
+from infra.local_kafka import Address, LocalKafka
+from infra.secured import ADMIN, certificate_port
 from pipelines.commands.common import AsJson, Config, put, say, settings_of
 
 app = typer.Typer(help="A local broker: data in a folder, loopback only.", no_args_is_help=True)
 
 
-@app.command(epilog="Example: wellspring kafka up --port 9092")
+@app.command(epilog="Examples: wellspring kafka up --port 9092; wellspring kafka up --secure")
 def up(
     config: Config = None,
     port: Annotated[int | None, typer.Option(help="Port; that of the setting kafka.bootstrap where not given.")] = None,
+    secure: Annotated[
+        bool,
+        typer.Option("--secure", help="Protect a new broker as production's are: TLS, logins, rights for each user."),
+    ] = False,
 ) -> None:
     """Fetch Kafka and Java where they are missing, and start the broker; it stays when the command ends."""
     settings = settings_of(config)
-    address = LocalKafka(settings.broker_folder).up(port or settings.kafka.addresses[0][1], on_progress=_progress)
+    kafka = LocalKafka(settings.broker_folder, secure=secure)
+    address = kafka.up(port or settings.kafka.addresses[0][1], on_progress=_progress)
     say(f"Kafka listens on {address.bootstrap}; its data are in {settings.broker_folder}")
+    if kafka.folder.secured.is_there:
+        _say_how_to_get_in(kafka, address)
     say("next: wellspring topics create")
+
+
+def _say_how_to_get_in(kafka: LocalKafka, address: Address) -> None:
+    folder = write_admin_files(kafka, address)
+    say(f"it is secured: logins on port {address.port}, client certificates on port {certificate_port(address.port)}")
+    say(f"you are its administrator with the variables of {folder / ENVIRONMENT_FILE}:")
+    say(f"  set -a; . {folder / ENVIRONMENT_FILE}; set +a")
+
+
+def write_admin_files(kafka: LocalKafka, address: Address) -> Path:
+    """The administrator's ways in, as files in a folder of the broker's; the folder."""
+    secured, folder = kafka.folder.secured, kafka.folder.path / ADMIN
+    way = KafkaSettings(
+        bootstrap=address.bootstrap,
+        security="SASL_SSL",
+        ca_file=secured.ca_file,
+        username=ADMIN,
+        password=SecretStr(secured.password),
+    )
+    write_client_files(folder, way)
+    return folder
 
 
 def _progress(doing: str, done: int, total: int) -> None:

@@ -11,6 +11,7 @@ import pytest
 
 from infra.local_kafka import Address, LocalKafka
 from tests.s3_server import S3Server, s3_server, versitygw
+from tests.secured import SecuredBroker, secured_broker
 
 
 class OwnBroker(NamedTuple):
@@ -34,6 +35,13 @@ def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Address]:
         yield kafka.up()
     finally:
         kafka.down()
+
+
+@pytest.fixture(scope="session")
+def secured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SecuredBroker]:
+    """The session's secured broker: nobody stops it, and every test uses partners and principals of its own."""
+    with secured_broker(tmp_path_factory.mktemp("secured")) as broker:
+        yield broker
 
 
 @pytest.fixture
