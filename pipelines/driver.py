@@ -172,6 +172,7 @@ class Driver:
             self.reader,
             asked,
             self._accept_loss,
+            self.partners,
             kits,
         )
 
@@ -266,7 +267,7 @@ class Driver:
         }
         wanted = {partition_key(*at): end for at, end in ends.items()}
         cut = self._size.cut(position, wanted)
-        expired = self.holds.expired(self.clock())
+        expired = sorted({*self.holds.expired(self.clock()), *self.holds.orphaned(self.partners)})
         if not (cut.ranges or expired or lost):
             return None
         offsets = {**position, **{item.key: item.end for item in cut.ranges}}

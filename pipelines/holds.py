@@ -6,7 +6,7 @@ Changed only by ledger entries: each is taken in once, in order, with the totals
 + open` can be checked at any time. What is closed is deleted.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -142,6 +142,13 @@ class Holds:
     def expired(self, now_us: int) -> list[int]:
         """Numbers of the holds that have waited long enough."""
         return [row[0] for row in self._db.execute("SELECT id FROM hold WHERE expires_us <= ? ORDER BY id", (now_us,))]
+
+    def orphaned(self, partners: Collection[str]) -> list[int]:
+        """Numbers of the holds of partners who are not among these: nobody may speak for them any more."""
+        known = sorted(partners)
+        marks = ", ".join("?" * len(known))
+        rows = self._db.execute(f"SELECT id FROM hold WHERE partner NOT IN ({marks}) ORDER BY id", known)
+        return [row[0] for row in rows]
 
     def people(self) -> dict[str, list[str]]:
         """Subjects with open holds, by partner."""

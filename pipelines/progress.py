@@ -98,6 +98,7 @@ class Surroundings:
     reader: RangeReader
     asked: Identity
     accept_loss: bool
+    partners: Collection[str]
     kit_topics: Iterable[str] = ()
 
     def check(self, ledger: Ledger, holds: Holds) -> None:
@@ -121,7 +122,7 @@ class Surroundings:
         """Ask who Kafka and the topics are: while it was away another may have come in its place."""
         known = [*self.topics, self.settings.consent_topic, self.settings.link_topic, *self.kit_topics]
         self._identity = (self.asked.cluster_id(), self.asked.topic_ids(known))
-        check_cluster(progress, *self._identity)
+        check_cluster(progress, *self._identity, self.partners)
 
     def after(
         self, before: Progress, offsets: Mapping[str, int], consent_ends: Mapping[tuple[str, int], int]
@@ -130,7 +131,7 @@ class Surroundings:
         cluster, topics = self._identity
         reached = {
             "cluster": cluster,
-            "topics": dict(topics),
+            "topics": {**before.topics, **topics},
             "offsets": {**before.offsets, **offsets},
             "consent": {partition_key(*at): end for at, end in consent_ends.items()},
             "keys": {study: self.keys.key(study).fingerprint() for study in self.studies},
@@ -168,18 +169,29 @@ def private_of(entry: Entry, holds: Holds, vault: Store) -> dict[str, Any] | Non
     )
 
 
-def check_cluster(progress: Progress, cluster: str, topics: Mapping[str, str]) -> None:
-    """DataGone where Kafka is another cluster, or a topic another topic of the same name."""
+def check_cluster(progress: Progress, cluster: str, topics: Mapping[str, str], partners: Collection[str]) -> None:
+    """DataGone where Kafka is another cluster, or a topic another topic of the same name.
+
+    The topics of a partner who was removed are remembered, and not missed.
+    """
     if progress.cluster and progress.cluster != cluster:
         raise DataGone(
             "this is another Kafka cluster than the one that the ledger goes on from: check the setting kafka.bootstrap, "
             "or begin a new lake for the new cluster"
         )
     for topic, known in progress.topics.items():
+        if topic not in topics and _is_of_who_left(topic, partners):
+            continue
         if topic not in topics:
             raise DataGone(f"the topic {topic} is gone: restore it, or begin a new lake")
         if topics[topic] != known:
             raise DataGone(f"the topic {topic} was deleted and made anew: what it held and was not read is lost")
+
+
+def _is_of_who_left(topic: str, partners: Collection[str]) -> bool:
+    """Never true of the authority's topics, whatever its name has become."""
+    of_authority = contract_of(topic) in ("consent-event", "identity-link")
+    return not of_authority and topic.split(".", 1)[0] not in partners
 
 
 def check_offsets(

@@ -32,7 +32,9 @@ class Teller:
         told = set()
         for row in pointers:
             pointer = Pointer(*row)
-            partner = self._partners[pointer.topic.split(".", 1)[0]]
+            partner = self._partners.get(pointer.topic.split(".", 1)[0])
+            if partner is None:  # removed meanwhile: nobody is there to be told
+                continue
             publisher = self._publisher(partner)
             publisher.send(partner.name.encode(), encode("rejected", {**pointer._asdict(), "entry": entry}))
             told.add(partner.name)

@@ -166,3 +166,10 @@ def test_those_near_their_end_are_told_by_reason(holds: Holds) -> None:
     assert holds.expiring(1_099) == {}
     assert holds.expiring(1_100) == {str(Code.NO_CONSENT): 3}
     assert holds.expiring(9_999) == {str(Code.NO_CONSENT): 3, str(Code.KIT_NOT_ACTIVATED): 3}
+
+
+def test_holds_of_a_partner_who_was_removed_are_orphaned(holds: Holds) -> None:
+    holds.apply(1, opening(hold(partner="acme"), hold(1, partner="other"), hold(2, partner="acme")))
+    assert holds.orphaned({"acme": None, "other": None}) == []
+    assert holds.orphaned(["other"]) == [1, 3]
+    assert holds.orphaned([]) == [1, 2, 3]

@@ -8,7 +8,7 @@ import pytest
 
 from pipelines.entries import Entry, LedgerLost
 from pipelines.holds import Changes, Holds
-from pipelines.progress import DataGone, check_settled, private_of
+from pipelines.progress import DataGone, Progress, check_cluster, check_settled, private_of
 from pipelines.store import FolderStore
 from tests.lakes import JAN, Driver
 
@@ -77,3 +77,20 @@ def test_a_vault_that_has_seen_more_than_the_ledger_means_an_older_ledger(deploy
     deployment.holds.apply(3, Changes([], [], []))
     with pytest.raises(LedgerLost, match="the vault has seen later entries than the ledger has"):
         deployment.check()
+
+
+def test_topics_of_a_partner_who_was_removed_are_not_missed() -> None:
+    known = {"acme.sensor-reading.v1": "t1", "other.kit-event.v1": "t2", "office.consent-event.v1": "t3"}
+    progress = Progress(cluster="c", topics=known)
+    left = {"acme.sensor-reading.v1": "t1", "office.consent-event.v1": "t3"}
+    check_cluster(progress, "c", left, ["acme"])
+    with pytest.raises(DataGone, match=r"the topic other\.kit-event\.v1 is gone"):
+        check_cluster(progress, "c", left, ["acme", "other"])
+    with pytest.raises(DataGone, match=r"the topic acme\.sensor-reading\.v1 was deleted and made anew"):
+        check_cluster(progress, "c", {**left, "acme.sensor-reading.v1": "t9"}, ["acme"])
+
+
+def test_consent_topics_are_missed_whatever_the_authority_is_called_now() -> None:
+    progress = Progress(cluster="c", topics={"office.consent-event.v1": "t3", "office.identity-link.v1": "t4"})
+    with pytest.raises(DataGone, match=r"office\.\S+ is gone"):
+        check_cluster(progress, "c", {"bureau.consent-event.v1": "t5"}, ["acme"])
