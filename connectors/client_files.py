@@ -52,6 +52,13 @@ def write_client_files(folder: Path, settings: KafkaSettings, **more: object) ->
     return [folder / name for name in contents]
 
 
+def read_client_files(folder: Path) -> KafkaSettings:
+    """How the principal of this folder comes in, whatever the environment says. FileNotFoundError where nothing says it."""
+    section = yaml.safe_load((folder / SETTINGS_FILE).read_text(encoding="utf-8"))["kafka"]
+    files = {name: folder / section[name] for name in _FILES if name in section}
+    return KafkaSettings.model_validate({**section, **files})
+
+
 def _taken_in(folder: Path, settings: KafkaSettings) -> Iterator[tuple[str, Path]]:
     for name in _FILES:
         given: Path | None = getattr(settings, name)

@@ -20,7 +20,6 @@ with warnings.catch_warnings():
         ResourcePatternFilter,
         ResourceType,
         ScramMechanism,
-        UserScramCredentialDeletion,
         UserScramCredentialUpsertion,
     )
     from kafka.consumer.fetcher import Fetcher
@@ -109,7 +108,6 @@ __all__ = [
     "TopicPartition",
     "TransactionalIdAuthorizationFailedError",
     "UnknownTopicOrPartitionError",
-    "UserScramCredentialDeletion",
     "UserScramCredentialUpsertion",
     "decode_varint",
     "error_of_code",

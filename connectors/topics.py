@@ -137,6 +137,12 @@ def list_topics(settings: KafkaSettings, names: Iterable[str] | None = None) -> 
     return [found[name] for name in sorted(found)]
 
 
+def delete_topics(settings: KafkaSettings, names: Iterable[str]) -> None:
+    """Delete topics with all that is in them. KafkaUnreachable, KafkaRefused."""
+    with administering(settings, "topics") as client:
+        client.delete_topics(list(names))
+
+
 def message_limit(settings: KafkaSettings, topic: str) -> int | None:
     """The largest batch that the topic takes, in bytes as sent; None where this user may not know it."""
     with admin(settings) as client:

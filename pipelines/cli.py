@@ -22,6 +22,7 @@ from pipelines.commands import (
     kits,
     lake,
     ledger,
+    partners,
     quality,
     quarantine,
     registries,
@@ -47,7 +48,7 @@ app = typer.Typer(
 app.add_typer(kafka.app, name="kafka")
 app.add_typer(topics.app, name="topics")
 app.add_typer(registries.studies, name="studies")
-app.add_typer(registries.partners, name="partners")
+app.add_typer(partners.app, name="partners")
 app.add_typer(connect.app, name="connect")
 app.add_typer(consent.app, name="consent")
 app.add_typer(kits.app, name="kits")

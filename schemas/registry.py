@@ -25,6 +25,12 @@ Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,39}$")]
 KIT = "kit"
 """In place of a partner in the links of kits: a barcode is one person's, whichever laboratory reports on it."""
 
+OURS = "wellspring-"
+"""How the names of the system's own principals begin: nobody else may bear one, since Kafka knows everybody by name."""
+
+ALMIGHTY = frozenset(("admin", "administrator", "anonymous", "broker", "controller", "kafka", "root", "superuser"))
+"""Names under which clusters have principals who may do everything."""
+
 M = TypeVar("M", bound=BaseModel)
 T = TypeVar("T")
 KeepBasis = Literal["none", "public_interest_research", "anonymised_only"]
@@ -45,6 +51,8 @@ def _zone(name: str) -> str:
 def _partner_name(name: str) -> str:
     if name == KIT:
         raise ValueError(f"expected another name: {KIT} stands for kits in identity links")
+    if name.startswith(OURS) or name in ALMIGHTY:
+        raise ValueError("expected another name: it is that of a principal with other rights")
     return name
 
 
@@ -65,6 +73,8 @@ class Partner(BaseModel):
     retention_days: Annotated[int, Field(ge=4)] = 7
     max_message_bytes: Annotated[int, Field(ge=1024, le=8 * 1024 * 1024)] = 1024 * 1024
     firmware: tuple[str, ...] = ()
+    quota_mb_s: Annotated[float, Field(gt=0)] | None = None
+    quota_percent: Annotated[float, Field(gt=0)] | None = None
 
     def topic(self, contract: str) -> str:
         return f"{self.name}.{contract}.v1"
@@ -133,6 +143,31 @@ def checked_study(fields: Mapping[str, Any]) -> Study:
         return Study.model_validate(fields)
     except ValidationError as error:
         raise RegistryError(first_fault(error)) from None
+
+
+def checked_partner(fields: Mapping[str, Any]) -> Partner:
+    """The partner of these fields; RegistryError where they cannot be one's."""
+    try:
+        return Partner.model_validate(fields)
+    except ValidationError as error:
+        raise RegistryError(first_fault(error)) from None
+
+
+def save_partners(path: Path, partners: Iterable[Partner]) -> Path | None:
+    """Write the registry back, in its order; where comments would be lost, the former one stays: that file.
+
+    There is always a whole one.
+    """
+    rows = [p.model_dump(mode="json", exclude_defaults=True) | {"name": p.name} for p in partners]
+    rows = [{"name": row.pop("name"), **row} for row in rows]
+    before = path.read_text(encoding="utf-8") if path.exists() else ""
+    kept = path.with_name(f"{path.name}.before") if "#" in before else None
+    if kept is not None:
+        kept.write_text(before, encoding="utf-8")
+    new = path.with_name(f"{path.name}.new")
+    new.write_text(yaml.safe_dump({"partners": rows}, sort_keys=False), encoding="utf-8")
+    new.replace(path)
+    return kept
 
 
 def save_studies(path: Path, studies: dict[str, Study]) -> None:

@@ -9,10 +9,12 @@ from typing import Any
 import yaml
 
 from connectors.client_files import SETTINGS_FILE
-from connectors.kafka import KafkaSettings
+from connectors.kafka import KafkaRefused, KafkaSettings
+from connectors.publisher import Publisher
 from infra.local_kafka import Address, LocalKafka
 from pipelines.commands.kafka import write_admin_files
 from pipelines.settings import load_settings
+from tests.worlds import World, make_world
 
 
 @dataclass
@@ -48,3 +50,19 @@ def secured_broker(folder: Path) -> Iterator[SecuredBroker]:
         yield start_secured(folder)
     finally:
         LocalKafka(folder).down()
+
+
+def world_on(broker: SecuredBroker, folder: Path, **more: Any) -> World:
+    """A deployment whose settings are those of the broker's administrator."""
+    section = {key: value for key, value in broker.section.items() if key != "bootstrap"}
+    return make_world(folder, broker.address.bootstrap, kafka=section, **more)
+
+
+def why_not_published(settings: KafkaSettings, topic: str) -> str:
+    """Why this user's record does not get into the topic; empty where it does."""
+    try:
+        with Publisher(settings, topic, patience_s=10) as publisher:
+            publisher.send(b"key", b"value")
+    except KafkaRefused as refused:
+        return str(refused)
+    return "; ".join(publisher.receipt.reasons)

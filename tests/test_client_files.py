@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
-from connectors.client_files import ENVIRONMENT_FILE, JAVA_FILE, SETTINGS_FILE, write_client_files
+from connectors.client_files import ENVIRONMENT_FILE, JAVA_FILE, SETTINGS_FILE, read_client_files, write_client_files
 from connectors.kafka import KafkaSettings
 from pipelines.settings import load_settings
 
@@ -74,6 +74,16 @@ def test_the_environment_says_the_same(tmp_path: Path, monkeypatch: pytest.Monke
     assert load_settings(tmp_path / "empty.yaml").kafka == given.model_copy(
         update={"ca_file": tmp_path / "acme" / "ca.crt"}
     )
+
+
+def test_the_files_are_read_whatever_the_environment_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An operator, whose variables are an administrator's, tries what a partner may do."""
+    given = login(tmp_path)
+    write_client_files(tmp_path / "acme", given)
+    monkeypatch.setenv("WELLSPRING_KAFKA__USERNAME", "admin")
+    assert read_client_files(tmp_path / "acme") == given.model_copy(update={"ca_file": tmp_path / "acme" / "ca.crt"})
+    with pytest.raises(FileNotFoundError):
+        read_client_files(tmp_path / "nobody")
 
 
 def test_java_logs_in_by_the_same_password(tmp_path: Path) -> None:

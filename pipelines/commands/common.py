@@ -14,6 +14,7 @@ from connectors.kafka import KafkaRefused, KafkaUnreachable
 from connectors.ranges import DataDamaged, DataMissing
 from connectors.source_file import StorageFailed
 from connectors.watch_place import PlaceRefused
+from infra.certificates import CertificateRefused
 from infra.java import JavaMissing
 from infra.kafka_jars import JarsMissing
 from infra.local_kafka import BrokerFailed, PortTaken
@@ -21,6 +22,7 @@ from pipelines.consent.packed import DamagedError
 from pipelines.keys import KeyMissing
 from pipelines.law import LawBroken
 from pipelines.ledger import LakeError
+from pipelines.partners import PartnerRefused
 from pipelines.settings import Settings, SettingsError, load_settings
 from schemas.lab_mapping import LabMappingError
 from schemas.reasons import Rejected
@@ -49,7 +51,7 @@ _REFUSED = (
         LawBroken,
         Rejected,
     ),
-    *(BrokerFailed, PortTaken, JarsMissing, JavaMissing),
+    *(BrokerFailed, PortTaken, JarsMissing, JavaMissing, CertificateRefused, PartnerRefused),
 )
 
 

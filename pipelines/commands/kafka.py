@@ -1,4 +1,4 @@
-"""wellspring kafka up|down|status: a real Apache Kafka on this machine."""
+"""wellspring kafka up|down|status|grant: a real Apache Kafka on this machine; who may do what in any."""
 
 from dataclasses import asdict
 from pathlib import Path
@@ -12,8 +12,10 @@ from connectors.kafka import KafkaSettings
 from infra.local_kafka import Address, LocalKafka
 from infra.secured import ADMIN, certificate_port
 from pipelines.commands.common import AsJson, Config, put, say, settings_of
+from pipelines.commands.grant import EXAMPLE, grant
 
-app = typer.Typer(help="A local broker: data in a folder, loopback only.", no_args_is_help=True)
+app = typer.Typer(help="A local broker, and who may do what in any cluster.", no_args_is_help=True)
+app.command("grant", epilog=EXAMPLE)(grant)
 
 
 @app.command(epilog="Examples: wellspring kafka up --port 9092; wellspring kafka up --secure")

@@ -1,4 +1,4 @@
-"""wellspring studies add|keys|list, wellspring partners list."""
+"""wellspring studies add|keys|list."""
 
 from datetime import datetime
 from typing import Annotated, get_args
@@ -13,10 +13,9 @@ from pipelines.progress import Progress
 from pipelines.settings import Settings
 from pipelines.store_check import check_store
 from pipelines.vault import vault_of
-from schemas.registry import KeepBasis, checked_study, load_partners, load_studies, save_studies
+from schemas.registry import KeepBasis, checked_study, load_studies, save_studies
 
 studies = typer.Typer(help="The studies that may receive readings.", no_args_is_help=True)
-partners = typer.Typer(help="The partners who may publish readings.", no_args_is_help=True)
 
 
 @studies.command(epilog="Example: wellspring studies add sleep-2026 --title 'Sleep and shift work'")
@@ -84,12 +83,4 @@ def list_studies(config: Config = None, as_json: AsJson = False) -> None:
     """The registered studies."""
     show_rows(
         "studies", [s.model_dump(mode="json") for s in load_studies(settings_of(config).studies).values()], as_json
-    )
-
-
-@partners.command("list", epilog="Example: wellspring partners list --json")
-def list_partners(config: Config = None, as_json: AsJson = False) -> None:
-    """The registered partners."""
-    show_rows(
-        "partners", [p.model_dump(mode="json") for p in load_partners(settings_of(config).partners).values()], as_json
     )

@@ -18,6 +18,8 @@ from unittest.mock import patch
 
 import pytest
 
+from connectors.client_files import ENVIRONMENT_FILE
+from infra.broker_process import free_port
 from infra.local_kafka import Address, LocalKafka
 from pipelines.cli import execute
 from pipelines.commands import asking
@@ -48,6 +50,7 @@ from tests.documents import (
 from tests.lab_messages import message, obr, obx, spm
 
 LONG = {"demo", "bench", "steward"}  # they have tests of their own: here only whether the command is there
+SECURED = "secured"  # the mark of what is typed on a broker that asks for rights
 ELSEWHERE = "mvn "  # typed in test_first_message_java.py, where it may fetch what it needs
 
 
@@ -315,6 +318,8 @@ def test_the_guide_of_operators(place: Path, address: Address) -> None:
     (reader.folder / "backup").mkdir()
     said = {}
     for command in commands(OPERATORS):
+        if command in commands(OPERATORS, SECURED):
+            continue
         if command in commands(OPERATORS, "restore")[:1]:
             _lose(reader)
         said[command.line] = reader.type(command)
@@ -322,6 +327,24 @@ def test_the_guide_of_operators(place: Path, address: Address) -> None:
     assert re.search(r"heart_rate\s+│ 61\.0", said[query].out)
     assert (reader.folder / "backup" / "vault" / "keys" / "sleep.key").is_file()
     assert not LocalKafka(reader.folder / "kafka").status().running
+
+
+def test_what_operators_do_on_a_secured_broker(place: Path) -> None:
+    """They are its administrator as soon as it is up, by the variables that it tells them of."""
+    reader = Reader(place / "secured", {"WELLSPRING_KAFKA__BOOTSTRAP": f"127.0.0.1:{free_port()}"})
+    reader.save(files(OPERATORS))
+    kafka, said = LocalKafka(reader.folder / "kafka"), {}
+    try:
+        for command in commands(OPERATORS, SECURED):
+            said[command.line] = reader.type(command)
+            lines = (reader.folder / "kafka" / "admin" / ENVIRONMENT_FILE).read_text().splitlines()
+            reader.environment.update(
+                (name, value.strip("'")) for name, _, value in (line.partition("=") for line in lines)
+            )
+    finally:
+        kafka.kill()
+    assert "kafka.env; set +a" in said["wellspring kafka up --secure"].err
+    assert "NO" not in said["wellspring partners check west-lab"].out
 
 
 # -- what they need

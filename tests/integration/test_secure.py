@@ -1,33 +1,35 @@
 """A local broker that is secured as production's is: who comes in, what an expired certificate does, and a whole run."""
 
+import json
 import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
 
-from connectors.client_files import ENVIRONMENT_FILE
-from connectors.kafka import KafkaSettings, KafkaUnreachable, admin, consumer
+from connectors import granting, users
+from connectors.client_files import ENVIRONMENT_FILE, SETTINGS_FILE
+from connectors.granting import grant
+from connectors.kafka import KafkaRefused, KafkaSettings, KafkaUnreachable, admin, consumer
+from connectors.principals import CONNECTOR, DRIVER, OPERATOR, Right
 from connectors.publisher import Publisher
+from connectors.quotas import Quota, quota_of, set_quota
+from connectors.ranges import OffsetRange, read_range
+from connectors.topics import TopicSpec, create_topics, delete_topics
 from infra.certificates import ends, key_pem, private_key
-from infra.local_kafka import BrokerFailed, LocalKafka
+from infra.local_kafka import Address, BrokerFailed, LocalKafka
 from infra.secured import BROKER, certificate_port
+from pipelines.settings import load_settings
 from tests.integration.conftest import StartBroker
-from tests.secured import SecuredBroker, start_secured
-from tests.worlds import ROOT, World, make_world, once
+from tests.secured import SecuredBroker, start_secured, why_not_published, world_on
+from tests.worlds import ROOT, World, make_world, once, wait_for
 
 NOW = datetime.now(UTC)
-
-
-def world_on(broker: SecuredBroker, folder: Path, **more: Any) -> World:
-    """A deployment whose settings are those of the broker's administrator."""
-    section = {key: value for key, value in broker.section.items() if key != "bootstrap"}
-    return make_world(folder, broker.address.bootstrap, kafka=section, **more)
 
 
 def test_nobody_comes_in_without_tls_or_a_login(secured: SecuredBroker) -> None:
@@ -151,3 +153,154 @@ def test_the_command_says_how_its_administrator_gets_in(own_folder: Path) -> Non
     line = f"set -a; . {file}; exec " + " ".join([*command, "topics", "create", "--json", *options])
     made = subprocess.run(["sh", "-c", line], cwd=ROOT, capture_output=True, text=True, check=True, env=os.environ)
     assert '"acme.sensor-reading.v1", "result": "created"' in made.stdout
+
+
+@pytest.fixture
+def world(secured: SecuredBroker, tmp_path: Path) -> World:
+    """A deployment whose settings are the administrator's."""
+    return world_on(secured, tmp_path / "world")
+
+
+FRESH = ("--revoke", "--new-passwords")
+"""The session's broker has been another deployment's before."""
+
+
+def granted(world: World, *options: str) -> list[dict[str, str]]:
+    """What `kafka grant` says that it did."""
+    done = world.execute("kafka", "grant", "--json", *options)
+    assert done.returncode == 0, done.stderr
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def login(world: World, name: str) -> KafkaSettings:
+    """How a principal comes in, by the files that it was given."""
+    return load_settings(world.folder / "users" / name / SETTINGS_FILE).kafka
+
+
+def as_principal(world: World, name: str) -> World:
+    """The same deployment, as that principal reaches it."""
+    return replace(world, settings=world.settings.model_copy(update={"kafka": login(world, name)}))
+
+
+def test_grant_says_what_it_would_do_does_it_once_and_names_what_is_too_much(world: World) -> None:
+    users = ("--users", str(world.folder / "users"))
+    would = granted(world, *FRESH, *users, "--dry-run")
+    assert {row["result"] for row in would if row["what"].startswith("WRITE")} == {"would be granted"}
+    assert not (world.folder / "users").exists()
+    did = granted(world, *FRESH, *users)
+    assert [row["result"].replace("would be ", "") for row in would if "granted" in row["result"]] == [
+        row["result"] for row in did if row["result"] == "granted"
+    ]
+    assert {row["result"] for row in granted(world, *users)} == {"there"}
+
+    more = Right(DRIVER, "READ", "TOPIC", "PREFIXED", f"{world.partner}.")
+    everybody = Right("*", "READ", "TOPIC", "LITERAL", "*")
+    _create(world.settings.kafka, more, everybody)
+    refused = world.execute("kafka", "grant", "--json")
+    assert refused.returncode == 1
+    assert "2 rights are more than is needed" in refused.stderr
+    assert {row["principal"] for row in granted(world, "--revoke") if row["result"] == "revoked"} == {
+        *("everybody", DRIVER),
+    }
+    assert {row["result"] for row in granted(world)} == {"there"}
+
+
+def _create(settings: KafkaSettings, *rights: Right) -> None:
+    grant(settings, rights, [])
+
+
+def test_a_change_of_rights_users_or_quotas_that_is_refused_is_noticed(world: World) -> None:
+    """kafka-python raises for none of the first two."""
+    granted(world, *FRESH, "--users", str(world.folder / "users"))
+    driver = login(world, DRIVER)
+    right = Right(DRIVER, "READ", "TOPIC", "PREFIXED", "a")
+    with admin(driver) as client:
+        with pytest.raises(KafkaRefused, match="1 of 1 were not granted: this user may not do that on the cluster"):
+            granting._create(client, [right])
+        with pytest.raises(KafkaRefused, match="1 of 1 were not revoked: this user may not do that on the cluster"):
+            granting._delete(client, [right])
+        with pytest.raises(KafkaRefused, match="this user may not do that on the cluster"):
+            users._set(client, DRIVER, users.new_password(), 4096)
+    with pytest.raises(KafkaRefused, match="rights: this user may not do that on the cluster"):
+        grant(driver, [right], [DRIVER])
+    with pytest.raises(KafkaRefused, match="the quota of user .*: this user may not do that on the cluster"):
+        set_quota(driver, DRIVER, Quota(1.0))
+
+
+def test_an_open_cluster_asks_nobody_for_rights(tmp_path: Path, broker: Address) -> None:
+    refused = make_world(tmp_path / "world", broker.bootstrap).execute("kafka", "grant")
+    assert (refused.returncode, "the cluster asks nobody for rights: it has no authorizer" in refused.stderr) == (
+        1,
+        True,
+    )
+
+
+@pytest.mark.timeout(600)
+def test_a_whole_run_with_everybody_under_their_own_name(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Driver, connector and authority each with the least that they need; what they need not, they may not."""
+    granted(world, *FRESH, "--users", str(world.folder / "users"))
+    authority = as_principal(world, world.settings.authority)
+    connector = as_principal(world, CONNECTOR)
+    authority.consent(world.link("ann"), world.grant("ann", "sleep"))
+    connector.publish(world.reading("ann", range(10)))
+    for line in (world.folder / "users" / DRIVER / ENVIRONMENT_FILE).read_text().splitlines():
+        name, _, value = line.partition("=")
+        monkeypatch.setenv(name, value.strip("'"))
+    with world.following("run", "--follow") as driver:
+        wait_for(lambda: world.landed("sleep") == once(range(10)) or driver.process.poll() is not None)
+        connector.publish(world.reading("ann", range(5, 30)), (b"nobody", b"no message"))
+        authority.consent(world.withdraw("ann", "sleep"))
+        wait_for(lambda: world.rejected() or driver.process.poll() is not None)
+        connector.publish(world.reading("ann", range(30, 40)))
+        wait_for(lambda: len(world.entries("ingest")) >= 3 or driver.process.poll() is not None)
+        assert driver.end() == 0, driver.errors
+    assert world.landed("sleep") == once(range(30))
+    assert len(world.rejected()) == 1
+    world.assert_sound()
+
+    assert why_not_published(login(world, DRIVER), world.topic) == "this user may not do that with the topic"
+    assert why_not_published(login(world, CONNECTOR), world.settings.consent_topic)
+    assert why_not_published(login(world, world.settings.authority), world.topic)
+    with pytest.raises(KafkaRefused, match="may not"):
+        list(read_range(login(world, CONNECTOR), OffsetRange(world.topic, 0, 0, 1)))
+    with pytest.raises(KafkaRefused, match="may not"):
+        list(read_range(login(world, world.settings.authority), OffsetRange(world.settings.consent_topic, 0, 0, 1)))
+
+
+@pytest.mark.timeout(300)
+def test_an_operator_needs_no_administrator(world: World) -> None:
+    """It makes topics, gives rights, adds and removes partners, and deletes no consent."""
+    granted(world, *FRESH, "--users", str(world.folder / "users"))
+    operator = login(world, OPERATOR)
+    specs = [TopicSpec(f"{world.partner}.lab-result.v1", 1)]
+    assert create_topics(operator, specs)[0].outcome == "created"
+    new = Right("new-one", "READ", "TOPIC", "LITERAL", "new-one.rejected.v1")
+    assert [result.outcome for result in grant(operator, [new], ["new-one"])] == ["granted"]
+    assert [result.outcome for result in grant(operator, [], ["new-one"], revoke=True)] == ["revoked"]
+    users.set_password(operator, "new-one", users.new_password())
+    assert users.shut_out(operator, "new-one")
+    set_quota(operator, "new-one", Quota(1.0, 50.0))
+    assert quota_of(operator, "new-one") == Quota(1.0, 50.0)
+    set_quota(operator, "new-one", Quota())
+    delete_topics(operator, [specs[0].name])
+    with pytest.raises(KafkaRefused, match="this user may not do that with the topic"):
+        delete_topics(operator, [world.settings.consent_topic])
+
+
+@pytest.mark.timeout(300)
+def test_who_was_shut_out_stays_out_and_nobody_else_is_forgotten_by_a_restart(own_folder: Path) -> None:
+    """A broker that has deleted a user and reads its metadata from the beginning may forget all of them."""
+    broker = start_secured(own_folder)
+    names = [f"user-{n}" for n in range(8)]
+    for name in names:
+        users.set_password(broker.admin, name, users.new_password())
+    password = users.new_password()
+    users.set_password(broker.admin, names[0], password)
+    for name in names:
+        assert users.shut_out(broker.admin, name)
+        assert not users.shut_out(broker.admin, name)
+    broker.kafka.down()
+    start_secured(own_folder, port=broker.address.port)
+    assert not any(users.user_exists(broker.admin, name) for name in names)
+    with pytest.raises(KafkaUnreachable, match="wrong user name or password"):
+        consumer(broker.admin.model_copy(update={"username": names[0], "password": password}))
