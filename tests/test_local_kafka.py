@@ -97,6 +97,12 @@ def test_a_taken_port_is_refused_before_anything_starts(tmp_path: Path) -> None:
     assert not (tmp_path / "data").exists()
 
 
+def test_a_secured_broker_takes_the_port_after_its_own_too(tmp_path: Path) -> None:
+    with listening() as port, pytest.raises(PortTaken, match=f"Port {port} on 127.0.0.1 is taken"):
+        LocalKafka(tmp_path, secure=True).up(port - 1)
+    assert not (tmp_path / "data").exists()
+
+
 class Starts:
     """Stands for the start of a broker: the ports it was asked for; somebody else is faster at the first ones."""
 

@@ -3,6 +3,8 @@
 import io
 import json
 import os
+import shutil
+import subprocess
 import time
 from contextlib import closing
 from dataclasses import replace
@@ -22,14 +24,16 @@ from connectors.quotas import Quota, quota_of
 from connectors.ranges import DataMissing, OffsetRange, read_range
 from connectors.topics import TopicSpec, create_topics, list_topics
 from connectors.users import new_password, set_password, user_exists
-from infra.certificates import private_key, request_for
+from infra.broker_start import prepare
+from infra.certificates import key_pem, private_key, request_for
+from infra.kafka_jars import quiet
 from pipelines.settings import load_settings
 from schemas.consent_events import IdentityLink
 from schemas.contracts import decode
 from schemas.registry import load_partners
 from tests.canaries import member, subject
 from tests.secured import SecuredBroker, why_not_published, world_on
-from tests.worlds import Ended, World, make_world, once, outcomes
+from tests.worlds import ROOT, Ended, World, make_world, once, outcomes
 
 CONTRACTS = ("sensor-reading", "lab-result")
 NOT_THE_TOPIC = "this user may not do that with the topic"
@@ -380,10 +384,7 @@ def test_a_partner_keeps_its_key_to_itself(office: World, secured: SecuredBroker
     add(office, name, "--auth", "certificate", "--request", str(request))
     folder = office.folder / "credentials" / name
     assert {file.name for file in folder.iterdir()} == {f"{name}.crt", "ca.crt", "partners.yaml"}
-    from cryptography.hazmat.primitives import serialization
-
-    pkcs8, plain = serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    (office.folder / "their.key").write_bytes(key.private_bytes(serialization.Encoding.PEM, pkcs8, plain))
+    (office.folder / "their.key").write_bytes(key_pem(key))
     settings = KafkaSettings(
         bootstrap=f"127.0.0.1:{secured.address.port + 1}",
         security="SSL",
@@ -403,6 +404,28 @@ def test_another_clusters_authority_is_asked(office: World, name: str) -> None:
     assert result["certificate"] == "waits to be signed"
     folder = office.folder / "credentials" / name
     assert {file.name for file in folder.iterdir()} == {f"{name}.csr", f"{name}.key", "partners.yaml"}
+
+
+@pytest.mark.parametrize("way", ["scram", "certificate"])
+def test_javas_own_client_comes_in_by_the_same_folder(
+    office: World, secured: SecuredBroker, name: str, way: str
+) -> None:
+    if shutil.which("javac") is None:
+        pytest.skip("a client's source needs a JDK")
+    own_broker(office, secured)
+    add(office, name, "--auth", way)
+    jars = os.pathsep.join(map(str, prepare(quiet).jars))
+    program = [str(shutil.which("java")), "-cp", jars, str(ROOT / "tests" / "PartnerClient.java")]
+    said = subprocess.run(
+        [*program, f"{name}.sensor-reading.v1", office.topic, f"{name}.rejected.v1"],
+        cwd=office.folder / "credentials" / name,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert [line for line in said.stdout.splitlines() if "ERROR" not in line] == [
+        *("published", "TopicAuthorizationException", "0 rejected"),
+    ]
 
 
 # -- going
