@@ -59,14 +59,16 @@ def grant(
 ) -> list[RightResult]:
     """Give the principals the rights that are wanted, and take those away that are not where `revoke` is said.
 
-    What everybody may do with one of the topics that are named is too much as well. Refusals (DENY) are left as they
-    are. KafkaUnreachable, KafkaRefused.
+    With EVERYBODY among the principals, what everybody may do with one of the topics that are named is too much as well.
+    Refusals (DENY) are left as they are. KafkaUnreachable, KafkaRefused.
     """
     with administering(settings, "rights") as client:
         asked = set(principals)
-        there = _rights(client, asked | {right.principal for right in wanted}) | _everybodys(client, wanted)
+        there = _rights(client, {*asked, *(right.principal for right in wanted)} - {EVERYBODY})
+        if EVERYBODY in asked:
+            there |= _everybodys(client, wanted)
         missing = [right for right in dict.fromkeys(wanted) if right not in there]
-        surplus = sorted(right for right in there - set(wanted) if right.principal in {*asked, EVERYBODY})
+        surplus = sorted(right for right in there - set(wanted) if right.principal in asked)
         if not dry_run:
             _create(client, missing)
             if revoke:

@@ -37,8 +37,9 @@ def grant(
     """Give every principal of the system, and every registered partner, the rights that it needs, and no more."""
     settings = settings_of(config)
     partners = list(load_partners(settings.partners).values())
-    wanted, everybody = wanted_rights(partners, settings.authority), principals(partners, settings.authority)
-    results = grant_rights(settings.kafka, wanted, everybody, revoke=revoke, dry_run=dry_run)
+    wanted = wanted_rights(partners, settings.authority)
+    who = [*principals(partners, settings.authority), EVERYBODY]
+    results = grant_rights(settings.kafka, wanted, who, revoke=revoke, dry_run=dry_run)
     rows = [_right_row(result) for result in results]
     for partner in partners:
         quota = set_quota_of(settings.kafka, partner, dry_run=dry_run)

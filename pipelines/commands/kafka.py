@@ -77,6 +77,7 @@ def status(config: Config = None, as_json: AsJson = False) -> None:
     if as_json:
         put({**asdict(found), "folder": str(found.folder)})
     elif found.running:
-        say(f"Kafka {found.version} listens on {found.bootstrap} (process {found.pid}); its data are in {found.folder}")
+        how = ", secured," if found.secured else ""
+        say(f"Kafka {found.version}{how} listens on {found.bootstrap} (process {found.pid}); its data: {found.folder}")
     else:
         say(f"no broker runs in {found.folder}; start one with: wellspring kafka up")

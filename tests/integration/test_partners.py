@@ -14,11 +14,11 @@ from typing import Any
 import pytest
 import yaml
 
-from connectors.client_files import JAVA_FILE, SETTINGS_FILE
+from connectors.client_files import JAVA_FILE, SETTINGS_FILE, read_client_files
 from connectors.granting import everything_of, grant
 from connectors.kafka import KafkaRefused, KafkaSettings, KafkaUnreachable, consumer, producer
 from connectors.kafka_python import TopicPartition
-from connectors.principals import SYSTEM, Right
+from connectors.principals import DRIVER, SYSTEM, Right
 from connectors.publisher import Publisher
 from connectors.quotas import Quota, quota_of
 from connectors.ranges import DataMissing, OffsetRange, read_range
@@ -27,7 +27,6 @@ from connectors.users import new_password, set_password, user_exists
 from infra.broker_start import prepare
 from infra.certificates import key_pem, private_key, request_for
 from infra.kafka_jars import quiet
-from pipelines.settings import load_settings
 from schemas.consent_events import IdentityLink
 from schemas.contracts import decode
 from schemas.registry import load_partners
@@ -69,7 +68,7 @@ def add(office: World, name: str, *options: str) -> list[dict[str, Any]]:
 
 def own(office: World, name: str) -> KafkaSettings:
     """How the partner comes in, by its own files."""
-    return load_settings(office.folder / "credentials" / name / SETTINGS_FILE).kafka
+    return read_client_files(office.folder / "credentials" / name)
 
 
 def as_partner(office: World, name: str) -> World:
@@ -253,6 +252,18 @@ def test_check_finds_what_is_too_much(
     partners(office, "check", name)
 
 
+def test_what_everybody_may_is_found_and_not_touched_by_adding_a_partner(office: World, name: str) -> None:
+    """It may be meant for others; `kafka grant --revoke` takes it away."""
+    add(office, name)
+    everybody = Right("*", "READ", "TOPIC", "LITERAL", f"{name}.sensor-reading.v1")
+    grant(office.settings.kafka, [everybody], [])
+    assert {row["result"] for row in add(office, name)} == {"there"}
+    wrong = [row["tried"] for row in rows(partners(office, "check", name, "--json", code=1)) if row["right"] == "NO"]
+    assert wrong == [f"read {name}.sensor-reading.v1"]
+    assert office.execute("kafka", "grant", "--revoke").returncode == 0
+    partners(office, "check", name)
+
+
 def test_check_finds_what_is_missing(office: World, name: str) -> None:
     add(office, name)
     grant(office.settings.kafka, [], [name], revoke=True)
@@ -320,7 +331,7 @@ def test_it_reads_its_own_rejections_and_nobody_elses(office: World, name: str) 
     assert done.returncode == 0, done.stderr
     with Publisher(own(office, name), f"{name}.sensor-reading.v1") as publisher:
         publisher.send(b"key", b"no message")
-    driver = load_settings(office.folder / "users" / "wellspring-driver" / SETTINGS_FILE).kafka
+    driver = read_client_files(office.folder / "users" / DRIVER)
     replace(office, settings=office.settings.model_copy(update={"kafka": driver})).work()
     rejected = OffsetRange(f"{name}.rejected.v1", 0, 0, 1)
     blocks = list(read_range(own(office, name), rejected))

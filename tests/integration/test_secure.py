@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from connectors import granting, users
-from connectors.client_files import ENVIRONMENT_FILE, SETTINGS_FILE
+from connectors.client_files import ENVIRONMENT_FILE, read_client_files
 from connectors.granting import grant
 from connectors.kafka import KafkaRefused, KafkaSettings, KafkaUnreachable, admin, consumer
 from connectors.principals import CONNECTOR, DRIVER, OPERATOR, Right
@@ -24,7 +24,6 @@ from connectors.topics import TopicSpec, create_topics, delete_topics
 from infra.certificates import ends, key_pem, private_key
 from infra.local_kafka import Address, BrokerFailed, LocalKafka
 from infra.secured import BROKER, certificate_port
-from pipelines.settings import load_settings
 from tests.integration.conftest import StartBroker
 from tests.secured import SecuredBroker, start_secured, why_not_published, world_on
 from tests.worlds import ROOT, World, make_world, once, wait_for
@@ -174,7 +173,7 @@ def granted(world: World, *options: str) -> list[dict[str, str]]:
 
 def login(world: World, name: str) -> KafkaSettings:
     """How a principal comes in, by the files that it was given."""
-    return load_settings(world.folder / "users" / name / SETTINGS_FILE).kafka
+    return read_client_files(world.folder / "users" / name)
 
 
 def as_principal(world: World, name: str) -> World:
