@@ -15,6 +15,7 @@ from connectors.kafka_python import (
     TopicAlreadyExistsError,
     error_of_code,
 )
+from connectors.principals import check_authority
 from schemas.registry import Partner
 
 BROKER_DEFAULT = -1  # as many copies as the cluster makes of a topic that does not say
@@ -63,9 +64,12 @@ class TopicResult:
 def wanted_topics(partners: Iterable[Partner], authority: str, held_us: Held) -> list[TopicSpec]:
     """Per partner its contracts' topics and the one of its rejected records; then the consent authority's two.
 
-    What may be held is kept for a day more than that, whatever its partner's entry says.
+    What may be held is kept for a day more than that, whatever its partner's entry says. RegistryError where a partner
+    bears the authority's name.
     """
-    specs = [spec for partner in partners for spec in _of_partner(partner, held_us)]
+    registered = list(partners)
+    check_authority(registered, authority)
+    specs = [spec for partner in registered for spec in _of_partner(partner, held_us)]
     return [*specs, _consent_topic(authority), _link_topic(authority)]
 
 

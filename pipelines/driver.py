@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from typing import Any, Protocol
 
+from connectors.principals import check_authority
 from connectors.ranges import Identity, RangeReader
 from pipelines import redrive
 from pipelines.accounts import Accounts
@@ -85,6 +86,7 @@ class Driver:
         self.settings, self.on_step, self.on_entry, self.say = settings, on_step, on_entry, say
         self.clock = clock or SteadyClock(say)
         self.partners = load_partners(settings.partners)
+        check_authority(self.partners.values(), settings.authority)
         self.studies = load_studies(settings.studies)
         self.laboratories = load_laboratories(settings.laboratories)
         self.store = store_of(settings.lake)

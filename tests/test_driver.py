@@ -4,6 +4,7 @@ import pytest
 
 from pipelines import driver as module
 from pipelines.driver import Driver
+from schemas.registry import RegistryError
 from tests.worlds import lay_out
 
 
@@ -27,3 +28,9 @@ def test_a_driver_that_cannot_leave_in_good_order_leaves_nothing_open(
     with pytest.raises(OSError):  # noqa: PT011  # the test's own
         driver.close()
     assert closed == ["tables", "tables", "readers", "holds", "register"]
+
+
+def test_where_a_partner_could_speak_as_the_authority_no_driver_begins(tmp_path: Path) -> None:
+    world = lay_out(tmp_path, "127.0.0.1:1")
+    with pytest.raises(RegistryError, match="another name than the consent authority's"):
+        Driver(world.settings.model_copy(update={"authority": world.partner}))

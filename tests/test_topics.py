@@ -1,5 +1,7 @@
+import pytest
+
 from connectors.topics import Held, TopicOutcome, TopicResult, TopicSpec, _compared, wanted_topics
-from schemas.registry import Partner
+from schemas.registry import Partner, RegistryError
 
 DAY_MS = 86_400_000
 DAY_US = DAY_MS * 1000
@@ -79,3 +81,10 @@ def test_each_setting_that_differs_is_named() -> None:
         "retention.ms is 2, not 1",
         "cleanup.policy is not told, not delete",
     )
+
+
+@pytest.mark.parametrize("authority", ["acme", "admin", "wellspring-driver"])
+def test_nobody_who_publishes_readings_could_publish_consent_too(authority: str) -> None:
+    """A partner writes to whatever begins with its name."""
+    with pytest.raises(RegistryError, match="expected another name"):
+        wanted_topics([Partner(name="acme")], authority, 0)
