@@ -317,9 +317,7 @@ def test_the_guide_of_operators(place: Path, address: Address) -> None:
     reader.save(files(OPERATORS))
     (reader.folder / "backup").mkdir()
     said = {}
-    for command in commands(OPERATORS):
-        if command in commands(OPERATORS, SECURED):
-            continue
+    for command in commands(OPERATORS, but=SECURED):
         if command in commands(OPERATORS, "restore")[:1]:
             _lose(reader)
         said[command.line] = reader.type(command)
