@@ -39,7 +39,7 @@ def in_kafka(settings: Settings, partners: Mapping[str, Partner], ledger: Ledger
     data, deciding = _topics(partners), [settings.consent_topic, settings.link_topic, *kit_topics(partners.values())]
     with RangeReader(settings.kafka, fetch_bytes=_FIRST_BYTES, patience_s=PATIENCE_S) as reader:
         with Identity(settings.kafka) as asked:
-            check_cluster(progress, asked.cluster_id(), asked.topic_ids([*data, *deciding]))
+            check_cluster(progress, asked.cluster_id(), asked.topic_ids([*data, *deciding]), partners)
         begin, end = reader.begin_offsets(data), reader.end_offsets(data)
         waits, behind = unread(progress, begin, end), not_taken_in(taken, reader.end_offsets(deciding))
         next_up = {at: end[at] - waits[partition_key(*at)] for at in end if waits[partition_key(*at)]}

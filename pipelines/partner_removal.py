@@ -15,8 +15,8 @@ from pipelines.credentials import Made
 from pipelines.entries import now_us
 from pipelines.heartbeat import live_heartbeat
 from pipelines.partners import PartnerRefused, Step, step_of
+from pipelines.places import store_of
 from pipelines.settings import Settings
-from pipelines.store import FolderStore
 from schemas.registry import load_partners, save_partners
 
 
@@ -66,7 +66,7 @@ def _shut_out(settings: Settings, name: str, *, dry_run: bool) -> Iterator[Step]
 
 def _topics(settings: Settings, topics: list[str], *, with_topics: bool, dry_run: bool) -> Iterator[Step]:
     if with_topics and topics and not dry_run:
-        if live_heartbeat(FolderStore(settings.lake), now_us()):
+        if live_heartbeat(store_of(settings.lake), now_us()):
             raise PartnerRefused(
                 "a driver is at work that may still read these topics: restart it, and say this again; the partner is "
                 "shut out meanwhile"

@@ -146,7 +146,7 @@ def _register(
 
 def topics_of(settings: Settings, partner: Partner) -> list[TopicSpec]:
     """The topics of a partner."""
-    specs = wanted_topics([partner], settings.authority, settings.longest_hold_us)
+    specs = wanted_topics([partner], settings.authority, settings.held_us)
     return [spec for spec in specs if spec.name.startswith(f"{partner.name}.")]
 
 
