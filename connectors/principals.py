@@ -82,7 +82,8 @@ def partner_rights(partner: Partner) -> Iterator[Right]:
 def _system(partners: list[Partner], authority: str) -> Iterator[Right]:
     for partner in partners:
         for contract in partner.contracts:
-            yield Right(DRIVER, "READ", TOPIC, LITERAL, partner.topic(contract))
+            for operation in ("READ", "DESCRIBE_CONFIGS"):
+                yield Right(DRIVER, operation, TOPIC, LITERAL, partner.topic(contract))
         yield Right(DRIVER, "WRITE", TOPIC, LITERAL, partner.topic("rejected"))
     for topic in _of_authority(authority):
         yield Right(DRIVER, "READ", TOPIC, LITERAL, topic)
