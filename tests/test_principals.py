@@ -52,7 +52,10 @@ def test_the_driver_reads_data_and_consent_and_writes_rejections_alone() -> None
     data = {"acme.sensor-reading.v1", "acme.lab-result.v1", "old-feed.sensor-reading.v1"}
     assert may(DRIVER, "READ") == {*data, "office.consent-event.v1", "office.identity-link.v1"}
     assert may(DRIVER, "WRITE") == {"acme.rejected.v1", "old-feed.rejected.v1"}
-    assert may(DRIVER, "DESCRIBE_CONFIGS") == may(DRIVER, "READ") - {"trust.consent-event.v1", "trust.identity-link.v1"}
+    assert may(DRIVER, "DESCRIBE_CONFIGS") == may(DRIVER, "READ") - {
+        "office.consent-event.v1",
+        "office.identity-link.v1",
+    }
     operations = {right.operation for right in RIGHTS if right.principal == DRIVER}
     assert operations == {"READ", "WRITE", "DESCRIBE_CONFIGS"}
 
