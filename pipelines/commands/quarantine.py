@@ -10,6 +10,7 @@ from pipelines.commands.deciding import Asked, Seen
 from pipelines.commands.signing_in import Desk, chosen, signed_in
 from quality.checks import checks
 from quality.chosen import condition
+from quality.coarse import count_told
 from quality.desk import Stratum
 from quality.suppression import withheld_rows
 
@@ -65,23 +66,35 @@ def list_(study: Study, by: By, where: Where = None, config: Config = None, as_j
 
 _NAMES = ("metric", "partner", "device_model", "day")
 _WAITING = """
-SELECT c.name AS "check", q.metric, q.partner, q.device_model, CAST(q.start AS DATE) AS day,
-  count(*) AS n, count(DISTINCT q.pseudonym) AS people
-FROM (SELECT * FROM quarantine WHERE {where}) AS q LEFT JOIN (SELECT unnest(?) AS name, unnest(?) AS mask) AS c
-  ON q.flags & c.mask <> 0 OR q.recalled IN (SELECT entry FROM decision WHERE kind = 'recall' AND "check" = c.name)
-GROUP BY ALL ORDER BY ALL"""
+WITH held AS (
+  SELECT c.name AS "check", q.metric, q.partner, q.device_model, CAST(q.start AS DATE) AS day, q.pseudonym, count(*) AS n
+  FROM (SELECT * FROM quarantine WHERE {where}) AS q LEFT JOIN (SELECT unnest(?) AS name, unnest(?) AS mask) AS c
+    ON q.flags & c.mask <> 0 OR q.recalled IN (SELECT entry FROM decision WHERE kind = 'recall' AND "check" = c.name)
+  GROUP BY ALL
+)
+SELECT "check", metric, partner, device_model, day, CAST(sum(n) AS BIGINT) AS n, count(*) AS people,
+  max(n) AS most_of_one
+FROM held GROUP BY ALL ORDER BY ALL"""
 
 
 def _waiting(desk: Desk, study: str, stratum: Stratum) -> list[dict[str, Any]]:
-    """Rows by what they failed, one that failed two checks at both. Of too few people it is not said how many."""
+    """Rows by what they failed, one that failed two checks at both, rounded by what one person may have.
+
+    Of too few people it is not said how many.
+    """
     where, values = condition(stratum)
     known = [(check.id, check.mask) for check in checks().values()]
     masks = [[name for name, _ in known], [mask for _, mask in known]]
     found = desk.lake.query(study, _WAITING.format(where=where), [*values, *masks]).to_pylist()
-    hidden = withheld_rows([row["people"] for row in found], desk.lake.studies()[study].smallest_cell)
-    return [
-        {"check": row["check"], **{name: row[name] for name in _NAMES}, "rows": None if hides else row["n"]}
+    least = desk.lake.studies()[study].smallest_cell
+    hidden = withheld_rows([row["people"] for row in found], least)
+    told = [
+        None if hides else count_told(row["n"], row["most_of_one"], least)
         for row, hides in zip(found, hidden, strict=True)
+    ]
+    return [
+        {"check": row["check"], **{name: row[name] for name in _NAMES}, "rows": number}
+        for row, number in zip(found, told, strict=True)
     ]
 
 

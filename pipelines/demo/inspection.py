@@ -22,6 +22,7 @@ from pipelines.entries import Kind
 from pipelines.lake_desk import LakeDesk
 from quality.checks import checks
 from quality.chosen import effect
+from quality.coarse import count_told
 from quality.desk import Seen, Stratum
 from quality.job.times import as_day
 from quality.overview import State
@@ -35,10 +36,13 @@ CHECK = "PL-06"
 _WHY_PROPOSED = "the clinic's scale says the same: these weights are true"
 _WHY_APPROVED = "seen too"
 _WAITING = """
-SELECT c.name AS "check", count(*) AS n, count(DISTINCT q.pseudonym) AS people
-FROM quarantine AS q JOIN (SELECT unnest(?) AS name, unnest(?) AS mask) AS c
-  ON q.flags & c.mask <> 0 OR q.recalled IN (SELECT entry FROM decision WHERE kind = 'recall' AND "check" = c.name)
-GROUP BY ALL ORDER BY ALL"""
+WITH held AS (
+  SELECT c.name AS "check", q.pseudonym, count(*) AS n
+  FROM quarantine AS q JOIN (SELECT unnest(?) AS name, unnest(?) AS mask) AS c
+    ON q.flags & c.mask <> 0 OR q.recalled IN (SELECT entry FROM decision WHERE kind = 'recall' AND "check" = c.name)
+  GROUP BY ALL
+)
+SELECT "check", CAST(sum(n) AS BIGINT) AS n, count(*) AS people, max(n) AS most_of_one FROM held GROUP BY ALL ORDER BY ALL"""
 
 
 @dataclass(frozen=True)
@@ -132,8 +136,13 @@ def _violated(desk: LakeDesk, study: str, day: date) -> list[Mapping[str, Any]]:
 
 
 def _waiting(desk: LakeDesk, study: str) -> list[tuple[str, int | None]]:
-    """How many rows wait, by the check that they failed."""
+    """How many rows wait, by the check that they failed, rounded so that what one person sends does not show."""
     known = [(check.id, check.mask) for check in checks().values() if check.action == "quarantine"]
     rows = desk.query(study, _WAITING, [[name for name, _ in known], [mask for _, mask in known]]).to_pylist()
-    hidden = withheld_rows([row["people"] for row in rows], desk.studies()[study].smallest_cell)
-    return [(row["check"], None if hides else row["n"]) for row, hides in zip(rows, hidden, strict=True)]
+    least = desk.studies()[study].smallest_cell
+    hidden = withheld_rows([row["people"] for row in rows], least)
+    told = [
+        None if hides else count_told(row["n"], row["most_of_one"], least)
+        for row, hides in zip(rows, hidden, strict=True)
+    ]
+    return [(row["check"], number) for row, number in zip(rows, told, strict=True)]
