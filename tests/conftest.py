@@ -25,6 +25,11 @@ from tests.canaries import MARK, Listener, leaks_in_folder, text_of
 
 ROOT = Path(__file__).parent.parent
 REAL = "tests/integration"
+WITH_SERVERS_OF_THEIR_OWN = {
+    *("test_secure", "test_partners", "test_three_brokers", "test_connectors_security", "test_local_kafka"),
+    *("test_s3", "test_s3_vault", "test_backup", "test_objects", "test_watch_bucket"),
+    *("test_flink", "test_poison", "test_helm", "test_compose_loader", "test_supply", "test_exactly_once"),
+}
 ROOMS = ("schemas", "connectors", "quality", "pipelines", "infra", "wellspring")
 PARTS = {"WELLSPRING_CACHE", "WELLSPRING_JAVA", "WELLSPRING_MAVEN_REPOSITORY"}
 listener = Listener()
@@ -53,15 +58,20 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
     return None if folders else 0
 
 
-class _OneWorkerForServers(LoadFileScheduling):
-    """The tests of a file go to the same worker; those with real servers all go to one, for they share a broker."""
+class _FewWorkersForServers(LoadFileScheduling):
+    """The tests of a file go to the same worker; those with real servers to one, for they share a broker.
+
+    Beside it another one has those whose time goes by in servers of their own.
+    """
 
     def _split_scope(self, nodeid: str) -> str:
-        return REAL if nodeid.startswith(f"{REAL}/") else super()._split_scope(nodeid)
+        if not nodeid.startswith(f"{REAL}/"):
+            return str(super()._split_scope(nodeid))
+        return f"{REAL} of their own" if Path(nodeid.split("::")[0]).stem in WITH_SERVERS_OF_THEIR_OWN else REAL
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadFileScheduling:
-    return _OneWorkerForServers(config, log)
+    return _FewWorkersForServers(config, log)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
