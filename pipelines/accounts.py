@@ -73,6 +73,7 @@ class Accounts:
     files: list[dict[str, Any]] = field(default_factory=list)
     checks: dict[str, Counter[tuple[Any, ...]]] = field(default_factory=dict)
     takes_back: list[str] = field(default_factory=list)
+    private: str = ""
 
     def add(self, text: str) -> None:
         """Take a stage's note into the sums."""

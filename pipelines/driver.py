@@ -37,6 +37,7 @@ from pipelines.plan_size import PlanSize
 from pipelines.progress import Progress, Surroundings, check_consent, json_of, private_of
 from pipelines.requests import ask
 from pipelines.run import Result, run
+from pipelines.runners import cancel_jobs, job_name, pipeline_options
 from pipelines.settings import Settings
 from pipelines.stages import close_readers
 from pipelines.steady_clock import STEP_US, SteadyClock
@@ -104,6 +105,7 @@ class Driver:
         self._limits = within(settings.limits, ceiling_mb())
         self._size = PlanSize(self._limits)
         self.unfinished: Unfinished | None = None
+        self._options = pipeline_options(settings.runner, job_name(str(settings.lake)))
 
     # -- the beginning
 
@@ -125,6 +127,8 @@ class Driver:
         self._take_over("take-over" if take_over else "start", before, now)
         self._stack.enter_context(Heartbeat(self.store, self.ledger.epoch, self.clock))
         self.on_step("takeover")
+        if self.settings.runner.is_elsewhere and (left := cancel_jobs(self.settings.runner, str(self.settings.lake))):
+            self.say(f"{left} jobs of a driver that is gone are cancelled")
         for entry in self.tables.recover(self.on_step):
             self.on_entry(entry)
         self._size = PlanSize(self._limits, self.ledger.entries(max(1, self.ledger.next_n - LEARN_FROM)))
@@ -322,6 +326,7 @@ class Driver:
             vault=str(self.settings.vault),
             vault_work=str(self.settings.vault_work),
             kafka=self.settings.kafka,
+            is_elsewhere=self.settings.runner.is_elsewhere,
             partners=self.partners,
             laboratories=self.laboratories,
             transit_limits_us={
@@ -338,7 +343,7 @@ class Driver:
     def commit(self, plan: Plan, progress: Progress, changes: Changes, cause: Mapping[str, Any]) -> Entry:
         """Run the plan, hold its sums to the law, append it, apply it."""
         with telling_no_memory(plan):
-            result = run(plan, self.store)
+            result = run(plan, self.store, self._options)
         self.on_step("ran")
         result.accounts.count_footers(lambda key: rows_in_footer(self.store, key))
         result.accounts.check()

@@ -17,6 +17,7 @@ from apache_beam.utils.windowed_value import WindowedValue
 
 from pipelines import coder, stages
 from pipelines.blocks import Block
+from pipelines.failure import telling
 from pipelines.plan import Plan
 
 NOTES = "notes"
@@ -78,16 +79,19 @@ class _Run(beam.DoFn):  # type: ignore[misc]
         self.stage = stage
 
     def start_bundle(self) -> None:
-        self.stage.start()
+        with telling(self.stage.plan):
+            self.stage.start()
 
     def process(self, item: Any) -> Iterator[Any]:
-        for result in self.stage.each(item):
-            yield beam.pvalue.TaggedOutput(NOTES, (NOTES, result)) if isinstance(result, str) else result
+        with telling(self.stage.plan):
+            for result in self.stage.each(item):
+                yield beam.pvalue.TaggedOutput(NOTES, (NOTES, result)) if isinstance(result, str) else result
 
     def finish_bundle(self) -> Iterator[Any]:
-        for text in self.stage.finish():
-            value = WindowedValue((NOTES, text), GlobalWindow().max_timestamp(), [GlobalWindow()])
-            yield beam.pvalue.TaggedOutput(NOTES, value)
+        with telling(self.stage.plan):
+            for text in self.stage.finish():
+                value = WindowedValue((NOTES, text), GlobalWindow().max_timestamp(), [GlobalWindow()])
+                yield beam.pvalue.TaggedOutput(NOTES, value)
 
     def __dir__(self) -> Iterable[str]:
         """Beam examines the signature of every method that it finds, for every bundle: ours are all that matter."""

@@ -57,7 +57,8 @@ class Plan(BaseModel):
     `vault_work` is a folder for copies of a vault in a bucket. `laboratories` are known by name, `transit_limits_us` by
     study; `medians` are those of all participants, by study and metric, in the metric's unit; `changes` are what studies
     have changed in the catalogue of checks. A run that would write more than `most_files`, or has read more than
-    `most_bytes`, stops.
+    `most_bytes`, stops. One that `is_elsewhere` has its stages in other processes than
+    the driver's.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -82,6 +83,7 @@ class Plan(BaseModel):
     replaced: dict[str, Replacement] = {}
     most_files: int | None = None
     most_bytes: int | None = None
+    is_elsewhere: bool = False
 
     @property
     def manifest_key(self) -> str:
@@ -93,9 +95,18 @@ class Plan(BaseModel):
         return f"{self.manifest_key}.halt"
 
     @property
+    def failure_key(self) -> str:
+        """Word of an error in a stage."""
+        return f"{self.manifest_key}.failure"
+
+    @property
     def vault_key(self) -> str:
-        """What the run found out about single people: pointers to rejected records, and holds."""
+        """What the entry says of single people: pointers to rejected records, and holds. The driver writes it."""
         return f"runs/{self.n:012d}-{self.epoch}-{self.id}.json"
+
+    def new_vault_key(self) -> str:
+        """Where one attempt at the run leaves what it found out about single people, apart from every other attempt."""
+        return f"runs/{self.n:012d}-{self.epoch}-{self.id}-{uuid.uuid4().hex}.json"
 
     def partner_of(self, topic: str) -> Partner:
         """The partner whose topic it is: the topic says who sent a message, the message cannot."""

@@ -6,22 +6,21 @@ import warnings
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions
+from apache_beam.options.pipeline_options import PipelineOptions, PortableOptions
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
+from apache_beam.runners.runner import PipelineRunner
 
 from pipelines.accounts import Accounts
 from pipelines.files import DataFile
 from pipelines.halt import heed
 from pipelines.plan import Plan
 from pipelines.prepared import Prepared
+from pipelines.runner_settings import RunnerSettings
+from pipelines.runners import JobServerRunner, pipeline_options, refuse_lossy, submitted, wait_for
 from pipelines.store import Store
 from pipelines.vault import worker_vault
 
-IN_MEMORY = PipelineOptions(["--direct_running_mode=in_memory"])
-
-
-class RunnerRefused(Exception):
-    """Options under which a runner is known to lose elements."""
+IN_MEMORY = pipeline_options(RunnerSettings())
 
 
 class Result(NamedTuple):
@@ -33,16 +32,20 @@ class Result(NamedTuple):
     holds: list[list[Any]]
 
 
-def run(plan: Plan, store: Store, options: PipelineOptions | None = None) -> Result:
-    """Run the plan on the embedded runner and read its manifest. Nothing of it is visible until it is appended.
+def run(plan: Plan, store: Store, options: PipelineOptions = IN_MEMORY) -> Result:
+    """Run the plan and read its manifest. Nothing of it is visible until it is appended.
 
-    PlanTooLarge where it stopped early.
+    PlanTooLarge where it stopped early; RunnerFailed where a job server did not bring it to its end.
     """
     if not plan.ranges:
         return Result(Accounts(), [], [], [])
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # Beam's own calls
-        _pipeline(options or IN_MEMORY, threading.get_ident()).run_with(plan).wait_until_finish()
+        pipeline = _pipeline(options, threading.get_ident())
+        if plan.is_elsewhere:
+            wait_for(submitted(lambda: pipeline.run_with(plan), options), plan, store, options)
+        else:
+            pipeline.run_with(plan).wait_until_finish()
     heed(plan, store)
     return read_manifest(plan, store)
 
@@ -51,21 +54,23 @@ def run(plan: Plan, store: Store, options: PipelineOptions | None = None) -> Res
 def _pipeline(options: PipelineOptions, thread: int) -> Prepared:
     """One for each thread, since what it runs with changes."""
     refuse_lossy(options)
-    return Prepared(FnApiRunner(), options)
+    return Prepared(_runner(options), options)
 
 
-def refuse_lossy(options: PipelineOptions) -> None:
-    """RunnerRefused for the direct runner's multi_threading mode: it loses elements without an error."""
-    if options.view_as(DirectOptions).direct_running_mode == "multi_threading":
-        raise RunnerRefused("direct_running_mode=multi_threading loses elements: use in_memory or multi_processing")
+def _runner(options: PipelineOptions) -> PipelineRunner:
+    return JobServerRunner() if options.view_as(PortableOptions).job_endpoint else FnApiRunner()
 
 
 def read_manifest(plan: Plan, store: Store) -> Result:
     """What the run of this plan left behind; FileNotFoundError where it left nothing."""
-    vault = worker_vault(plan.vault, plan.vault_work).store
-    manifest, private = store.get(plan.manifest_key), vault.get(plan.vault_key)
-    if manifest is None or private is None:
+    manifest = store.get(plan.manifest_key)
+    if manifest is None:
         raise FileNotFoundError("the run left no manifest")
-    accounts, found = Accounts.from_json(manifest), json.loads(private)
+    accounts, vault = Accounts.from_json(manifest), worker_vault(plan.vault, plan.vault_work).store
+    private = vault.get(accounts.private)
+    if private is None:
+        raise FileNotFoundError("the run left nothing in the vault")
+    vault.delete(accounts.private)
+    found = json.loads(private)
     files = [DataFile.model_validate(file) for file in accounts.files]
     return Result(accounts, files, found["pointers"], found["holds"])

@@ -3,10 +3,10 @@ file of that name in a folder of secrets."""
 
 import os
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic_settings import (
     BaseSettings,
     NestedSecretsSettingsSource,
@@ -18,6 +18,7 @@ from pydantic_settings import SettingsError as SourceError
 from connectors.kafka import AbsolutePath, KafkaSettings
 from connectors.topics import Held
 from pipelines.places import Place
+from pipelines.runner_settings import PLANS_ELSEWHERE, RunnerKind, RunnerSettings
 from quality.alert_settings import AlertSettings
 from quality.web.settings import StewardSettings
 from schemas.yaml_faults import first_fault, place_in_yaml
@@ -124,6 +125,7 @@ class Settings(BaseSettings):
         default=Path("kafka"), description="Folder of the local broker that `wellspring kafka up` starts."
     )
     limits: Limits = Field(default_factory=lambda: Limits(), description="How much a plan takes, and how often.")
+    runner: RunnerSettings = Field(default_factory=lambda: RunnerSettings(), description="Where plans are run.")
     quality: Quality = Field(
         default_factory=lambda: Quality(), description="When the readings that have landed are judged as a whole."
     )
@@ -150,6 +152,16 @@ class Settings(BaseSettings):
         secrets = NestedSecretsSettingsSource(file_secret_settings, secrets_dir=folder, secrets_dir_missing="error")
         return env_settings, secrets, init_settings
 
+    @model_validator(mode="after")
+    def _plans_that_suit_the_runner(self) -> Self:
+        self.limits = suited(self.limits, self.runner)
+        return self
+
+    def on_runner(self, kind: RunnerKind) -> "Settings":
+        """The same settings with another runner, whose limits they are where the operator has set none."""
+        runner = self.runner.model_copy(update={"kind": kind})
+        return self.model_copy(update={"runner": runner, "limits": suited(self.limits, runner)})
+
     @property
     def consent_topic(self) -> str:
         return f"{self.authority}.consent-event.v1"
@@ -172,6 +184,13 @@ class Settings(BaseSettings):
     def held_us(self) -> Held:
         """Both of them."""
         return Held(self.hold_us, self.kit_hold_us)
+
+
+def suited(limits: Limits, runner: RunnerSettings) -> Limits:
+    """The limits, those that the operator has not set as they suit the runner."""
+    own = limits.model_dump(include=limits.model_fields_set)
+    chosen = {**(PLANS_ELSEWHERE if runner.is_elsewhere else {}), **own}
+    return Limits.model_construct(_fields_set=limits.model_fields_set, **{**Limits().model_dump(), **chosen})
 
 
 def load_settings(path: Path | None) -> Settings:

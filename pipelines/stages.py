@@ -255,7 +255,9 @@ class Manifest(Stage):
 def write_manifest(plan: Plan, notes: Iterable[str]) -> str:
     """The accounts of a run under the plan's name; what concerns single people goes to the vault beside it.
 
-    There are none of a run that was stopped, and none of one whose workers have together written too many files.
+    There are none of a run that was stopped, and none of one whose workers have together written too many files. A runner
+    may begin a run anew while a worker of the former attempt still writes: each writes under names of its own, and the
+    manifest is one object, so that whichever was written last names only what belongs to it.
     """
     accounts = total(notes)
     store, vault = store_of(plan.lake), worker_vault(plan.vault, plan.vault_work).store
@@ -265,6 +267,7 @@ def write_manifest(plan: Plan, notes: Iterable[str]) -> str:
         accounts.files += [file.model_dump(mode="json") for file in written]
         halt.files(len(accounts.files))
     if not halt.is_called:
-        vault.put(plan.vault_key, json.dumps({"pointers": accounts.pointers, "holds": accounts.holds}).encode())
+        accounts.private = plan.new_vault_key()
+        vault.put(accounts.private, json.dumps({"pointers": accounts.pointers, "holds": accounts.holds}).encode())
         store.put(plan.manifest_key, accounts.to_json().encode())
     return plan.manifest_key

@@ -15,6 +15,7 @@ from pipelines.ledger import Ledger
 from pipelines.places import store_of
 from pipelines.requests import ask
 from pipelines.room import telling_no_room
+from pipelines.runner_settings import RunnerKind
 from pipelines.settings import MetricsSettings
 from pipelines.wanted import parse_ranges, selection
 from pipelines.watch import Watch
@@ -47,6 +48,9 @@ def run(
     no_wait: Annotated[
         bool, typer.Option("--no-wait", help="With --replay: leave it to the driver as a request, and end.")
     ] = False,
+    runner: Annotated[
+        RunnerKind | None, typer.Option(help="Where plans are run: embedded, flink or prism; the setting runner.kind else.")
+    ] = None,
     config: Config = None,
     as_json: AsJson = False,
 ) -> None:
@@ -58,6 +62,8 @@ def run(
     if no_wait and (not replay or dry_run or take_over):
         raise Refused("--no-wait goes with --replay, and neither with --dry-run nor with --take-over")
     settings, wanted = settings_of(config), parse_ranges(replay or ())
+    if runner is not None:
+        settings = settings.on_runner(runner)
     if no_wait:
         say_asked(ask(Ledger(store_of(settings.lake)), "replay", selection(wanted), now_us()), as_json)
         return

@@ -1,0 +1,59 @@
+"""Word of an error in a stage on some other machine: the driver finds it, instead of what a runner makes of it.
+
+A runner would begin the job anew, sixty times, and then hand on a text with whatever the error said. What is left here
+is safe to read: the kind of the error and its place, and the text only of errors that are written for operators.
+"""
+
+import json
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from connectors.kafka import KafkaRefused, KafkaUnreachable
+from connectors.ranges import DataDamaged, DataMissing
+from pipelines.consent.packed import DamagedError
+from pipelines.keys import KeyMissing
+from pipelines.plan import Plan
+from pipelines.store import FolderStore, Store
+
+_FOR_OPERATORS: dict[str, type[Exception]] = {
+    kind.__name__: kind for kind in (KafkaUnreachable, KafkaRefused, DataMissing, DataDamaged, DamagedError, KeyMissing)
+}
+_ROOMS = ("schemas", "connectors", "quality", "pipelines")
+
+
+class StageFailed(Exception):
+    """A stage failed on a worker: which error, and where in the code. It is a defect, as in the driver's own process."""
+
+
+@contextmanager
+def telling(plan: Plan) -> Iterator[None]:
+    """Leave word of an error, where the plan runs in other processes than the driver's."""
+    try:
+        yield
+    except Exception as error:
+        if not plan.is_elsewhere:
+            raise
+        kind = type(error).__name__
+        text = str(error) if kind in _FOR_OPERATORS else f"{kind} at {_place(error)}"
+        word = json.dumps({"kind": kind, "text": text}).encode()
+        FolderStore(Path(plan.lake)).put(plan.failure_key, word)
+        raise StageFailed(f"{kind} at {_place(error)}") from None
+
+
+def failure_of_run(plan: Plan, store: Store) -> Exception | None:
+    """The error that a stage of this run has left word of."""
+    word = store.get(plan.failure_key)
+    if word is None:
+        return None
+    store.delete(plan.failure_key)
+    said = json.loads(word)
+    return _FOR_OPERATORS.get(said["kind"], StageFailed)(said["text"])
+
+
+def _place(error: Exception) -> str:
+    """The innermost line of ours that the error came through."""
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [frame for frame in frames if Path(frame.filename).parent.name in _ROOMS or frame is frames[-1]]
+    return f"{Path(own[-1].filename).parent.name}/{Path(own[-1].filename).name}:{own[-1].lineno}"

@@ -1,0 +1,150 @@
+"""Beam's runners by name: their options, and how a plan is handed to a job server and waited for."""
+
+import hashlib
+import json
+import sys
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import grpc
+from apache_beam.options.pipeline_options import (
+    DirectOptions,
+    GoogleCloudOptions,
+    PipelineOptions,
+    PortableOptions,
+    StandardOptions,
+)
+from apache_beam.portability.api import beam_job_api_pb2, beam_job_api_pb2_grpc
+from apache_beam.runners.portability.portable_runner import TERMINAL_STATES, JobServiceHandle, PortableRunner
+from apache_beam.runners.runner import PipelineResult, PipelineState
+
+from pipelines.failure import failure_of_run
+from pipelines.plan import Plan
+from pipelines.runner_settings import RunnerSettings
+from pipelines.store import Store
+
+_LOOK_S = 0.2
+_ANSWER_S = 30.0
+_SHOWN = 400  # characters of what a runner says of a job that failed
+
+
+class RunnerRefused(Exception):
+    """Options under which a runner is known to lose elements."""
+
+
+class RunnerFailed(Exception):
+    """The runner did not bring a job to its end, and no stage has said why: its workers died, or it is not there."""
+
+
+def pipeline_options(settings: RunnerSettings, name: str = "wellspring") -> PipelineOptions:
+    """Beam's options for the runner, whose jobs have this name; RunnerRefused where it would lose elements."""
+    options = PipelineOptions([*_options_of(settings), f"--job_name={name}", *settings.options])
+    refuse_lossy(options)
+    return options
+
+
+def _options_of(settings: RunnerSettings) -> Iterable[str]:
+    if not settings.is_elsewhere:
+        yield "--direct_running_mode=in_memory"
+        return
+    yield f"--job_endpoint={settings.job_endpoint}"
+    yield f"--environment_type={settings.workers.upper()}"
+    if settings.workers == "external":
+        yield f"--environment_config={settings.worker_pool}"
+    if settings.workers == "process":
+        command = settings.worker_command or Path(sys.executable).with_name("wellspring-worker")
+        yield f"--environment_config={json.dumps({'command': str(command)})}"
+    if settings.kind == "flink":
+        yield f"--parallelism={settings.parallelism}"
+        yield f"--sdk_worker_parallelism={settings.parallelism}"
+        yield f"--number_of_execution_retries={settings.retries}"
+
+
+def refuse_lossy(options: PipelineOptions) -> None:
+    """RunnerRefused for what loses elements without an error: the direct runner's threads, and streaming."""
+    if options.view_as(DirectOptions).direct_running_mode == "multi_threading":
+        raise RunnerRefused("direct_running_mode=multi_threading loses elements: use in_memory or multi_processing")
+    if options.view_as(StandardOptions).streaming:
+        raise RunnerRefused(
+            "streaming loses whole sources on portable runners without an error: leave it out; `run --follow` repeats "
+            "bounded plans, on every runner"
+        )
+
+
+class JobServerRunner(PortableRunner):  # type: ignore[misc]
+    """Hands pipelines to a job server, as jobs that bear the name in the options."""
+
+    def create_job_service_handle(self, job_service: Any, options: PipelineOptions) -> JobServiceHandle:
+        return _Handle(job_service, options)
+
+
+class _Handle(JobServiceHandle):  # type: ignore[misc]
+    def prepare(self, proto_pipeline: Any) -> Any:
+        """As Beam does, which calls every job `job`."""
+        name = self.options.view_as(GoogleCloudOptions).job_name
+        asked = beam_job_api_pb2.PrepareJobRequest(
+            job_name=name, pipeline=proto_pipeline, pipeline_options=self.get_pipeline_options()
+        )
+        return self.job_service.Prepare(asked, timeout=self.timeout)
+
+
+def job_name(lake: str) -> str:
+    """The name of the jobs of a lake."""
+    return f"wellspring-{hashlib.sha256(lake.encode()).hexdigest()[:12]}"
+
+
+def cancel_jobs(settings: RunnerSettings, lake: str) -> int:
+    """Cancel what a dead driver of this lake has left running, which would keep the places of ours; how many jobs."""
+    cancelled = 0
+    with grpc.insecure_channel(settings.job_endpoint) as channel:
+        service = beam_job_api_pb2_grpc.JobServiceStub(channel)
+        try:
+            jobs = service.GetJobs(beam_job_api_pb2.GetJobsRequest(), timeout=_ANSWER_S).job_info
+            for job in jobs:
+                if job.job_name == job_name(lake) and job.state not in TERMINAL_STATES:
+                    service.Cancel(beam_job_api_pb2.CancelJobRequest(job_id=job.job_id), timeout=_ANSWER_S)
+                    cancelled += 1
+        except grpc.RpcError as error:
+            if error.code() == grpc.StatusCode.UNIMPLEMENTED:
+                return cancelled
+            raise RunnerFailed(_no_answer(settings.job_endpoint)) from None
+    return cancelled
+
+
+def submitted(run: Any, options: PipelineOptions) -> PipelineResult:
+    """What `run` returns, which hands a job over; RunnerFailed where nobody takes it."""
+    try:
+        return run()
+    except (grpc.RpcError, grpc.FutureTimeoutError, TimeoutError):
+        raise RunnerFailed(_no_answer(options.view_as(PortableOptions).job_endpoint)) from None
+
+
+def wait_for(result: PipelineResult, plan: Plan, store: Store, options: PipelineOptions) -> None:
+    """Wait for a job's end. What a stage has said of an error is raised at once, and the job is cancelled."""
+    try:
+        while not PipelineState.is_terminal(result.state):
+            _heed(result, plan, store)
+            time.sleep(_LOOK_S)
+        _heed(result, plan, store)
+        result.wait_until_finish()
+    except grpc.RpcError:
+        raise RunnerFailed(_no_answer(options.view_as(PortableOptions).job_endpoint)) from None
+    except RuntimeError as error:
+        raise RunnerFailed(f"the job failed: {str(error)[:_SHOWN]}") from None
+
+
+def _heed(result: PipelineResult, plan: Plan, store: Store) -> None:
+    failure = failure_of_run(plan, store)
+    if failure is not None:
+        if not PipelineState.is_terminal(result.state):
+            result.cancel()
+        raise failure
+
+
+def _no_answer(endpoint: str) -> str:
+    return (
+        f"no job server answers at {endpoint}: start one with `wellspring flink up`, or check the setting "
+        "runner.job_endpoint"
+    )
