@@ -18,6 +18,7 @@ from pipelines.commands import (
     consent,
     contract,
     demo,
+    flink,
     kafka,
     kits,
     lake,
@@ -46,6 +47,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(kafka.app, name="kafka")
+app.add_typer(flink.app, name="flink")
 app.add_typer(topics.app, name="topics")
 app.add_typer(registries.studies, name="studies")
 app.add_typer(partners.app, name="partners")

@@ -1,4 +1,5 @@
-"""Following: cycle after cycle, as soon as enough has come in or what has is old enough, through a broker's absence.
+"""Following: cycle after cycle, as soon as enough has come in or what has is old enough, through a broker's absence or a
+job server's.
 
 Between cycles the driver does what others have asked for, an entry at a time, so that neither keeps the other waiting;
 when nothing else is to be done, days that have changed are judged, a few at a time, and whoever is alerted is told.
@@ -15,6 +16,7 @@ from pipelines.driver import Driver
 from pipelines.judging import Judging
 from pipelines.lookout import Lookout
 from pipelines.metrics import Metrics
+from pipelines.runner_settings import RunnerUnreachable
 from pipelines.suite_turns import SuiteTurns
 
 BACKOFF_S = (1.0, 2.0, 5.0, 10.0)
@@ -33,7 +35,7 @@ def work_off(driver: Driver) -> None:
 def follow_until(
     driver: Driver, stop: threading.Event, say: Callable[[str], None], metrics: Metrics | None = None
 ) -> None:
-    """Go on until `stop` is set. While Kafka is away it says so once and waits; whatever else goes wrong ends it."""
+    """Go on until `stop` is set. While Kafka or the job server is away it says so once and waits; whatever else goes wrong ends it."""
     with (
         closing(Judging(driver)) as judging,
         closing(Lookout(driver, judging, metrics)) as lookout,
@@ -50,7 +52,7 @@ def _follow(
     stop: threading.Event,
     say: Callable[[str], None],
 ) -> None:
-    failures, due = 0, time.monotonic()
+    failures, away, due = 0, "", time.monotonic()
     while not stop.is_set():
         lookout.turn()
         suites.turn()
@@ -58,14 +60,15 @@ def _follow(
             if time.monotonic() >= due:
                 due = _cycle(driver, lookout)
                 if failures:
-                    say("Kafka is back")
+                    say(f"{away} is back")
                 failures = 0
             entry = answer_next(driver)
             if entry is None and driver.unfinished is None and time.monotonic() < due:
                 entry = judging.turn(driver.settings.quality.every_s)
-        except KafkaUnreachable as error:
+        except (KafkaUnreachable, RunnerUnreachable) as error:
+            away = "Kafka" if isinstance(error, KafkaUnreachable) else "the job server"
             if not failures:
-                say(f"waiting for Kafka: {error}")
+                say(f"waiting for {away}: {error}")
             lookout.missed()
             stop.wait(BACKOFF_S[min(failures, len(BACKOFF_S) - 1)])
             failures, due = failures + 1, 0.0

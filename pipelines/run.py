@@ -15,10 +15,12 @@ from pipelines.files import DataFile
 from pipelines.halt import heed
 from pipelines.plan import Plan
 from pipelines.prepared import Prepared
-from pipelines.runner_settings import RunnerSettings
+from pipelines.runner_settings import RunnerRefused, RunnerSettings
 from pipelines.runners import JobServerRunner, pipeline_options, refuse_lossy, submitted, wait_for
 from pipelines.store import Store
 from pipelines.vault import worker_vault
+
+__all__ = ["IN_MEMORY", "Result", "RunnerRefused", "read_manifest", "refuse_lossy", "run"]
 
 IN_MEMORY = pipeline_options(RunnerSettings())
 

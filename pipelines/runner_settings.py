@@ -14,6 +14,18 @@ PLANS_ELSEWHERE: dict[str, Any] = {"freshness_s": 120.0, "plan_records": 200_000
 """Limits of a plan that is not run in the driver's own process, where the operator sets none: a job costs seconds."""
 
 
+class RunnerRefused(Exception):
+    """Options under which a runner is known to lose elements."""
+
+
+class RunnerFailed(Exception):
+    """The runner did not bring a job to its end, and no stage has said why: its workers died, or it is not there."""
+
+
+class RunnerUnreachable(RunnerFailed):
+    """Nobody answers where the job server should be."""
+
+
 class RunnerSettings(BaseModel):
     """Which of Beam's runners runs the plans."""
 
@@ -54,6 +66,9 @@ class RunnerSettings(BaseModel):
         default=60,
         description="How often Flink begins a job anew after a machine is lost; it must outlast a TaskManager's "
         "replacement. A Python error is never tried again.",
+    )
+    folder: AbsolutePath = Field(
+        default=Path("flink"), description="Folder of the job server and the worker pool that `wellspring flink up` starts."
     )
     options: tuple[str, ...] = Field(
         default=(), description="Further options of Beam, such as `--max_cache_memory_usage_mb=100`."

@@ -22,20 +22,12 @@ from apache_beam.runners.runner import PipelineResult, PipelineState
 
 from pipelines.failure import failure_of_run
 from pipelines.plan import Plan
-from pipelines.runner_settings import RunnerSettings
+from pipelines.runner_settings import RunnerFailed, RunnerRefused, RunnerSettings, RunnerUnreachable
 from pipelines.store import Store
 
 _LOOK_S = 0.2
 _ANSWER_S = 30.0
 _SHOWN = 400  # characters of what a runner says of a job that failed
-
-
-class RunnerRefused(Exception):
-    """Options under which a runner is known to lose elements."""
-
-
-class RunnerFailed(Exception):
-    """The runner did not bring a job to its end, and no stage has said why: its workers died, or it is not there."""
 
 
 def pipeline_options(settings: RunnerSettings, name: str = "wellspring") -> PipelineOptions:
@@ -109,16 +101,16 @@ def cancel_jobs(settings: RunnerSettings, lake: str) -> int:
         except grpc.RpcError as error:
             if error.code() == grpc.StatusCode.UNIMPLEMENTED:
                 return cancelled
-            raise RunnerFailed(_no_answer(settings.job_endpoint)) from None
+            raise RunnerUnreachable(_no_answer(settings.job_endpoint)) from None
     return cancelled
 
 
 def submitted(run: Any, options: PipelineOptions) -> PipelineResult:
-    """What `run` returns, which hands a job over; RunnerFailed where nobody takes it."""
+    """What `run` returns, which hands a job over; RunnerUnreachable where nobody takes it."""
     try:
         return run()
     except (grpc.RpcError, grpc.FutureTimeoutError, TimeoutError):
-        raise RunnerFailed(_no_answer(options.view_as(PortableOptions).job_endpoint)) from None
+        raise RunnerUnreachable(_no_answer(options.view_as(PortableOptions).job_endpoint)) from None
 
 
 def wait_for(result: PipelineResult, plan: Plan, store: Store, options: PipelineOptions) -> None:
@@ -130,7 +122,7 @@ def wait_for(result: PipelineResult, plan: Plan, store: Store, options: Pipeline
         _heed(result, plan, store)
         result.wait_until_finish()
     except grpc.RpcError:
-        raise RunnerFailed(_no_answer(options.view_as(PortableOptions).job_endpoint)) from None
+        raise RunnerUnreachable(_no_answer(options.view_as(PortableOptions).job_endpoint)) from None
     except RuntimeError as error:
         raise RunnerFailed(f"the job failed: {str(error)[:_SHOWN]}") from None
 

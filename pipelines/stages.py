@@ -26,6 +26,7 @@ from pipelines.halt import Halt
 from pipelines.keys import KeyRing
 from pipelines.kits import with_kit_facts
 from pipelines.landing import Landing
+from pipelines.lent import Lent
 from pipelines.normalise import normalise
 from pipelines.places import store_of
 from pipelines.plan import Plan, PlannedRange
@@ -79,30 +80,24 @@ class Read(Stage):
         offsets = OffsetRange(topic, planned.partition, planned.start, planned.end)
         meta = {"topic": topic, "partition": planned.partition}
         yield note("read", topic=topic, records=0, bytes=0)  # a range of nothing but markers has its manifest, too
-        for records in _reader(self.plan).read(offsets, wanted):
-            self._bytes += records.nbytes
-            self._halt.bytes(self._bytes)
-            if self._halt.is_called:
-                return
-            yield note("read", topic=topic, records=records.num_rows, bytes=records.nbytes)
-            yield Block(meta, {"records": records})
+        kafka = self.plan.kafka
+        with _READERS.lend(repr(kafka), lambda: RangeReader(kafka)) as reader:
+            for records in reader.read(offsets, wanted):
+                self._bytes += records.nbytes
+                self._halt.bytes(self._bytes)
+                if self._halt.is_called:
+                    return
+                yield note("read", topic=topic, records=records.num_rows, bytes=records.nbytes)
+                yield Block(meta, {"records": records})
 
 
-_READERS: dict[str, RangeReader] = {}
-
-
-def _reader(plan: Plan) -> RangeReader:
-    """One consumer for each cluster and worker process: to connect anew would cost more than a small plan."""
-    key = repr(plan.kafka)
-    if key not in _READERS:
-        _READERS[key] = RangeReader(plan.kafka)
-    return _READERS[key]
+_READERS: Lent[RangeReader] = Lent()  # consumers by cluster: to connect anew would cost more than a small plan
 
 
 def close_readers() -> None:
     """Close this process's consumers; the next plan connects anew."""
-    while _READERS:
-        _READERS.popitem()[1].close()
+    for reader in _READERS.clear():
+        reader.close()
 
 
 class Decode(Stage):
@@ -187,12 +182,13 @@ class Land(Stage):
         store = store_of(self.plan.lake)
         self._halt = Halt(self.plan, store)
         self._files = _LiveFiles(store, self.plan)
+        self._keys = _FILE_KEYS.take(self.plan.lake, lambda: FileKeys(store))
         self._landing = Landing(
             store,
             self.plan.n,
             self.plan.epoch,
             self._files,
-            _file_keys(store, self.plan.lake),
+            self._keys,
             self._files.replaced_of,
             lru_cache(self.plan.checks_of),
         )
@@ -204,15 +200,11 @@ class Land(Stage):
     def finish(self) -> Iterator[str]:
         if not self._halt.is_called:
             yield from self._landing.finish()
+        _FILE_KEYS.give_back(self.plan.lake, self._keys)
         del self._landing  # and the keys of all that landed: the runner may keep the stage itself for a while
 
 
-_CACHES: dict[str, FileKeys] = {}
-
-
-def _file_keys(store: Store, lake: str) -> FileKeys:
-    """One cache of keys for each lake and worker process: files never change, so it outlives the plan."""
-    return _CACHES.setdefault(lake, FileKeys(store))
+_FILE_KEYS: Lent[FileKeys] = Lent()  # caches of keys by lake: files never change, so they outlive the plan
 
 
 class _LiveFiles:

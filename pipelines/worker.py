@@ -1,37 +1,20 @@
-"""wellspring-worker: starts one worker of a runner, as Beam's containers start theirs.
+"""A worker of a runner, begun as Beam's containers begin theirs: it asks who gives it work, and by which options."""
 
-A TaskManager (`workers: process`) or a worker pool (`workers: external`) calls it with `--id` and `--provision_endpoint`,
-where it asks for its options and for the addresses of whoever gives it work.
-"""
-
-import argparse
 import json
 import os
 import sys
 
-from pipelines.spared import spare
-
-spare()
-
-import grpc  # noqa: E402  what comes with Beam loads what is spared
-from apache_beam.portability.api import (  # noqa: E402
-    beam_provision_api_pb2,
-    beam_provision_api_pb2_grpc,
-    endpoints_pb2,
-)
-from apache_beam.runners.worker import sdk_worker_main  # noqa: E402
-from google.protobuf import json_format, text_format  # noqa: E402
+import grpc
+from apache_beam.portability.api import beam_provision_api_pb2, beam_provision_api_pb2_grpc, endpoints_pb2
+from apache_beam.runners.worker import sdk_worker_main
+from google.protobuf import json_format, text_format
 
 _ANSWER_S = 60.0
 
 
-def main(arguments: list[str] | None = None) -> None:
-    """Work until the runner ends it."""
-    parser = argparse.ArgumentParser(prog="wellspring-worker", description=str(__doc__).split("\n", 1)[0])
-    parser.add_argument("--id", required=True, help="the worker's name")
-    parser.add_argument("--provision_endpoint", required=True, help="host:port that tells it the rest")
-    asked, _ = parser.parse_known_args(arguments)
-    os.environ.update(environment(asked.id, provision(asked.id, asked.provision_endpoint)))
+def work(name: str, endpoint: str) -> None:
+    """Be the worker of this name until the runner ends it; `endpoint` (host:port) tells it the rest."""
+    os.environ.update(environment(name, provision(name, endpoint)))
     sdk_worker_main.main(sys.argv)
 
 
@@ -61,6 +44,3 @@ def environment(worker: str, info: beam_provision_api_pb2.ProvisionInfo) -> dict
 def _text(endpoint: endpoints_pb2.ApiServiceDescriptor) -> str:
     return str(text_format.MessageToString(endpoint))
 
-
-if __name__ == "__main__":
-    main()

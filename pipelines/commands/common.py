@@ -15,6 +15,7 @@ from connectors.ranges import DataDamaged, DataMissing
 from connectors.source_file import StorageFailed
 from connectors.watch_place import PlaceRefused
 from infra.certificates import CertificateRefused
+from infra.flink.local_flink import FlinkFailed
 from infra.java import JavaMissing
 from infra.kafka_jars import JarsMissing
 from infra.local_kafka import BrokerFailed, PortTaken
@@ -23,6 +24,7 @@ from pipelines.keys import KeyMissing
 from pipelines.law import LawBroken
 from pipelines.ledger import LakeError
 from pipelines.partners import PartnerRefused
+from pipelines.runner_settings import RunnerFailed, RunnerRefused
 from pipelines.settings import Settings, SettingsError, load_settings
 from schemas.lab_mapping import LabMappingError
 from schemas.reasons import Rejected
@@ -51,7 +53,8 @@ _REFUSED = (
         LawBroken,
         Rejected,
     ),
-    *(BrokerFailed, PortTaken, JarsMissing, JavaMissing, CertificateRefused, PartnerRefused),
+    *(BrokerFailed, FlinkFailed, PortTaken, JarsMissing, JavaMissing, CertificateRefused, PartnerRefused),
+    *(RunnerFailed, RunnerRefused),
 )
 
 

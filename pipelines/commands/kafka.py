@@ -30,7 +30,7 @@ def up(
     """Fetch Kafka and Java where they are missing, and start the broker; it stays when the command ends."""
     settings = settings_of(config)
     kafka = LocalKafka(settings.broker_folder, secure=secure)
-    address = kafka.up(port or settings.kafka.addresses[0][1], on_progress=_progress)
+    address = kafka.up(port or settings.kafka.addresses[0][1], on_progress=progress)
     say(f"Kafka listens on {address.bootstrap}; its data are in {settings.broker_folder}")
     if kafka.folder.secured.is_there:
         _say_how_to_get_in(kafka, address)
@@ -58,7 +58,7 @@ def write_admin_files(kafka: LocalKafka, address: Address) -> Path:
     return folder
 
 
-def _progress(doing: str, done: int, total: int) -> None:
+def progress(doing: str, done: int, total: int) -> None:
     """One line for each thing done; fetching says how far it is at every tenth."""
     if total <= 1 or done * 10 // total != max(0, done - 1) * 10 // total:
         say(f"{doing} {done * 100 // total} %" if total > 1 else doing)

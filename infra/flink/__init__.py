@@ -1,0 +1,1 @@
+"""Beam's job server for Flink, and a worker pool beside it."""
