@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -44,11 +44,12 @@ def decode_block(
     partition: int,
     received: np.ndarray[Any, Any],
     assumed_zone: str | None = None,
+    poison: Collection[int] = (),
 ) -> tuple[Block | None, list[Pointer]]:
     """The messages among the records of one partition, and a pointer for each record that is none of its contract.
 
     `raw` has the columns offset, value, too_large, corrupt; `received` int64 [n], microseconds, the time each record
-    came in. `assumed_zone` is the zone of wall clocks of which nothing is known.
+    came in. `assumed_zone` is the zone of wall clocks of which nothing is known, `poison` are offsets that were not read.
     """
     contract, rejected = contract_of(topic), []
 
@@ -58,6 +59,7 @@ def decode_block(
     found = _GATHER[contract](assumed_zone, refuse)
     offsets = raw.column("offset").to_pylist()
     faulty = {**_marked(raw, "corrupt", Reason.CORRUPT), **_marked(raw, "too_large", Reason.TOO_LARGE)}
+    faulty |= {row: Reason.POISON for row, offset in enumerate(offsets) if offset in poison}
     for row, (offset, value) in enumerate(zip(offsets, raw.column("value"), strict=True)):  # in memory one at a time
         try:
             if row in faulty:

@@ -13,6 +13,7 @@ from connectors.principals import check_authority
 from connectors.ranges import Identity, RangeReader
 from pipelines import redrive
 from pipelines.accounts import Accounts
+from pipelines.attempts import attempt
 from pipelines.circumstances import COLUMNS, Circumstances, changes, circumstances, keep, kept, told
 from pipelines.compaction import DEFAULT, choose, compact
 from pipelines.consent.follow import follow, follow_kits, kit_topics
@@ -34,9 +35,10 @@ from pipelines.pinned import Pinned
 from pipelines.places import store_of
 from pipelines.plan import Plan, PlannedRange, partition_key, partition_of
 from pipelines.plan_size import PlanSize
+from pipelines.poison import run_carefully
 from pipelines.progress import Progress, Surroundings, check_consent, json_of, private_of
 from pipelines.requests import ask
-from pipelines.run import Result, run
+from pipelines.run import Result, read_manifest, run
 from pipelines.runners import cancel_jobs, job_name, pipeline_options
 from pipelines.settings import Settings
 from pipelines.stages import close_readers
@@ -343,7 +345,7 @@ class Driver:
     def commit(self, plan: Plan, progress: Progress, changes: Changes, cause: Mapping[str, Any]) -> Entry:
         """Run the plan, hold its sums to the law, append it, apply it."""
         with telling_no_memory(plan):
-            result = run(plan, self.store, self._options)
+            result = self._run(plan)
         self.on_step("ran")
         result.accounts.count_footers(lambda key: rows_in_footer(self.store, key))
         result.accounts.check()
@@ -363,6 +365,18 @@ class Driver:
         self._append(entry)
         self.store.delete(plan.manifest_key)
         return entry
+
+    def _run(self, plan: Plan) -> Result:
+        """Run the plan; with care, where others have died over its records."""
+        if not plan.ranges:
+            return run(plan, self.store)
+        with attempt(plan, self.store) as careful:
+            if not careful:
+                return run(plan, self.store, self._options)
+            done = run_carefully(plan, self.store, self.say)
+            result = read_manifest(done, self.store)
+            self.store.delete(done.manifest_key)
+            return result
 
     def _ask_for_recalls(self, accounts: Accounts) -> None:
         """Leave a request for each study in which rows are taken back, before they are: it does no harm if they are not."""

@@ -32,7 +32,7 @@ def telling_no_memory(plan: Plan) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        if not _is_want_of_memory(error):
+        if not (_is_want_of_memory(error) or (isinstance(error, PlanTooLarge) and error.why == "memory")):
             raise
         records = sum(item.end - item.start for item in plan.ranges)
         if plan.kind == Kind.INGEST and records > 1:

@@ -58,7 +58,7 @@ class Plan(BaseModel):
     study; `medians` are those of all participants, by study and metric, in the metric's unit; `changes` are what studies
     have changed in the catalogue of checks. A run that would write more than `most_files`, or has read more than
     `most_bytes`, stops. One that `is_elsewhere` has its stages in other processes than
-    the driver's.
+    the driver's. `poison` are records, offsets by partition, that are rejected without being read.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -84,6 +84,7 @@ class Plan(BaseModel):
     most_files: int | None = None
     most_bytes: int | None = None
     is_elsewhere: bool = False
+    poison: dict[str, tuple[int, ...]] = {}
 
     @property
     def manifest_key(self) -> str:
@@ -111,6 +112,10 @@ class Plan(BaseModel):
     def partner_of(self, topic: str) -> Partner:
         """The partner whose topic it is: the topic says who sent a message, the message cannot."""
         return self.partners[topic.split(".", 1)[0]]
+
+    def poison_of(self, key: str) -> tuple[int, ...]:
+        """Offsets in a partition that are not to be read."""
+        return self.poison.get(key, ())
 
     def checks_of(self, study: str) -> dict[str, Check]:
         """The catalogue of checks that is in force in a study."""

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from apache_beam.options.pipeline_options import PipelineOptions, PortableOptions
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
-from apache_beam.runners.runner import PipelineRunner
+from apache_beam.runners.runner import PipelineResult, PipelineRunner
 
 from pipelines.accounts import Accounts
 from pipelines.files import DataFile
@@ -43,13 +43,21 @@ def run(plan: Plan, store: Store, options: PipelineOptions = IN_MEMORY) -> Resul
         return Result(Accounts(), [], [], [])
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # Beam's own calls
-        pipeline = _pipeline(options, threading.get_ident())
         if plan.is_elsewhere:
-            wait_for(submitted(lambda: pipeline.run_with(plan), options), plan, store, options)
+            wait_for(submitted(lambda: _begun(plan, options), options), plan, store, options)
         else:
-            pipeline.run_with(plan).wait_until_finish()
+            embedded(plan, options)
     heed(plan, store)
     return read_manifest(plan, store)
+
+
+def embedded(plan: Plan, options: PipelineOptions) -> None:
+    """Run the plan in this process, and read nothing of what it leaves."""
+    _begun(plan, options).wait_until_finish()
+
+
+def _begun(plan: Plan, options: PipelineOptions) -> PipelineResult:
+    return _pipeline(options, threading.get_ident()).run_with(plan)
 
 
 @lru_cache(maxsize=4)

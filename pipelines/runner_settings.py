@@ -68,7 +68,8 @@ class RunnerSettings(BaseModel):
         "replacement. A Python error is never tried again.",
     )
     folder: AbsolutePath = Field(
-        default=Path("flink"), description="Folder of the job server and the worker pool that `wellspring flink up` starts."
+        default=Path("flink"),
+        description="Folder of the job server and the worker pool that `wellspring flink up` starts.",
     )
     options: tuple[str, ...] = Field(
         default=(), description="Further options of Beam, such as `--max_cache_memory_usage_mb=100`."

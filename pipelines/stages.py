@@ -6,6 +6,7 @@ the next stage and texts for the manifest.
 
 import json
 from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager
 from functools import lru_cache
 from typing import Any
 
@@ -13,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 
 from connectors.ranges import OffsetRange, RangeReader
+from connectors.unread import without
 from pipelines import delta
 from pipelines.accounts import claims_note, note, rejection_note, total
 from pipelines.blocks import Block, column, with_columns
@@ -29,7 +31,7 @@ from pipelines.landing import Landing
 from pipelines.lent import Lent
 from pipelines.normalise import normalise
 from pipelines.places import store_of
-from pipelines.plan import Plan, PlannedRange
+from pipelines.plan import Plan, PlannedRange, partition_key
 from pipelines.selection import select
 from pipelines.store import Store
 from pipelines.vault import worker_vault
@@ -80,9 +82,8 @@ class Read(Stage):
         offsets = OffsetRange(topic, planned.partition, planned.start, planned.end)
         meta = {"topic": topic, "partition": planned.partition}
         yield note("read", topic=topic, records=0, bytes=0)  # a range of nothing but markers has its manifest, too
-        kafka = self.plan.kafka
-        with _READERS.lend(repr(kafka), lambda: RangeReader(kafka)) as reader:
-            for records in reader.read(offsets, wanted):
+        with _reader(self.plan) as reader:
+            for records in without(offsets, wanted, self.plan.poison_of(planned.key), reader.read):
                 self._bytes += records.nbytes
                 self._halt.bytes(self._bytes)
                 if self._halt.is_called:
@@ -92,6 +93,10 @@ class Read(Stage):
 
 
 _READERS: Lent[RangeReader] = Lent()  # consumers by cluster: to connect anew would cost more than a small plan
+
+
+def _reader(plan: Plan) -> AbstractContextManager[RangeReader]:
+    return _READERS.lend(repr(plan.kafka), lambda: RangeReader(plan.kafka))
 
 
 def close_readers() -> None:
@@ -107,7 +112,8 @@ class Decode(Stage):
         topic, partition = block.meta["topic"], block.meta["partition"]
         records = block.parts["records"]
         zone = self.plan.partner_of(topic).assumed_zone
-        decoded, pointers = decode_block(records, topic, partition, self._received(records, topic), zone)
+        poison = self.plan.poison_of(partition_key(topic, partition))
+        decoded, pointers = decode_block(records, topic, partition, self._received(records, topic), zone, poison)
         messages = len(np.unique(column(decoded.messages, "offset"))) if decoded else 0
         readings = int(column(decoded.messages, "readings").sum()) if decoded else 0
         yield rejection_note("decode", pointers, messages=messages, decoded=readings)

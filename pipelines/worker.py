@@ -43,4 +43,3 @@ def environment(worker: str, info: beam_provision_api_pb2.ProvisionInfo) -> dict
 
 def _text(endpoint: endpoints_pb2.ApiServiceDescriptor) -> str:
     return str(text_format.MessageToString(endpoint))
-

@@ -22,6 +22,7 @@ class Reason(StrEnum):
     """Why a record or a reading was rejected: it breaks the contract, and its partner can mend it."""
 
     TOO_LARGE = "R_TOO_LARGE"
+    POISON = "R_POISON"
     CORRUPT = "R_CORRUPT"
     EMPTY = "R_EMPTY"
     NOT_AVRO = "R_NOT_AVRO"
@@ -44,6 +45,7 @@ class Reason(StrEnum):
 
 REASON_MEANING: dict[Reason, str] = {
     Reason.TOO_LARGE: "the record, or its compressed batch, is larger than the limit",
+    Reason.POISON: "reading it has twice ended the process that did so, while the same process did well without it",
     Reason.CORRUPT: "the record's compressed batch cannot be unpacked",
     Reason.EMPTY: "the record has no value",
     Reason.NOT_AVRO: "the value does not begin with the single-object marker C3 01",

@@ -1,6 +1,7 @@
 """Halting a run: who notices says so, everybody hears it, and the driver gets our own exception, once."""
 
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -73,7 +74,7 @@ def test_nothing_more_is_read_once_the_run_is_halted(
     notices: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     reader = Reader()
-    monkeypatch.setattr(stages, "_reader", lambda plan: reader)
+    monkeypatch.setattr(stages, "_reader", lambda plan: nullcontext(reader))
     made, store = bounded(tmp_path, most_files=1, most_bytes=10**6 if notices == "another stage" else 100)
     read = stages.Read(made)
     read.start()

@@ -49,7 +49,8 @@ def run(
         bool, typer.Option("--no-wait", help="With --replay: leave it to the driver as a request, and end.")
     ] = False,
     runner: Annotated[
-        RunnerKind | None, typer.Option(help="Where plans are run: embedded, flink or prism; the setting runner.kind else.")
+        RunnerKind | None,
+        typer.Option(help="Where plans are run: embedded, flink or prism; the setting runner.kind else."),
     ] = None,
     config: Config = None,
     as_json: AsJson = False,
