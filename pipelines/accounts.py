@@ -74,6 +74,7 @@ class Accounts:
     checks: dict[str, Counter[tuple[Any, ...]]] = field(default_factory=dict)
     takes_back: list[str] = field(default_factory=list)
     private: str = ""
+    bundles: dict[str, dict[str, list[str]]] = field(default_factory=dict)
 
     def add(self, text: str) -> None:
         """Take a stage's note into the sums."""
@@ -112,6 +113,8 @@ class Accounts:
 
     def _add_write(self, said: dict[str, Any]) -> None:
         self.files += said["files"]
+        paths = [file["path"] for file in said["files"] if "path" in file]
+        self.bundles.setdefault(said["study"], {}).setdefault(said.get("bundle", ""), []).extend(paths)
         self.outcomes.setdefault(said["study"], Counter()).update({Outcome.DUPLICATE: said["duplicate"]})
         self._know_people(said["study"], said["people"])
         counts = self.checks.setdefault(said["study"], Counter())
@@ -192,7 +195,7 @@ class Accounts:
         return cls(**said)
 
 
-_NOT_SUMS = ("pointers", "holds", "checks")
+_NOT_SUMS = ("pointers", "holds", "checks", "bundles")
 
 
 def _equal(left: str, a: int, right: str, b: int) -> None:

@@ -35,7 +35,7 @@ def work_off(driver: Driver) -> None:
 def follow_until(
     driver: Driver, stop: threading.Event, say: Callable[[str], None], metrics: Metrics | None = None
 ) -> None:
-    """Go on until `stop` is set. While Kafka or the job server is away it says so once and waits; whatever else goes wrong ends it."""
+    """Go on until `stop` is set. While Kafka or the job server is away it says so once and waits; all else ends it."""
     with (
         closing(Judging(driver)) as judging,
         closing(Lookout(driver, judging, metrics)) as lookout,

@@ -10,6 +10,7 @@ from pipelines.store import Store
 
 Why = Literal["files", "bytes", "memory"]
 _TOO_LARGE = {"files": "it has too many files", "bytes": "it has too many bytes", "memory": "it needs too much memory"}
+_APART = b"apart"
 
 
 class PlanTooLarge(Exception):
@@ -18,6 +19,10 @@ class PlanTooLarge(Exception):
     def __init__(self, records: int, why: Why) -> None:
         super().__init__(f"the plan of {records} records is too large: {_TOO_LARGE[why]}")
         self.records, self.why = records, why
+
+
+class MustNotRunApart(Exception):
+    """Workers have brought the same reading, each on its own: nothing is committed, and one must run the whole plan."""
 
 
 class Halt:
@@ -40,6 +45,11 @@ class Halt:
         """Stop the run if it has read so many bytes and should not."""
         self._call("bytes", count, self._plan.most_bytes)
 
+    def apart(self) -> None:
+        """Stop the run, since its parts have to know of each other."""
+        self._called = True
+        self._store.put(self._plan.halt_key, _APART)
+
     def _call(self, why: Why, count: int, most: int | None) -> None:
         if most is not None and count > most and not self._called:
             self._called = True
@@ -47,9 +57,11 @@ class Halt:
 
 
 def heed(plan: Plan, store: Store) -> None:
-    """PlanTooLarge where a stage has stopped the run."""
+    """PlanTooLarge or MustNotRunApart where a stage has stopped the run."""
     said = store.get(plan.halt_key)
     if said is not None:
         store.delete(plan.halt_key)
+        if said == _APART:
+            raise MustNotRunApart
         records = sum(item.end - item.start for item in plan.ranges)
         raise PlanTooLarge(records, "files" if said == b"files" else "bytes")

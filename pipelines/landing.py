@@ -4,6 +4,7 @@ Rows are gathered by study, family and month until there are enough for a file, 
 ones; what is gathered is bounded in all.
 """
 
+import uuid
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -68,6 +69,7 @@ class Landing:
         self._turns: Counter[Place] = Counter()
         self._finals = SecondFinals(store)
         self._expected: set[tuple[Any, ...]] = set()
+        self._bundle = uuid.uuid4().hex
 
     def add(self, block: Block) -> Iterator[str]:
         """Gather a study's block whose readings have their `flags`; notes of what had to be written to make room."""
@@ -128,7 +130,8 @@ class Landing:
             if len(rows):
                 files.append(self._file(rows, place, family))
         said = [file.model_dump(mode="json") for file in files]
-        yield note("write", study=study, duplicate=count, people=people, files=said, answers=answers.listed())
+        done = {"study": study, "bundle": self._bundle, "duplicate": count, "people": people}
+        yield note("write", **done, files=said, answers=answers.listed())
         if takes_back:
             yield note("take_back", study=study)
 

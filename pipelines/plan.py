@@ -58,7 +58,8 @@ class Plan(BaseModel):
     study; `medians` are those of all participants, by study and metric, in the metric's unit; `changes` are what studies
     have changed in the catalogue of checks. A run that would write more than `most_files`, or has read more than
     `most_bytes`, stops. One that `is_elsewhere` has its stages in other processes than
-    the driver's. `poison` are records, offsets by partition, that are rejected without being read.
+    the driver's. `poison` are records, offsets by partition, that are rejected without being read. All
+    partitions are one worker's where it runs `in_one_piece`.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -85,6 +86,7 @@ class Plan(BaseModel):
     most_bytes: int | None = None
     is_elsewhere: bool = False
     poison: dict[str, tuple[int, ...]] = {}
+    in_one_piece: bool = False
 
     @property
     def manifest_key(self) -> str:

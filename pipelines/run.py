@@ -2,6 +2,7 @@
 
 import json
 import threading
+import uuid
 import warnings
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -12,7 +13,7 @@ from apache_beam.runners.runner import PipelineResult, PipelineRunner
 
 from pipelines.accounts import Accounts
 from pipelines.files import DataFile
-from pipelines.halt import heed
+from pipelines.halt import MustNotRunApart, heed
 from pipelines.plan import Plan
 from pipelines.prepared import Prepared
 from pipelines.runner_settings import RunnerRefused, RunnerSettings
@@ -41,6 +42,18 @@ def run(plan: Plan, store: Store, options: PipelineOptions = IN_MEMORY) -> Resul
     """
     if not plan.ranges:
         return Result(Accounts(), [], [], [])
+    try:
+        _run(plan, store, options)
+    except MustNotRunApart:
+        again = plan.model_copy(update={"id": uuid.uuid4().hex, "in_one_piece": True})
+        _run(again, store, options)
+        result = read_manifest(again, store)
+        store.delete(again.manifest_key)
+        return result
+    return read_manifest(plan, store)
+
+
+def _run(plan: Plan, store: Store, options: PipelineOptions) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # Beam's own calls
         if plan.is_elsewhere:
@@ -48,7 +61,6 @@ def run(plan: Plan, store: Store, options: PipelineOptions = IN_MEMORY) -> Resul
         else:
             embedded(plan, options)
     heed(plan, store)
-    return read_manifest(plan, store)
 
 
 def embedded(plan: Plan, options: PipelineOptions) -> None:

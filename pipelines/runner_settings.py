@@ -64,8 +64,8 @@ class RunnerSettings(BaseModel):
     )
     retries: Annotated[int, Field(ge=0, le=10_000)] = Field(
         default=60,
-        description="How often Flink begins a job anew after a machine is lost; it must outlast a TaskManager's "
-        "replacement. A Python error is never tried again.",
+        description="How often the job server that `wellspring flink up` starts has a job begun anew, a second apart, "
+        "after a machine is lost; it must outlast a TaskManager's replacement. A Python error is never tried again.",
     )
     folder: AbsolutePath = Field(
         default=Path("flink"),

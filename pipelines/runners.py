@@ -51,7 +51,6 @@ def _options_of(settings: RunnerSettings) -> Iterable[str]:
     if settings.kind == "flink":
         yield f"--parallelism={settings.parallelism}"
         yield f"--sdk_worker_parallelism={settings.parallelism}"
-        yield f"--number_of_execution_retries={settings.retries}"
 
 
 def refuse_lossy(options: PipelineOptions) -> None:

@@ -17,6 +17,7 @@ from connectors.ranges import OffsetRange, RangeReader
 from connectors.unread import without
 from pipelines import delta
 from pipelines.accounts import claims_note, note, rejection_note, total
+from pipelines.apart import bring_the_same
 from pipelines.blocks import Block, column, with_columns
 from pipelines.check_counts import write_counts
 from pipelines.claims import claim
@@ -61,7 +62,7 @@ class Ranges(Stage):
 
     def each(self, _: bytes) -> Iterator[tuple[str, str]]:
         for planned in self.plan.ranges:
-            yield planned.key, planned.model_dump_json()
+            yield "" if self.plan.in_one_piece else planned.key, planned.model_dump_json()
 
 
 class Read(Stage):
@@ -260,6 +261,10 @@ def write_manifest(plan: Plan, notes: Iterable[str]) -> str:
     accounts = total(notes)
     store, vault = store_of(plan.lake), worker_vault(plan.vault, plan.vault_work).store
     halt = Halt(plan, store)
+    if not halt.is_called and bring_the_same(accounts.bundles, store):
+        halt.apart()
+        for file in accounts.files:
+            store.delete(file["path"])
     if not halt.is_called:
         written = write_counts(accounts.checks, store, plan.n, plan.epoch)
         accounts.files += [file.model_dump(mode="json") for file in written]

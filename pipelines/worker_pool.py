@@ -12,13 +12,17 @@ import signal
 import socket
 import sys
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from typing import NoReturn
 
 _LOOK_S = 0.2
+_DEATHS = 5
+_ENDS = {signal.SIGTERM, signal.SIGINT, signal.SIGCHLD}
 
 
 def serve(port: int) -> NoReturn:
     """Give out workers until SIGTERM or SIGINT."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, _ENDS)  # they are waited for
     ours, theirs = socket.socketpair()
     nursery = os.fork()
     if nursery == 0:
@@ -27,11 +31,9 @@ def serve(port: int) -> NoReturn:
     theirs.close()
     from pipelines.worker_service import listen
 
-    words = ours.makefile("w", encoding="utf-8")
-    with listen(port, lambda **word: print(json.dumps(word), file=words, flush=True)):
-        print(f"workers can be had on port {port}", file=sys.stderr, flush=True)
-        signal.sigwait({signal.SIGTERM, signal.SIGINT, signal.SIGCHLD})
-    words.close()
+    with listen(port, lambda **word: ours.sendall(json.dumps(word).encode() + b"\n")):
+        _tell(f"workers can be had on port {port}")
+        signal.sigwait(_ENDS)
     ours.close()
     os.waitpid(nursery, 0)
     os._exit(0)
@@ -50,45 +52,88 @@ def _leave(work: Callable[..., None], *arguments: object) -> NoReturn:
 
 def _nurse(line: socket.socket) -> None:
     """Import what workers need; then fork one for each word that asks for it, and end those that are no longer wanted."""
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM, signal.SIGINT, signal.SIGCHLD})
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _ENDS)
     import pipelines.stages  # noqa: F401  what the stages of a run need
     from pipelines import worker
 
-    workers: dict[int, str] = {}
-    for word in _words(line, workers):
-        if "start" in word:
-            child = os.fork()
-            if child == 0:
-                line.close()
-                _leave(worker.work, word["start"], word["endpoint"])
-            workers[child] = word["start"]
-        else:
-            _end([pid for pid, name in workers.items() if name == word["stop"]])
-    _end(workers)
+    def begin(name: str, endpoint: str) -> int:
+        child = os.fork()
+        if child == 0:
+            line.close()
+            _leave(worker.work, name, endpoint)
+        return child
+
+    nursery = _Nursery(begin)
+    for word in _words(line):
+        if word is not None:
+            nursery.heed(word)
+        nursery.look()
+    nursery.end(list(nursery.workers))
 
 
-def _words(line: socket.socket, workers: dict[int, str]) -> Iterator[dict[str, str]]:
-    """What the parent says, until it is gone; in between, whoever has ended is let go."""
-    words = line.makefile("r", encoding="utf-8", buffering=1)
+def _words(line: socket.socket) -> Iterator[dict[str, str] | None]:
+    """What the parent says, until it is gone; None now and then, while it says nothing."""
+    heard = b""
     while True:
         if select.select([line], [], [], _LOOK_S)[0]:
-            said = words.readline()
-            if not said:
+            more = line.recv(65_536)
+            if not more:
                 return
-            yield json.loads(said)
-        for pid in list(workers):
+            *whole, heard = (heard + more).split(b"\n")
+            yield from map(json.loads, whole)
+        yield None
+
+
+@dataclass
+class _Worker:
+    name: str
+    endpoint: str
+    deaths: int = 0
+
+
+class _Nursery:
+    """The workers by their process ids.
+
+    One that dies unasked is begun again, a few times: a runner that asked for it and has never heard of it would wait
+    for ever. One that it has heard of it gives up by itself.
+    """
+
+    def __init__(self, begin: Callable[[str, str], int]) -> None:
+        self._begin = begin
+        self.workers: dict[int, _Worker] = {}
+
+    def heed(self, word: dict[str, str]) -> None:
+        """Begin a worker, or end it."""
+        if "start" in word:
+            self._add(_Worker(word["start"], word["endpoint"]))
+        else:
+            self.end([pid for pid, worker in self.workers.items() if worker.name == word["stop"]])
+
+    def look(self) -> None:
+        """See who has died."""
+        for pid in list(self.workers):
             ended, status = os.waitpid(pid, os.WNOHANG)
-            if ended:
-                _say_how(workers.pop(pid), status)
+            if not ended:
+                continue
+            worker = self.workers.pop(pid)
+            if os.WIFSIGNALED(status):
+                worker.deaths += 1
+                again = ", and is begun again" if worker.deaths <= _DEATHS else ""
+                _tell(f"worker {worker.name} was ended by {signal.Signals(os.WTERMSIG(status)).name}{again}")
+                if again:
+                    self._add(worker)
+
+    def end(self, pids: Iterable[int]) -> None:
+        """End workers, and wait for it."""
+        for pid in pids:
+            del self.workers[pid]
+            os.kill(pid, signal.SIGKILL)  # it holds nothing that it would have to bring to an end
+            os.waitpid(pid, 0)
+
+    def _add(self, worker: _Worker) -> None:
+        self.workers[self._begin(worker.name, worker.endpoint)] = worker
 
 
-def _say_how(name: str, status: int) -> None:
-    """A worker's end is said where it was not asked for."""
-    if os.WIFSIGNALED(status) and os.WTERMSIG(status) != signal.SIGTERM:
-        how = signal.Signals(os.WTERMSIG(status)).name
-        print(f"worker {name} was ended by {how}", file=sys.stderr, flush=True)
-
-
-def _end(workers: Iterable[int]) -> None:
-    for pid in list(workers):
-        os.kill(pid, signal.SIGTERM)
+def _tell(text: str) -> None:
+    sys.stderr.write(f"{text}\n")
+    sys.stderr.flush()

@@ -62,6 +62,8 @@ class Cluster:
             "taskmanager.numberOfTaskSlots": slots,
             "heartbeat.interval": 500,
             "heartbeat.timeout": 5_000,
+            "restart-strategy.type": "fixed-delay",
+            "restart-strategy.fixed-delay.attempts": 60,
             "restart-strategy.fixed-delay.delay": "500 ms",
             "classloader.resolve-order": "parent-first",
             "io.tmp.dirs": folder,

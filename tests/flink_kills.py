@@ -12,7 +12,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -78,15 +78,21 @@ class Killing:
         self.published += MESSAGES * SIZE
 
     def workers(self) -> list[psutil.Process]:
-        """The workers that the pool has given out."""
+        """The workers that the pool has given out and that are alive."""
         pool = self.flink.status()["worker-pool"]
         assert pool is not None
         (nursery,) = psutil.Process(pool).children()
         return nursery.children()
 
+    def _reads(self, worker: psutil.Process) -> bool:
+        port = self.world.settings.kafka.addresses[0][1]
+        with suppress(psutil.Error):
+            return any(c.raddr and c.raddr.port == port for c in worker.net_connections("tcp"))
+        return False
+
     def in_a_job(self) -> None:
-        """Wait for a job, and until some moment of it."""
-        wait_for(self.workers, every_s=0.02)
+        """Wait until a worker reads, and until some moment after that."""
+        wait_for(lambda: any(map(self._reads, self.workers())), 240, every_s=0.02)
         time.sleep(self.chance.uniform(0, LONGEST_S))
 
     def drivers(self, kills: int) -> None:
@@ -104,12 +110,12 @@ class Killing:
                 self.publish()
                 self.in_a_job()
                 kill()
-            wait_for(lambda: command.process.poll() is not None or self.is_done())
+            wait_for(lambda: command.process.poll() is not None or self.is_done(), 240)
             assert command.process.poll() is None, command.errors
 
     def a_worker(self) -> None:
         """Kill one of the workers."""
-        for worker in self.workers()[:1]:
+        for worker in [worker for worker in self.workers() if self._reads(worker)][:1]:
             worker.kill()
 
     def is_done(self) -> bool:

@@ -26,6 +26,10 @@ from infra.kafka_jars import Progress, quiet
 
 IN_ITSELF = "[local]"
 MEMORY = "-Xmx3g"
+RESTARTS = """restart-strategy.type: fixed-delay
+restart-strategy.fixed-delay.attempts: {retries}
+restart-strategy.fixed-delay.delay: 1 s
+"""
 START_SECONDS = 120.0
 STOP_SECONDS = 10.0
 _LOOK_SECONDS = 0.05
@@ -47,6 +51,7 @@ class LocalFlink:
     master: str = IN_ITSELF
     jar: Path | None = None
     memory: str = MEMORY
+    retries: int = 60
 
     def up(self, on_progress: Progress = quiet) -> None:
         """Start what does not run yet, and return when both listen. JarsMissing, JavaMissing, PortTaken, FlinkFailed."""
@@ -79,12 +84,19 @@ class LocalFlink:
         on_progress("starting the job server", 0, 0)
         opened = [f"--add-opens=java.base/java.{package}=ALL-UNNAMED" for package in _OPENED]
         others = [f"--{kind}-port={free_port(self.job_port, self.pool_port)}" for kind in ("artifact", "expansion")]
-        artifacts = f"--artifacts-dir={self.folder / 'artifacts'}"
+        folders = [f"--artifacts-dir={self.folder / 'artifacts'}", f"--flink-conf-dir={self._conf()}"]
         return [
             *(str(java.executable), self.memory, *java.quiet, *opened, "-jar", str(jar)),
             *(f"--flink-master={self.master}", f"--job-host={LOOPBACK}", f"--job-port={self.job_port}"),
-            *(*others, artifacts),
+            *(*others, *folders),
         ]
+
+    def _conf(self) -> Path:
+        """Flink's settings. How often a bounded job is begun anew is one of them: Beam's option for it is ignored."""
+        conf = self.folder / "conf"
+        conf.mkdir(exist_ok=True)
+        (conf / "flink-conf.yaml").write_text(RESTARTS.format(retries=self.retries), "utf-8")
+        return conf
 
     def _start(self, name: str, port: int, command: Callable[[], list[str]]) -> None:
         if self._recall(name) is not None:

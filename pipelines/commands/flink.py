@@ -47,4 +47,5 @@ def of_settings(settings: Settings) -> LocalFlink:
         int(runner.worker_pool.rpartition(":")[2]),
         runner.flink_master,
         runner.job_server_jar,
+        retries=runner.retries,
     )
