@@ -42,10 +42,11 @@ format: setup ## Put the code into its format
 bench: setup ## Measure against the bounds
 	$(BIN)/wellspring bench
 
-torture: setup ## A thousand kills, eighty on object stores, half an hour of disturbances: nothing lost, doubled, grown
+torture: setup ## A thousand kills, more on object stores and Flink, half an hour of disturbances: nothing lost, doubled, grown
 	$(BIN)/python -m tests.torture --kills 1000
 	$(BIN)/python -m tests.torture_s3 --kills 20 --server-kills 20
 	$(BIN)/python -m tests.torture_s3 --kills 20 --server-kills 20 --vault-s3
+	$(BIN)/python -m tests.flink_kills --kills 20
 	$(BIN)/python -m tests.soak --minutes 30 --disturbances 20
 
 sbom: setup ## List what an installation is made of, from the lock file: wellspring.cdx.json

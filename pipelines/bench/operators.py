@@ -4,10 +4,11 @@ from collections.abc import Callable, Iterator
 
 from pipelines.bench.bucket import bucket_beside_folder
 from pipelines.bench.figures import Figure
+from pipelines.bench.flink import flink
 
 Say = Callable[[str], None]
 
-FIGURES: tuple[Callable[[Say], Iterator[Figure]], ...] = (bucket_beside_folder,)
+FIGURES: tuple[Callable[[Say], Iterator[Figure]], ...] = (bucket_beside_folder, flink)
 """Each gives its figures, or none and says why."""
 
 

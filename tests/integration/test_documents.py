@@ -100,6 +100,8 @@ class Reader:
     def _wellspring(self, arguments: list[str], settings: dict[str, str], given: str) -> Answer:
         if arguments[0] in LONG and "users" not in arguments:
             arguments = [arguments[0], "--help"]
+        if arguments == ["flink", "up"]:  # it is started by test_flink.py, on ports of its own, where there is Maven
+            arguments.append("--help")
         out, err = io.StringIO(), io.StringIO()
         ending = _told_to_end() if "--follow" in arguments else nullcontext()
         with self._here(settings, given), redirect_stdout(out), redirect_stderr(err), ending:

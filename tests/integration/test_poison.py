@@ -34,11 +34,11 @@ HANGS = "open(os.environ['HANGS'], 'w').close(); time.sleep(600)"
 
 @pytest.fixture
 def world(tmp_path: Path, broker: Address) -> World:
-    """Eleven messages of ten readings each, the seventh of them marked."""
+    """Four messages of ten readings each, the third of them marked."""
     made = make_world(tmp_path / "world", broker.bootstrap, studies=("sleep",), partitions=1)
     made.consent(made.link("ann"), made.grant("ann", "sleep"))
-    for n in range(11):
-        marked = {"record_ids": [f"{MARK}{i}" for i in range(10)]} if n == 6 else {}
+    for n in range(4):
+        marked = {"record_ids": [f"{MARK}{i}" for i in range(10)]} if n == 2 else {}
         made.publish(made.reading("ann", range(n * 10, n * 10 + 10), **marked))
     return made
 
@@ -76,12 +76,12 @@ def test_a_record_that_ends_its_process_is_rejected_and_its_neighbours_land(
     survivor = run(world, does)
     assert survivor.returncode == 0, survivor.stderr
     assert (
-        f"{world.topic}/0 offset 6 has ended its process twice ({number.name}): rejected, R_POISON" in survivor.stderr
+        f"{world.topic}/0 offset 2 has ended its process twice ({number.name}): rejected, R_POISON" in survivor.stderr
     )
-    assert world.landed("sleep") == once([*range(60), *range(70, 110)])
+    assert world.landed("sleep") == once([*range(20), *range(30, 40)])
     assert reasons(world) == Counter(R_POISON=1)
     told = world.rejected()
-    assert [(one["offset"], one["reason"], one["readings"]) for one in told] == [(6, "R_POISON", 0)]
+    assert [(one["offset"], one["reason"], one["readings"]) for one in told] == [(2, "R_POISON", 0)]
     assert not world.store.exists(attempts.KEY) and list(world.store.list("_control/manifests/")) == []
     world.assert_sound()
     assert world.leavings() == []
@@ -93,7 +93,7 @@ def test_a_bug_is_loud_each_time_and_no_poison(world: World) -> None:
         assert failed.returncode == 1 and "KeyError" in failed.stderr
     assert not world.store.exists(attempts.KEY) and world.entries("ingest") == []
     world.work()
-    assert world.landed("sleep") == once(range(110))
+    assert world.landed("sleep") == once(range(40))
 
 
 def test_what_operators_kill_is_no_poison(world: World) -> None:
@@ -107,6 +107,6 @@ def test_what_operators_kill_is_no_poison(world: World) -> None:
         hangs.unlink()
     survivor = run(world, "pass")
     assert survivor.returncode == 0 and "a process of its own" in survivor.stderr
-    assert (world.landed("sleep"), reasons(world)) == (once(range(110)), Counter())
+    assert (world.landed("sleep"), reasons(world)) == (once(range(40)), Counter())
     assert not world.store.exists(attempts.KEY)
     world.assert_sound()
