@@ -53,7 +53,15 @@ def failure_of_run(plan: Plan, store: Store) -> Exception | None:
 
 
 def _place(error: Exception) -> str:
-    """The innermost line of ours that the error came through."""
+    """The innermost line of ours that the error came through; where there is none, the innermost of all."""
     frames = traceback.extract_tb(error.__traceback__)
-    own = [frame for frame in frames if Path(frame.filename).parent.name in _ROOMS or frame is frames[-1]]
-    return f"{Path(own[-1].filename).parent.name}/{Path(own[-1].filename).name}:{own[-1].lineno}"
+    own = [frame for frame in frames if _in_a_room(frame.filename)]
+    frame = (own or list(frames))[-1]
+    return f"{_in_a_room(frame.filename) or '/'.join(Path(frame.filename).parts[-2:])}:{frame.lineno}"
+
+
+def _in_a_room(file: str) -> str:
+    """The file's path from its room on; empty where it is none of ours."""
+    parts = Path(file).parts
+    rooms = [place for place, part in enumerate(parts) if part in _ROOMS]
+    return "/".join(parts[rooms[-1] :]) if rooms and "site-packages" not in parts else ""

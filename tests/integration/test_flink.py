@@ -161,7 +161,7 @@ def test_an_error_on_a_worker_is_told_at_once_and_never_tried_again(
     made.publish(made.reading("ann", range(50)))
     whole = Driver.plan
     monkeypatch.setattr(Driver, "plan", lambda *a, **k: whole(*a, **k).model_copy(update={"snapshot": "/nowhere"}))
-    with pytest.raises(StageFailed, match=r"Error at pipelines/\S+\.py:\d+$"):
+    with pytest.raises(StageFailed, match=r"^FileNotFoundError at pipelines/consent/\w+\.py:\d+$"):
         made.work()
     assert made.entries("ingest") == [] and made.landed("sleep") == Counter()
 

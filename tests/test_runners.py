@@ -1,0 +1,154 @@
+"""Which runner, by which options; what of it is refused; how a job is waited for."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import apache_beam as beam
+import pytest
+from apache_beam.options.pipeline_options import PipelineOptions
+from apache_beam.portability.api import beam_runner_api_pb2
+from apache_beam.runners.portability.fn_api_runner import FnApiRunner
+from apache_beam.runners.portability.portable_runner import PortableRunner
+from apache_beam.runners.runner import PipelineState
+
+from pipelines import run, runners
+from pipelines.failure import StageFailed, telling
+from pipelines.graph import build
+from pipelines.plan import Plan
+from pipelines.runner_settings import PLANS_ELSEWHERE, RunnerFailed, RunnerRefused, RunnerSettings
+from pipelines.runners import JobServerRunner, job_name, pipeline_options, wait_for
+from pipelines.settings import Limits, Settings, suited
+from pipelines.store import FolderStore
+from tests import test_graph
+
+
+def of(settings: RunnerSettings) -> dict[str, Any]:
+    found: dict[str, Any] = pipeline_options(settings, "wellspring-x").get_all_options(drop_default=True)
+    return found
+
+
+def test_flink_is_told_where_and_by_whom_the_plan_is_run() -> None:
+    told = of(RunnerSettings(kind="flink", parallelism=4))
+    assert told["job_endpoint"] == "127.0.0.1:8099" and told["job_name"] == "wellspring-x"
+    assert (told["environment_type"], told["environment_config"]) == ("EXTERNAL", "127.0.0.1:8100")
+    assert int(told["sdk_worker_parallelism"]) == 4
+
+
+def test_workers_as_processes_are_those_of_this_installation_or_of_the_one_named(tmp_path: Path) -> None:
+    own = json.loads(of(RunnerSettings(kind="flink", workers="process"))["environment_config"])
+    assert Path(own["command"]).name == "wellspring-worker"
+    named = RunnerSettings(kind="flink", workers="process", worker_command=tmp_path / "worker")
+    assert json.loads(of(named)["environment_config"]) == {"command": str(tmp_path / "worker")}
+
+
+@pytest.mark.parametrize("kind", ["embedded", "flink", "prism"])
+def test_streaming_is_refused_on_every_runner_with_the_reason(kind: Any) -> None:
+    with pytest.raises(RunnerRefused, match="streaming loses whole sources .* bounded plans"):
+        pipeline_options(RunnerSettings(kind=kind, options=("--streaming",)))
+
+
+def test_a_job_endpoint_makes_the_runner(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert isinstance(run._runner(pipeline_options(RunnerSettings())), FnApiRunner)
+    assert isinstance(run._runner(pipeline_options(RunnerSettings(kind="prism"))), JobServerRunner)
+
+
+def test_plans_are_larger_elsewhere_unless_the_operator_says_how_large() -> None:
+    elsewhere = RunnerSettings(kind="flink")
+    assert suited(Limits(), RunnerSettings()) == Limits()
+    assert suited(Limits(), elsewhere).model_dump(include=set(PLANS_ELSEWHERE)) == PLANS_ELSEWHERE
+    mine = suited(Limits(freshness_s=3, plan_mb=7), elsewhere)
+    assert (mine.freshness_s, mine.plan_mb, mine.plan_records) == (3, 7, PLANS_ELSEWHERE["plan_records"])
+    assert Settings(runner=elsewhere).limits == suited(Limits(), elsewhere)
+    asked = Settings(limits=Limits(plan_mb=7)).on_runner("flink")
+    assert (asked.limits.plan_mb, asked.limits.freshness_s) == (7, 120.0) and asked.runner.kind == "flink"
+    assert asked.on_runner("embedded").limits == Limits(plan_mb=7)
+
+
+def test_jobs_of_a_lake_have_a_name_and_those_of_another_lake_another() -> None:
+    assert job_name("/a") == job_name("/a") != job_name("/b")
+    assert "/" not in job_name("/a")
+
+
+# -- the wait
+
+
+class Job:
+    """A job that is in these states one after the other."""
+
+    def __init__(self, *states: str, said: str = "") -> None:
+        self._states, self._said = iter(states), said
+        self.cancelled = False
+        self._state = states[0]
+
+    @property
+    def state(self) -> str:
+        self._state = next(self._states, self._state)
+        return self._state
+
+    def cancel(self) -> None:
+        self.cancelled = True
+
+    def wait_until_finish(self) -> None:
+        if self._said:
+            raise RuntimeError(self._said)
+
+
+@pytest.fixture(autouse=True)
+def _at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runners, "_LOOK_S", 0)
+
+
+def plan_in(folder: Path) -> Plan:
+    return test_graph.plan().model_copy(update={"lake": str(folder), "is_elsewhere": True})
+
+
+def test_a_job_is_waited_for(tmp_path: Path) -> None:
+    job = Job(PipelineState.RUNNING, PipelineState.RUNNING, PipelineState.DONE)
+    wait_for(job, plan_in(tmp_path), FolderStore(tmp_path), PipelineOptions([]))
+    assert not job.cancelled
+
+
+def test_what_a_stage_has_said_is_raised_at_once_and_the_job_is_cancelled(tmp_path: Path) -> None:
+    plan, job = plan_in(tmp_path), Job(PipelineState.RUNNING)
+    with pytest.raises(StageFailed), telling(plan):
+        raise KeyError("somebody's name")
+    with pytest.raises(StageFailed, match=r"^KeyError at tests/test_runners\.py:\d+$"):
+        wait_for(job, plan, FolderStore(tmp_path), PipelineOptions([]))
+    assert job.cancelled and list(FolderStore(tmp_path).list("")) == []
+
+
+def test_a_job_that_fails_without_a_word_is_the_runners_failure(tmp_path: Path) -> None:
+    job = Job(PipelineState.RUNNING, PipelineState.FAILED, said="no slots")
+    with pytest.raises(RunnerFailed, match="no slots"):
+        wait_for(job, plan_in(tmp_path), FolderStore(tmp_path), PipelineOptions([]))
+
+
+# -- runners on which it has not been run
+
+
+@pytest.fixture
+def pipeline() -> beam.Pipeline:
+    made = beam.Pipeline()
+    build(made, test_graph.plan())
+    return made
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--runner=SparkRunner", "--spark_master_url=spark://127.0.0.1:7077", "--environment_type=EXTERNAL"],
+        ["--runner=DataflowRunner", "--project=p", "--region=europe-west1", "--temp_location=gs://b/t"],
+    ],
+    ids=["Spark", "Dataflow"],
+)
+def test_the_graph_can_be_told_to_others_as_bounded_and_of_known_parts(words: list[str], pipeline: Any) -> None:
+    """What a portable runner is handed: no more than that was tried of these."""
+    options = PipelineOptions([*words, "--environment_config=127.0.0.1:8100"])
+    runners.refuse_lossy(options)
+    told = PortableRunner.get_proto_pipeline(pipeline, options)
+    again = beam_runner_api_pb2.Pipeline.FromString(told.SerializeToString())
+    bounded = beam_runner_api_pb2.IsBounded.BOUNDED
+    assert all(one.is_bounded == bounded for one in again.components.pcollections.values())
+    kinds = {one.spec.urn for one in again.components.transforms.values() if not one.subtransforms}
+    assert kinds <= {f"beam:transform:{name}:v1" for name in ("impulse", "pardo", "group_by_key", "flatten")}
