@@ -54,9 +54,9 @@ def failure_of_run(plan: Plan, store: Store) -> Exception | None:
 
 def _place(error: Exception) -> str:
     """The innermost line of ours that the error came through; where there is none, the innermost of all."""
-    frames = traceback.extract_tb(error.__traceback__)
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename != __file__]
     own = [frame for frame in frames if _in_a_room(frame.filename)]
-    frame = (own or list(frames))[-1]
+    frame = (own or frames)[-1]
     return f"{_in_a_room(frame.filename) or '/'.join(Path(frame.filename).parts[-2:])}:{frame.lineno}"
 
 
