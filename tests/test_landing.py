@@ -23,6 +23,7 @@ from pipelines.store import FolderStore
 from quality.checks import checks
 from quality.gate import BITS, QUARANTINES
 from schemas.families import FAMILIES
+from tests.test_graph import plan
 from tests.test_rows import made
 
 FEB = 1_738_368_000_000_000  # 2025-02-01T00:00:00Z
@@ -204,7 +205,8 @@ def test_a_stage_that_is_kept_does_not_keep_the_keys_of_all_that_landed(runs: Ru
     """A runner lets go of a stage only when the collector of garbage gets to it, some plans later."""
     stage = Land.__new__(Land)
     stage._halt = cast(Halt, SimpleNamespace(is_called=False))
-    stage._landing = Landing(runs.store, 1, 1, lambda table, month: [], FileKeys(runs.store))
+    stage.plan, stage._keys = plan(), FileKeys(runs.store)
+    stage._landing = Landing(runs.store, 1, 1, lambda table, month: [], stage._keys)
     landing = weakref.ref(stage._landing)
     assert len(list(stage._landing.add(block([1, 2])))) + len(list(stage.finish())) == 1
     assert landing() is None
