@@ -7,8 +7,10 @@ from threading import Barrier, get_ident
 import pytest
 from apache_beam.options.pipeline_options import PipelineOptions
 
+from pipelines.accounts import note
 from pipelines.prepared import Prepared
-from pipelines.run import IN_MEMORY, RunnerRefused, _pipeline, run
+from pipelines.run import IN_MEMORY, RunnerRefused, _pipeline, read_manifest, run
+from pipelines.stages import write_manifest
 from pipelines.store import FolderStore
 from tests.test_graph import plan
 
@@ -30,3 +32,41 @@ def test_plans_after_one_another_share_a_pipeline_and_threads_share_none() -> No
     with ThreadPoolExecutor(2) as threads:
         (first, again), (other, _) = threads.map(own, range(2))
     assert first is again and first is not other
+
+
+def notes_of(attempt: str) -> list[str]:
+    """What one attempt at a run notes: a file and a pointer of its own."""
+    file = {
+        "path": f"study=a/observation/month=2025-01/{1:012d}-1-{attempt * 32}.parquet",
+        "table": "study=a/observation",
+    }
+    written = {**file, "month": "2025-01", "rows": 1, "bytes": 1}
+    pointer = ["acme.sensor-reading.v1", 0, 7, None, 0, "R_EMPTY", attempt]
+    return [
+        note("write", study="a", bundle=attempt, duplicate=0, files=[written], answers=[]),
+        note("decode", pointers=[pointer], reasons={"R_EMPTY": 1}, records=1, readings=0, messages=0, decoded=0),
+    ]
+
+
+def test_of_two_attempts_that_race_one_is_read_and_nothing_of_the_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A machine that was given up goes on writing, in the midst of the attempt that took its place and after it."""
+    made = plan().model_copy(update={"lake": str(tmp_path / "lake"), "vault": str(tmp_path / "vault")})
+    store, vault = FolderStore(tmp_path / "lake"), FolderStore(tmp_path / "vault")
+    put = FolderStore.put
+
+    def overtaken(self: FolderStore, key: str, data: bytes) -> None:
+        monkeypatch.setattr(FolderStore, "put", put)
+        write_manifest(made, notes_of("b"))  # between what goes to the vault and the manifest
+        put(self, key, data)
+
+    monkeypatch.setattr(
+        FolderStore, "put", lambda self, key, data: (overtaken if "manifests" in key else put)(self, key, data)
+    )
+    write_manifest(made, notes_of("a"))
+    result = read_manifest(made, store)
+    assert result.files[0].path.endswith("a.parquet") and [one[-1] for one in result.pointers] == ["a"]
+    vault.put(made.vault_key, b"what the entry says")
+    write_manifest(made, notes_of("b"))
+    assert vault.get(made.vault_key) == b"what the entry says"
