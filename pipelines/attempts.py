@@ -81,10 +81,14 @@ def overlap(one: Spans, other: Spans) -> Spans:
 
 @contextmanager
 def attempt(plan: Plan, store: Store) -> Iterator[bool]:
-    """Around a run: whether it must be done with care. An error is no death, except a runner's that nobody explains."""
+    """Around a run: whether it must be done with care. An error is no death, except a runner's that nobody explains.
+
+    Where others read the records, it says nothing of these that the driver dies.
+    """
     attempts = _load(store)
     careful = attempts.begin(plan)
-    _save(store, attempts)
+    if not plan.is_elsewhere:
+        _save(store, attempts)
     try:
         yield careful
     except RunnerFailed:

@@ -78,6 +78,13 @@ def test_what_was_meant_is_what_all_the_dead_had(tmp_path: Path) -> None:
     assert [one.spans for one in Attempts.model_validate_json(word).suspicions] == [{f"{TOPIC}/0": (15, 20)}]
 
 
+def test_a_driver_that_dies_while_others_read_says_nothing_of_the_records(tmp_path: Path) -> None:
+    store = FolderStore(tmp_path)
+    for epoch in range(5):
+        die(store, plan(epoch, (0, 10, 20)).model_copy(update={"is_elsewhere": True}))
+    assert not is_careful(store, plan(9, (0, 10, 20))) and not store.exists(KEY)
+
+
 def test_an_error_is_no_death_and_a_runner_that_fails_without_a_word_is(tmp_path: Path) -> None:
     store = FolderStore(tmp_path)
     for _ in range(5):

@@ -26,6 +26,10 @@ from infra.kafka_jars import Progress, quiet
 
 IN_ITSELF = "[local]"
 MEMORY = "-Xmx3g"
+FRUGAL = (
+    "-XX:TieredStopAtLevel=1",
+    "-XX:+UseSerialGC",
+)  # readings do not pass through Java: what it costs is its start
 RESTARTS = """restart-strategy.type: fixed-delay
 restart-strategy.fixed-delay.attempts: {retries}
 restart-strategy.fixed-delay.delay: 1 s
@@ -86,7 +90,7 @@ class LocalFlink:
         others = [f"--{kind}-port={free_port(self.job_port, self.pool_port)}" for kind in ("artifact", "expansion")]
         folders = [f"--artifacts-dir={self.folder / 'artifacts'}", f"--flink-conf-dir={self._conf()}"]
         return [
-            *(str(java.executable), self.memory, *java.quiet, *opened, "-jar", str(jar)),
+            *(str(java.executable), self.memory, *FRUGAL, *java.quiet, *opened, "-jar", str(jar)),
             *(f"--flink-master={self.master}", f"--job-host={LOOPBACK}", f"--job-port={self.job_port}"),
             *(*others, *folders),
         ]
