@@ -28,6 +28,7 @@ _SHOWN: Any = {
     "kafka": {"bootstrap", "security", "mechanism"},
     "limits": True,
     "quality": True,
+    "runner": {"kind", "parallelism", "workers"},
     "alerts": {"waiting_days"},
 }
 

@@ -14,8 +14,9 @@ from connectors.kafka import KafkaRefused, KafkaUnreachable
 from connectors.ranges import DataDamaged, DataMissing
 from pipelines.consent.packed import DamagedError
 from pipelines.keys import KeyMissing
+from pipelines.places import store_of
 from pipelines.plan import Plan
-from pipelines.store import FolderStore, Store
+from pipelines.store import Store
 
 _FOR_OPERATORS: dict[str, type[Exception]] = {
     kind.__name__: kind for kind in (KafkaUnreachable, KafkaRefused, DataMissing, DataDamaged, DamagedError, KeyMissing)
@@ -38,7 +39,7 @@ def telling(plan: Plan) -> Iterator[None]:
         kind = type(error).__name__
         text = str(error) if kind in _FOR_OPERATORS else f"{kind} at {_place(error)}"
         word = json.dumps({"kind": kind, "text": text}).encode()
-        FolderStore(Path(plan.lake)).put(plan.failure_key, word)
+        store_of(plan.lake).put(plan.failure_key, word)
         raise StageFailed(f"{kind} at {_place(error)}") from None
 
 

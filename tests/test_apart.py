@@ -59,7 +59,7 @@ def test_such_a_run_leaves_no_manifest_and_none_of_its_files(tmp_path: Path) -> 
     store = FolderStore(tmp_path)
     made = test_graph.plan().model_copy(update={"lake": str(tmp_path), "vault": str(tmp_path / "vault")})
     notes = [
-        note("write", study="sleep", bundle=name, duplicate=0, files=[written(store, 5)], answers=[])
+        note("write", study="sleep", bundle=name, duplicate=0, people={}, files=[written(store, 5)], answers=[])
         for name in ("a", "b")
     ]
     write_manifest(made, notes)
@@ -83,5 +83,5 @@ def test_in_one_piece_all_partitions_are_one_workers() -> None:
 def test_what_travels_in_the_manifest_does_not_say_which_bundle() -> None:
     from pipelines.accounts import total
 
-    told = note("write", study="sleep", bundle="a", duplicate=0, files=[], answers=[])
+    told = note("write", study="sleep", bundle="a", duplicate=0, people={}, files=[], answers=[])
     assert "bundles" not in json.loads(total([told]).to_json())

@@ -43,7 +43,7 @@ def notes_of(attempt: str) -> list[str]:
     written = {**file, "month": "2025-01", "rows": 1, "bytes": 1}
     pointer = ["acme.sensor-reading.v1", 0, 7, None, 0, "R_EMPTY", attempt]
     return [
-        note("write", study="a", bundle=attempt, duplicate=0, files=[written], answers=[]),
+        note("write", study="a", bundle=attempt, duplicate=0, people={}, files=[written], answers=[]),
         note("decode", pointers=[pointer], reasons={"R_EMPTY": 1}, records=1, readings=0, messages=0, decoded=0),
     ]
 
