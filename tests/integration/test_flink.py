@@ -17,8 +17,8 @@ from pipelines.demo.ground import Ground, settle
 from pipelines.demo.people import NORTH_LAB, PHONES
 from pipelines.demo.publish import publish_consents, publish_kit_events, publish_records, publish_source
 from pipelines.demo.world import STUDIES, World, world
-from pipelines.driver import Driver, now_us
-from pipelines.entries import Entry
+from pipelines.driver import Driver
+from pipelines.entries import Entry, now_us
 from pipelines.failure import StageFailed
 from pipelines.lake_check import lake_check
 from pipelines.law import entry_law

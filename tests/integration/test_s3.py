@@ -17,8 +17,7 @@ from deltalake.exceptions import DeltaError
 
 from connectors.source_file import StorageFailed
 from infra.local_kafka import Address
-from pipelines.driver import now_us
-from pipelines.entries import Fenced
+from pipelines.entries import Fenced, now_us
 from pipelines.lake_desk import LakeDesk
 from pipelines.ledger import Ledger
 from pipelines.object_store import ObjectStore
