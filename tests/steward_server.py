@@ -83,7 +83,7 @@ def main() -> None:
     port = listener.getsockname()[1]
     app = app_over(ActingDesk(made.facts, made.tables), NOW.timestamp, port=port)
     print(port, flush=True)
-    serve(app, listener, behind_proxy=False)
+    serve(app, listener)
 
 
 if __name__ == "__main__":

@@ -45,9 +45,13 @@ def test_a_few_files_and_real_servers_go_to_none(asked: list[str], monkeypatch: 
 
 
 def test_a_file_stays_together_and_so_do_all_that_share_a_broker() -> None:
-    part = conftest._OneWorkerForServers.__new__(conftest._OneWorkerForServers)._split_scope
+    part = conftest._FewWorkersForServers.__new__(conftest._FewWorkersForServers)._split_scope
     assert part("tests/test_rows.py::test_a[x::y]") == part("tests/test_rows.py::test_b") == "tests/test_rows.py"
     assert part("tests/integration/test_law.py::test_a") == part("tests/integration/test_replay.py::test_b")
+    assert part("tests/integration/test_s3.py::test_a") == part("tests/integration/test_secure.py::test_b")
+    assert part("tests/integration/test_s3.py::test_a") != part("tests/integration/test_law.py::test_a")
+    named = {path.stem for path in (ROOT / conftest.REAL).glob("test_*.py")}
+    assert conftest.WITH_SERVERS_OF_THEIR_OWN <= named
     assert part("tests/test_integration.py::test_a") != part("tests/integration/test_law.py::test_a")
 
 

@@ -69,7 +69,7 @@ def demo(own_kafka: Address, tmp_path_factory: pytest.TempPathFactory) -> Settin
     ground = Ground(tmp_path_factory.mktemp("demo"))
     settings = settle(ground, own_kafka)
     partners = load_partners(settings.partners).values()
-    create_topics(settings.kafka, wanted_topics(partners, settings.authority, settings.longest_hold_us))
+    create_topics(settings.kafka, wanted_topics(partners, settings.authority, settings.held_us))
     story = world(now_us())
     for act in story.acts:
         publish_consents(settings, story.consent_lines(act.number, now_us() // 1000 * 1000))
@@ -117,8 +117,13 @@ def test_rows_and_sums_are_those_of_the_embedded_run_value_by_value(demo: Settin
     there, rows_there = landed(demo, "there", runner(flink))
     assert set(rows_here) == set(rows_there) and len({table.split("/")[0] for table in rows_here}) == len(STUDIES) - 1
     assert rows_there == rows_here
-    assert [entry.counts for entry in there] == [entry.counts for entry in here]
+    assert [sums(entry) for entry in there] == [sums(entry) for entry in here]
     assert sum(map(Counter.total, rows_here.values())) > 10_000
+
+
+def sums(entry: Entry) -> dict[str, Any]:
+    """What an entry counted, but for people: of them it says how many one part of the run had at least."""
+    return {name: value for name, value in entry.counts.items() if name != "people"}
 
 
 # -- what workers may do
