@@ -14,6 +14,7 @@ from pipelines.driver import Driver
 from pipelines.entries import Entry, RequestRefused
 from pipelines.judging_by_hand import judge
 from pipelines.law import LawBroken
+from pipelines.memory import NoMemory
 from pipelines.progress import Answered, Progress
 from pipelines.recall import recall
 from pipelines.replay_chosen import replay_any
@@ -25,7 +26,13 @@ KINDS: dict[str, Kind] = {"judge": judge, "recall": recall, "replay": replay_any
 """What can be asked for, besides decisions. A kind gives None where nothing is to be done, and raises RequestRefused for
 a selection that it cannot follow."""
 
-_REASONS = (RequestRefused, DataMissing, DataDamaged, LawBroken)  # the lake is as it was, and the stream goes on
+_REASONS = (
+    RequestRefused,
+    DataMissing,
+    DataDamaged,
+    LawBroken,
+    NoMemory,
+)  # the lake is as it was, and the stream goes on
 
 
 def answer_next(driver: Driver) -> Entry | None:

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pydantic import BaseModel
 
 from pipelines.plan import Plan
-from pipelines.runner_settings import RunnerFailed
+from pipelines.runner_settings import RunnerFailed, RunnerUnreachable
 from pipelines.store import Store
 
 KEY = "_control/attempts.json"
@@ -91,6 +91,9 @@ def attempt(plan: Plan, store: Store) -> Iterator[bool]:
         _save(store, attempts)
     try:
         yield careful
+    except RunnerUnreachable:
+        attempts.running = None  # nothing has run
+        raise
     except RunnerFailed:
         attempts.died()
         raise
@@ -100,7 +103,7 @@ def attempt(plan: Plan, store: Store) -> Iterator[bool]:
     else:
         attempts.survived()
     finally:
-        if attempts.running is None:
+        if attempts.running is None and _load(store).epoch <= attempts.epoch:  # else another driver has taken over
             _save(store, attempts)
 
 

@@ -20,7 +20,7 @@ from pipelines.consent.follow import follow, follow_kits, kit_topics
 from pipelines.consent.kept_register import KeptRegister
 from pipelines.consent.snapshot import Snapshots
 from pipelines.decode import READING_CONTRACTS
-from pipelines.entries import Entry, Kind, TableChange
+from pipelines.entries import Entry, Kind, TableChange, now_us
 from pipelines.figures import unread
 from pipelines.files import DataFile, family_of, rows_in_footer
 from pipelines.halt import PlanTooLarge
@@ -30,7 +30,7 @@ from pipelines.keys import KeyRing
 from pipelines.lake_check import refuse_unfinished
 from pipelines.law import LawBroken
 from pipelines.ledger import Fenced, LakeError, Ledger, OnStep
-from pipelines.memory import ceiling_mb, telling_no_memory, within
+from pipelines.memory import NoMemory, ceiling_mb, telling_no_memory, within
 from pipelines.pinned import Pinned
 from pipelines.places import store_of
 from pipelines.plan import Plan, PlannedRange, partition_key, partition_of
@@ -87,7 +87,7 @@ class Driver:
         accept_loss: bool = False,
     ) -> None:
         self.settings, self.on_step, self.on_entry, self.say = settings, on_step, on_entry, say
-        self.clock = clock or SteadyClock(say)
+        self.clock, self._wall = clock or SteadyClock(say), clock or now_us
         self.partners = load_partners(settings.partners)
         check_authority(self.partners.values(), settings.authority)
         self.studies = load_studies(settings.studies)
@@ -127,7 +127,7 @@ class Driver:
         self._around.check(self.ledger, self.holds)
         now, before = circumstances(self.settings, self.partners, self.studies, self.laboratories), kept(self.store)
         self._take_over("take-over" if take_over else "start", before, now)
-        self._stack.enter_context(Heartbeat(self.store, self.ledger.epoch, self.clock))
+        self._stack.enter_context(Heartbeat(self.store, self.ledger.epoch, self._wall))
         self.on_step("takeover")
         if self.settings.runner.is_elsewhere and (left := cancel_jobs(self.settings.runner, str(self.settings.lake))):
             self.say(f"{left} jobs of a driver that is gone are cancelled")
@@ -298,18 +298,28 @@ class Driver:
         seen = self.holds.looked_at(self.register.id)
         if seen == self.register.version:
             return []
-        entries, through = [], self.holds.newest()
+        entries, through, limit = list[Entry](), self.holds.newest(), REDRIVE_HOLDS
 
         def has_news(partner: str, subject: str) -> bool:
             return self.register.news_of(partner, subject) > seen
 
-        while found := redrive.releasable(self.holds, self._snapshot.open(), has_news, REDRIVE_HOLDS, through):
+        while True:
+            self.consent_now()  # a withdrawal that came while other plans ran is heeded by this one
+            version = self.register.version
+            found = redrive.releasable(self.holds, self._snapshot.open(), has_news, limit, through)
+            if not found:
+                break
             lost = redrive.gone(found, self.begin_offsets())
             kept = [hold for hold in found if hold.id not in set(lost)]
             plan = self.plan(Kind.REDRIVE, list(redrive.ranges(kept)))
             changes = Changes([], [hold.id for hold in kept], lost)
-            entries.append(self.commit(plan, Progress.of(self.ledger.head()), changes, {"holds": len(kept)}))
-        self.holds.look_at(self.register.id, self.register.version)
+            try:
+                entries.append(self.commit(plan, Progress.of(self.ledger.head()), changes, {"holds": len(kept)}))
+            except NoMemory:
+                if len(kept) == 1:
+                    raise
+                limit = len(kept) // 2
+        self.holds.look_at(self.register.id, version)
         return entries
 
     def plan(self, kind: Kind, ranges: list[PlannedRange], **more: Any) -> Plan:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from connectors.kafka import KafkaRefused, KafkaUnreachable
 from connectors.ranges import DataDamaged, DataMissing
+from connectors.source_file import StorageFailed
 from pipelines.consent.packed import DamagedError
 from pipelines.keys import KeyMissing
 from pipelines.places import store_of
@@ -19,7 +20,8 @@ from pipelines.plan import Plan
 from pipelines.store import Store
 
 _FOR_OPERATORS: dict[str, type[Exception]] = {
-    kind.__name__: kind for kind in (KafkaUnreachable, KafkaRefused, DataMissing, DataDamaged, DamagedError, KeyMissing)
+    kind.__name__: kind
+    for kind in (KafkaUnreachable, KafkaRefused, DataMissing, DataDamaged, DamagedError, KeyMissing, StorageFailed)
 }
 _ROOMS = ("schemas", "connectors", "quality", "pipelines")
 
@@ -37,7 +39,8 @@ def telling(plan: Plan) -> Iterator[None]:
         if not plan.is_elsewhere:
             raise
         kind = type(error).__name__
-        text = str(error) if kind in _FOR_OPERATORS else f"{kind} at {_place(error)}"
+        number = f"[Errno {error.errno}] " if isinstance(error, OSError) and error.errno else ""
+        text = str(error) if kind in _FOR_OPERATORS else f"{number}{kind} at {_place(error)}"
         word = json.dumps({"kind": kind, "text": text}).encode()
         store_of(plan.lake).put(plan.failure_key, word)
         raise StageFailed(f"{kind} at {_place(error)}") from None

@@ -90,7 +90,7 @@ def _taken_up(driver: Driver, study: str, day: date) -> _ByHand:
     """The work that goes on, or the day's, begun; NotYet while another day is being judged."""
     going = driver.unfinished
     if going is None:
-        desk = LakeDesk(driver.settings, driver.clock, threads=1)
+        desk = LakeDesk(driver.settings, driver.clock, threads=1, vault=driver.vault)
         going = driver.unfinished = _ByHand(desk, Work(study, (day,), steps_of(driver, desk, study, [day])))
     assert isinstance(going, _ByHand), "nothing else is done in turns"
     if (going.work.study, going.work.days) != (study, (day,)):

@@ -17,8 +17,8 @@ _OF_THE_PROCESS = 400
 """Megabytes of a driver that does nothing: Beam, Arrow, Delta and DuckDB."""
 _OF_A_PLAN = 4
 """Times `plan_mb` that a run takes at most: plans of 256 MB were measured at 0.83 to 1.2 GB in all."""
-_IN_WORDS = re.compile(r"\bMemoryError\b|\bmalloc of size \d+ failed|\brealloc of size \d+ failed|\bstd::bad_alloc\b")
-"""As Python, Arrow and C++ put it; Beam hands on nothing but a text."""
+_IN_WORDS = re.compile(r"MemoryError\b|\bmalloc of size \d+ failed|\brealloc of size \d+ failed|\bstd::bad_alloc\b")
+"""As Python, Arrow (also `ArrowMemoryError`) and C++ put it; Beam hands on nothing but a text."""
 _CGROUP = Path("/sys/fs/cgroup")
 
 
@@ -34,12 +34,12 @@ def telling_no_memory(plan: Plan) -> Iterator[None]:
     except Exception as error:
         if not (_is_want_of_memory(error) or (isinstance(error, PlanTooLarge) and error.why == "memory")):
             raise
-        records = sum(item.end - item.start for item in plan.ranges)
+        records = sum(item.end - item.start if item.selected is None else len(item.selected) for item in plan.ranges)
         if plan.kind == Kind.INGEST and records > 1:
             raise PlanTooLarge(records, "memory") from None
         raise NoMemory(
-            f"there is not enough memory for a run of {records} records, which cannot be divided: nothing of it is "
-            "committed, and nothing is lost; give the driver more memory, then start it again"
+            f"there is not enough memory for a run of {records} records, which is not made smaller: nothing of it is "
+            "committed, and nothing is lost; give the driver more memory, then start it again, or ask for less at once"
         ) from None
 
 

@@ -17,7 +17,7 @@ from pipelines.heartbeat import live_heartbeat
 from pipelines.partners import PartnerRefused, Step, step_of
 from pipelines.places import store_of
 from pipelines.settings import Settings
-from schemas.registry import load_partners, save_partners
+from schemas.registry import ALMIGHTY, OURS, load_partners, save_partners
 
 
 def remove(settings: Settings, name: str, folder: Path, *, with_topics: bool, dry_run: bool) -> Iterator[Step]:
@@ -26,6 +26,10 @@ def remove(settings: Settings, name: str, folder: Path, *, with_topics: bool, dr
     In the order of what is urgent, so that who is stopped in between has left nobody in. PartnerRefused where nothing of
     that name is known, or its topics are still read.
     """
+    if name == settings.authority or name.startswith(OURS) or name in ALMIGHTY:
+        raise PartnerRefused(
+            "that is no partner's name: it is the consent authority's, or one of the system's principals"
+        )
     topics = [spec.name for spec in list_topics(settings.kafka) if spec.name.startswith(f"{name}.")]
     registered = load_partners(settings.partners) if settings.partners.exists() else {}
     shut = list(_shut_out(settings, name, dry_run=dry_run)) if _asks_for_rights(settings) else []

@@ -13,6 +13,7 @@ import psutil
 
 from connectors.kafka import KafkaRefused, KafkaUnreachable
 from connectors.ranges import DataMissing
+from connectors.source_file import StorageFailed
 from pipelines import alerting, figures, judging_status
 from pipelines.consent.register import FILE as REGISTER
 from pipelines.consent.register import Register
@@ -41,7 +42,7 @@ def status(settings: Settings, now_us: int) -> Json:
     recent: list[Entry] = []
     return {
         "at": rfc3339(now_us),
-        "driver": _driver(store, now_us),
+        "driver": _told(lambda: _driver(store, now_us)),
         "ledger": _told(lambda: _ledger(ledger, recent, now_us)),
         "kafka": {"bootstrap": settings.kafka.bootstrap, **_told(lambda: in_kafka(settings, partners, ledger))},
         "consent": _told(lambda: _consent(settings, studies, ledger, now_us)),
@@ -57,7 +58,7 @@ def _told(ask: Callable[[], Json]) -> Json:
     """The answer, or why there is none."""
     try:
         return ask()
-    except (LakeError, KafkaUnreachable, KafkaRefused, DataMissing, KeyMissing) as error:
+    except (LakeError, KafkaUnreachable, KafkaRefused, DataMissing, KeyMissing, StorageFailed) as error:
         return {"error": str(error)}
     except (OSError, sqlite3.Error) as error:  # this user may not, or a disk is away
         return {"error": f"it cannot be read: {getattr(error, 'strerror', None) or error}"}

@@ -68,8 +68,9 @@ def _jobs(table: str, files: Iterable[DataFile], limits: Limits) -> Iterator[Job
     for month, found in groupby(list(files), key=lambda file: file.month):
         group: list[DataFile] = []
         for file in found:
-            rows = sum(one.rows for one in group) + file.rows
-            if group and (rows > limits.most_rows or family_of(table) in REPLACED_BY_DAY):
+            rows, size = sum(one.rows for one in group) + file.rows, sum(one.bytes for one in group) + file.bytes
+            is_full = rows > limits.most_rows or size > limits.most or family_of(table) in REPLACED_BY_DAY
+            if group and is_full:
                 yield Job(table, month, tuple(group))
                 group = []
             group.append(file)

@@ -7,7 +7,7 @@ import pytest
 
 from pipelines.attempts import DEATHS, KEY, Attempts, attempt
 from pipelines.plan import Plan, PlannedRange
-from pipelines.runner_settings import RunnerFailed
+from pipelines.runner_settings import RunnerFailed, RunnerUnreachable
 from pipelines.store import FolderStore
 from tests import test_graph
 
@@ -93,3 +93,18 @@ def test_an_error_is_no_death_and_a_runner_that_fails_without_a_word_is(tmp_path
     for _ in range(DEATHS):
         die(store, plan(1, (0, 10, 20)), RunnerFailed)
     assert is_careful(store, plan(1, (0, 10, 20)))
+
+
+def test_a_job_server_that_is_away_is_no_death(tmp_path: Path) -> None:
+    store, elsewhere = FolderStore(tmp_path), plan(1, (0, 10, 20)).model_copy(update={"is_elsewhere": True})
+    for _ in range(DEATHS + 1):
+        die(store, elsewhere, RunnerUnreachable)
+    assert not is_careful(store, elsewhere)
+
+
+def test_an_overtaken_driver_takes_nothing_back_that_the_newer_one_has_said(tmp_path: Path) -> None:
+    store, older, newer = FolderStore(tmp_path), plan(1, (0, 0, 5)), plan(2, (0, 10, 20))
+    with attempt(older, store):
+        die(store, newer)
+    die(store, newer)
+    assert is_careful(store, plan(3, (0, 10, 20)))

@@ -20,12 +20,14 @@ from infra.java import JavaMissing
 from infra.kafka_jars import JarsMissing
 from infra.local_kafka import BrokerFailed, PortTaken
 from pipelines.consent.packed import DamagedError
+from pipelines.consent.register import FILE as REGISTER
 from pipelines.keys import KeyMissing
 from pipelines.law import LawBroken
 from pipelines.ledger import LakeError
 from pipelines.partners import PartnerRefused
 from pipelines.runner_settings import RunnerFailed, RunnerRefused
 from pipelines.settings import Settings, SettingsError, load_settings
+from pipelines.vault import Vault, vault_of
 from schemas.lab_mapping import LabMappingError
 from schemas.reasons import Rejected
 from schemas.registry import Partner, RegistryError, Study, load_partners, load_studies
@@ -83,6 +85,15 @@ def study_named(settings: Settings, name: str) -> Study:
     if found is None:
         raise Refused(f"no study of that name is registered in {settings.studies}")
     return found
+
+
+def known_vault(settings: Settings) -> Vault:
+    """The vault, once a driver has made it; Refused before, since looking must not make what the driver could not open."""
+    vault = vault_of(settings)
+    if vault.has(REGISTER):
+        return vault
+    vault.close()
+    raise Refused("no driver has run with this vault yet: nothing is known of consent, kits or what is held")
 
 
 def day_of(text: str) -> date:

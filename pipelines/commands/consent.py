@@ -8,14 +8,13 @@ from typing import Annotated
 import typer
 
 from connectors.publisher import Publisher
-from pipelines.commands.common import AsJson, Config, Refused, put, say, settings_of, show_rows
+from pipelines.commands.common import AsJson, Config, Refused, known_vault, put, say, settings_of, show_rows
 from pipelines.commands.publishing import Lines, lines_of, parsed, refuse_unconfirmed
 from pipelines.consent.explain import explain as explain_readings
 from pipelines.consent.register import FILE as REGISTER
 from pipelines.consent.register import Register
 from pipelines.holds import Holds
 from pipelines.settings import Settings
-from pipelines.vault import vault_of
 from schemas.consent_events import ConsentEvent, IdentityLink, chain_key, parse_line
 from schemas.contracts import encode
 from schemas.metrics import catalogue
@@ -85,7 +84,7 @@ def status(config: Config = None, as_json: AsJson = False) -> None:
     """Open holds, chains with gaps, removals owed."""
     settings = settings_of(config)
     with (
-        closing(vault_of(settings)) as vault,
+        closing(known_vault(settings)) as vault,
         closing(Register(vault.read(REGISTER))) as register,
         closing(Holds(vault, settings.hold_us, settings.kit_hold_us)) as holds,
     ):

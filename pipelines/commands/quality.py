@@ -3,7 +3,7 @@
 import getpass
 import re
 from datetime import date
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -83,9 +83,16 @@ def suites(
         raise typer.Exit(1)
 
 
+def _told(row: dict[str, Any], least: int) -> dict[str, Any]:
+    """A check's answer; how often it failed only where that is never, or of as many people."""
+    may = not row["n_fail"] or (row.get("people_failing") or 0) >= least
+    return row if may else {**row, "n_fail": None}
+
+
 def _tell_suites(study: Study, day: date, found: "Judged", as_json: bool) -> None:
     """Nothing is counted of fewer people than the study's smallest cell."""
-    answers = [row for row in found.results.to_pylist() if row["people"] >= study.smallest_cell]
+    least = study.smallest_cell
+    answers = [_told(row, least) for row in found.results.to_pylist() if row["people"] >= least]
     if as_json:
         put(
             {

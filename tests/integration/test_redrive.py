@@ -155,3 +155,21 @@ def test_readings_held_together_with_rejected_ones_are_judged_alone(world: World
     assert redrive.counts["rejected"] == {}
     assert world.landed("sleep") == once([0, 2])
     world.assert_sound()
+
+
+def test_a_withdrawal_that_comes_while_another_plan_runs_is_heeded_by_the_redrive_after_it(world: World) -> None:
+    world.publish(world.reading("ann", range(10)))
+    world.work()
+    world.consent(world.link("ann"), world.grant("ann", "sleep"), world.grant("ann", "cycle"))
+    world.publish(world.reading("bob", range(100, 105)))
+    said: list[str] = []
+
+    def change_of_mind(step: str) -> None:
+        if step == "ran" and not said:
+            said.append(step)
+            world.consent(world.withdraw("ann", "sleep", mode="erase"))
+
+    world.work(on_step=change_of_mind)
+    assert said and world.landed("cycle") == once(range(10))
+    assert world.landed("sleep") == once([])
+    world.assert_sound()
