@@ -43,14 +43,17 @@ def problems(found: Json, settings: Settings) -> list[Problem]:
 
 def _driver(found: Json, settings: Settings) -> Iterator[Problem]:
     driver, waits = found["driver"], found["kafka"].get("records", 0)
-    if driver["state"] == "silent":
+    state = driver.get("state")
+    if state is not None and any("error" in found[part] for part in ("ledger", "consent")):
+        return  # what is wrong with the lake or the vault comes first
+    if state == "silent":
         heard = spell(driver["heard_s"])
         what = f"the driver was last heard of {heard} ago: it was killed, or its machine is cut off"
         yield Problem(Urgency.NOW, "driver", what, "start it again: wellspring run --follow; nothing is lost by it")
-    elif driver["state"] == "none" and waits:
+    elif state == "none" and waits:
         what = f"no driver is at work, and {waits} records wait"
         yield Problem(Urgency.NOW, "driver", what, "start one: wellspring run --follow")
-    elif driver["state"] == "none":
+    elif state == "none":
         yield Problem(Urgency.SOON, "driver", "no driver is at work", "start one: wellspring run --follow")
 
 
@@ -61,7 +64,7 @@ def _late(found: Json, settings: Settings) -> Iterator[Problem]:
         ("records", kafka.get("oldest_unread")),
         ("consent events", kafka.get("oldest_consent_unread")),
     ):
-        if found["driver"]["state"] == "alive" and since and (waited := _seconds(since, found["at"])) > late_s:
+        if found["driver"].get("state") == "alive" and since and (waited := _seconds(since, found["at"])) > late_s:
             words = f"{what} have waited for {spell(waited)} although a driver is at work"
             todo = "wellspring ledger list --last 10: does it get on? A backlog takes a while; else look at its log"
             yield Problem(Urgency.SOON, "kafka", words, todo)
@@ -143,7 +146,7 @@ def _requests(found: Json, settings: Settings) -> Iterator[Problem]:
     if requests.get("refused"):
         what = f"{requests['refused']} requests were refused in the last 7 days"
         yield Problem(Urgency.SOON, "requests", what, "wellspring requests list says why")
-    oldest, is_alive = requests.get("oldest"), found["driver"]["state"] == "alive"
+    oldest, is_alive = requests.get("oldest"), found["driver"].get("state") == "alive"
     if is_alive and oldest and (waited := _seconds(oldest, found["at"])) > 3600:
         what = f"a request has waited for {spell(waited)} although a driver is at work"
         yield Problem(Urgency.SOON, "requests", what, "wellspring requests list, wellspring ledger list --last 10")

@@ -218,6 +218,8 @@ def _content(file: Path) -> dict[str, Any]:
         content = yaml.safe_load(file.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise SettingsError(f"{file.name} is not YAML{place_in_yaml(error)}") from None
+    except OSError as error:
+        raise SettingsError(f"{file} cannot be read: {error.strerror}") from None
     if not isinstance(content, dict | None) or not all(isinstance(name, str) for name in content or ()):
         raise SettingsError(f"{file.name} is not a mapping of settings to values")
     return content or {}

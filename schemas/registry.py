@@ -181,6 +181,8 @@ def _load(path: Path, model: type[M]) -> M:
         return model.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")) or {})
     except FileNotFoundError:
         raise RegistryError(f"there is no registry {path}; `wellspring demo` writes one to look at") from None
+    except OSError as error:
+        raise RegistryError(f"{path} cannot be read: {error.strerror}") from None
     except yaml.YAMLError as error:
         raise RegistryError(f"{path} is not YAML{place_in_yaml(error)}") from None
     except ValidationError as error:

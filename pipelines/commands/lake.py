@@ -12,10 +12,14 @@ from pipelines.backup import copy as copy_sides
 from pipelines.commands.common import AsJson, Config, Refused, put, say, settings_of, show_rows
 from pipelines.commands.copying import telling
 from pipelines.copy_check import copy_check
+from pipelines.entries import LedgerLost
+from pipelines.holds import FILE as HOLDS
+from pipelines.holds import Holds
 from pipelines.lake_check import Report, lake_check
 from pipelines.law import entry_law
 from pipelines.ledger import Ledger
 from pipelines.places import Address, place_of, store_of
+from pipelines.progress import check_settled
 from pipelines.store_check import check_store
 from pipelines.vault import vault_at, vault_of
 from pipelines.views import sql as run_sql
@@ -46,8 +50,18 @@ def sql(
 @app.command(epilog="Example: wellspring lake check --json")
 def check(config: Config = None, as_json: AsJson = False) -> None:
     """Whether every table agrees with the ledger, every entry's sums hold, and no file is missing or too many."""
-    store = store_of(settings_of(config).lake)
-    report = lake_check(store, Ledger(store), law=entry_law)
+    settings = settings_of(config)
+    store = store_of(settings.lake)
+    ledger = Ledger(store)
+    if ledger.head() is None:
+        raise LedgerLost(
+            "there is no ledger in the lake: see the setting lake, or restore it, if a driver has ever run"
+        )
+    with closing(vault_of(settings)) as vault:
+        if vault.has(HOLDS):
+            with closing(Holds(vault, settings.hold_us, settings.kit_hold_us)) as holds:
+                check_settled(ledger, holds, vault.store)
+    report = lake_check(store, ledger, law=entry_law)
     _tell(report, as_json)
     if not report.is_sound:
         raise Refused(

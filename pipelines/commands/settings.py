@@ -26,7 +26,10 @@ def show(config: Config = None, as_json: AsJson = False) -> None:
 
 @app.command(epilog="Example: wellspring settings diff")
 def diff(config: Config = None, as_json: AsJson = False) -> None:
-    """What is different from when a driver last began: settings, partners, studies, mappings, versions."""
+    """What is different from when a driver last began: what readings go by, partners, studies, mappings, versions.
+
+    Not compared are places, ports, who is told and shown what (alerts, metrics, the desk), and how one logs in.
+    """
     settings = settings_of(config)
     before = kept(store_of(settings.lake))
     if before is None:

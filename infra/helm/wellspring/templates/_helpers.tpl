@@ -130,3 +130,14 @@ securityContext: {{- include "wellspring.confined" . | nindent 2 }}
 {{- end }}
 {{- end }}
 {{- end }}
+
+{{- /* The settings; with flink.enabled, those of the runner lead to the chart's own job server and pools. */}}
+{{- define "wellspring.settings" -}}
+{{- $settings := deepCopy .Values.settings }}
+{{- if .Values.flink.enabled }}
+{{- $slots := mul .Values.flink.taskManagers .Values.flink.slots }}
+{{- $runner := dict "kind" "flink" "job_endpoint" (printf "%s-flink-jobserver:8099" (include "wellspring.name" .)) "worker_pool" "localhost:50000" "parallelism" $slots }}
+{{- $_ := set $settings "runner" (merge (default dict (get $settings "runner")) $runner) }}
+{{- end }}
+{{- toYaml $settings }}
+{{- end }}
