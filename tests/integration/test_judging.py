@@ -74,7 +74,8 @@ def test_pounds_that_say_so_are_no_mistake(world: World) -> None:
 
 def test_a_day_has_one_answer_however_often_it_is_judged(world: World) -> None:
     results = (
-        'SELECT "check", start, metric, device_model, count(*) AS n FROM sleep_check_result GROUP BY ALL HAVING n > 1'
+        'SELECT judge, "check", start, family, partner, metric, device_model, firmware, count(*) AS n '
+        "FROM sleep_check_result GROUP BY ALL HAVING n > 1"
     )
     ended = world.execute("lake", "sql", results, "--json")
     assert (ended.returncode, ended.stdout) == (0, "")

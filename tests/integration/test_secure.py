@@ -184,7 +184,8 @@ def as_principal(world: World, name: str) -> World:
 def test_grant_says_what_it_would_do_does_it_once_and_names_what_is_too_much(world: World) -> None:
     users = ("--users", str(world.folder / "users"))
     would = granted(world, *FRESH, *users, "--dry-run")
-    assert {row["result"] for row in would if row["what"].startswith("WRITE")} == {"would be granted"}
+    writing = {row["result"] for row in would if row["what"].startswith("WRITE")}
+    assert writing - {"would be revoked"} == {"would be granted"}, "others have been here before"
     assert not (world.folder / "users").exists()
     did = granted(world, *FRESH, *users)
     assert [row["result"].replace("would be ", "") for row in would if "granted" in row["result"]] == [
