@@ -7,6 +7,7 @@ Counts and names of topics, studies and checks; nothing about a person.
 import sqlite3
 from collections.abc import Callable, Mapping
 from contextlib import closing
+from datetime import datetime
 from typing import Any
 
 import psutil
@@ -44,7 +45,10 @@ def status(settings: Settings, now_us: int) -> Json:
         "at": rfc3339(now_us),
         "driver": _told(lambda: _driver(store, now_us)),
         "ledger": _told(lambda: _ledger(ledger, recent, now_us)),
-        "kafka": {"bootstrap": settings.kafka.bootstrap, **_told(lambda: in_kafka(settings, partners, ledger))},
+        "kafka": {
+            "bootstrap": settings.kafka.bootstrap,
+            **_told(lambda: _with_freshness(in_kafka(settings, partners, ledger), now_us)),
+        },
         "consent": _told(lambda: _consent(settings, studies, ledger, now_us)),
         "quality": _told(lambda: judging_status.status(store)),
         "quarantine": _told(lambda: _quarantine(settings, studies, ledger, now_us)),
@@ -52,6 +56,13 @@ def status(settings: Settings, now_us: int) -> Json:
         "requests": _told(lambda: _requests(store)),
         "disks": _disks(settings, recent),
     }
+
+
+def _with_freshness(kafka: Json, now_us: int) -> Json:
+    """And by how many seconds the lake is behind what has come in."""
+    oldest = kafka["oldest_unread"]
+    since = datetime.fromisoformat(oldest).timestamp() if oldest else now_us / 1_000_000
+    return {**kafka, "behind_s": round(max(0.0, now_us / 1_000_000 - since), 1)}
 
 
 def _told(ask: Callable[[], Json]) -> Json:

@@ -58,8 +58,8 @@ def _send(items: list[ConsentEvent | IdentityLink], settings: Settings) -> None:
                 links.send(item.link_id.encode(), encode("identity-link", item.to_record()))
             else:
                 events.send(chain_key(item.member, item.study), encode("consent-event", item.to_record()))
-        failed = events.flush().failed, links.flush().failed
-    refuse_unconfirmed(failed, len(items))
+        receipts = events.flush(), links.flush()
+    refuse_unconfirmed(receipts, len(items))
 
 
 @app.command(epilog="Example: wellspring consent explain --events E.ndjson --readings R.ndjson --json")

@@ -92,8 +92,8 @@ def _send(events: list[KitEvent], name: str, config: Path | None) -> None:
     with Publisher(settings.kafka, partner.topic(CONTRACT)) as publisher:
         for event in events:
             publisher.send(event.barcode.encode(), encode(CONTRACT, event.to_record()))
-        failed = publisher.flush().failed
-    refuse_unconfirmed([failed], len(events))
+        receipt = publisher.flush()
+    refuse_unconfirmed([receipt], len(events))
 
 
 @app.command(epilog=f"{_CODES} Example: wellspring kits status --json")

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
+from connectors.publisher import UNKNOWN, Receipt
 from pipelines.commands.common import Refused, put, say
 from schemas.reasons import Rejected
 
@@ -53,9 +54,15 @@ def parsed(file: Path, parse: Callable[[str], T]) -> list[tuple[int, T]]:
     return items
 
 
-def refuse_unconfirmed(failed: Iterable[int], of: int) -> None:
-    """Refused where any message was not acknowledged."""
-    if count := sum(failed):
+def refuse_unconfirmed(receipts: Iterable[Receipt], of: int) -> None:
+    """Refused where any message was not acknowledged: with the broker's reason, where it has given one."""
+    reasons: Counter[str] = Counter()
+    for receipt in receipts:
+        reasons.update(receipt.reasons)
+    count = reasons.total()
+    if refused := sorted(set(reasons) - {UNKNOWN}):
+        raise Refused(f"{count} of {of} were not taken: {'; '.join(refused)}")
+    if count:
         raise Refused(
             f"{count} of {of} were not acknowledged: publish the same file again, what has arrived stays as it is"
         )

@@ -44,12 +44,14 @@ def test_a_stream_is_followed_from_the_first_record_to_the_last(broker: Address,
     assert waits["kafka"]["unread"] == {world.topic: {"0": 2}} and waits["kafka"]["records"] == 2
     assert waits["kafka"]["consent_unread"] == {world.settings.consent_topic: 1, world.settings.link_topic: 1}
     assert waits["at"] > waits["kafka"]["oldest_unread"] and waits["at"] < waits["kafka"]["kept_until"]
+    assert waits["kafka"]["behind_s"] >= 0.0
     assert about(waits) == [("now", "driver")]
 
     world.work()
     done = asked(world, 0)
     assert done["kafka"]["records"] == 0 and not any(done["kafka"]["consent_unread"].values())
     assert done["kafka"]["oldest_unread"] is done["kafka"]["kept_until"] is None
+    assert done["kafka"]["behind_s"] == 0.0
     outcomes = done["ledger"]["last_that_read"]["outcomes"]
     assert outcomes["decoded"] == 15 and outcomes["held"] == 5 and outcomes["landed"] == 10
     assert done["consent"]["held"] == {"H_NO_CONSENT": 5} and done["consent"]["expiring"] == {}
