@@ -199,6 +199,10 @@ class Soak:
         return None
 
     def files(self) -> int:
+        """As `_files`, in a child: what reads tables has threads, and this process forks."""
+        return int(in_child(self._files, self.log))
+
+    def _files(self) -> int:
         """Live files of the tables, and all that lies beside: in the vault, `_control`, `_tmp` and the temporary folder.
 
         Without the ledger, which keeps everything, and without what has an age: tables' logs and files that were removed.

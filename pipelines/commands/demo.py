@@ -37,7 +37,7 @@ def demo(
     began = time.monotonic()
     narrator = Narrator(_console(as_json))
     try:
-        with _quiet_libraries(), _terminated_as_interrupted():
+        with _quiet_libraries(), _terminated_as_interrupted(narrator):
             ground, performance = _played(directory, keep, narrator)
     except KeyboardInterrupt:
         raise Refused(
@@ -70,22 +70,36 @@ def _quiet_libraries() -> Iterator[None]:
 
 
 @contextmanager
-def _terminated_as_interrupted() -> Iterator[None]:
-    """SIGTERM ends the demo as Ctrl-C does: in good order, without a broker left behind."""
+def _terminated_as_interrupted(narrator: "Narrator") -> Iterator[None]:
+    """SIGTERM ends the demo as Ctrl-C does: in good order, without a broker left behind.
+
+    An interruption that is lost in some library's callback counts all the same, at the next step.
+    """
+    came: list[int] = []
 
     def interrupt(number: int, frame: FrameType | None) -> None:
+        came.append(number)
         raise KeyboardInterrupt
 
-    before = signal.signal(signal.SIGTERM, interrupt)
+    def again() -> None:
+        if came:
+            raise KeyboardInterrupt
+
+    heeded = [signal.SIGTERM, *([signal.SIGINT] if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN else [])]
+    before = {number: signal.signal(number, interrupt) for number in heeded}
+    narrator.before_step = again
     try:
         yield
+        again()
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _played(directory: Path, keep: bool, narrator: "Narrator") -> tuple["Ground", "Performance"]:
     """The demo, from an empty folder to its report. No broker stays, unless it ends well and is to be kept."""
     from pipelines.demo.ground import break_ground
+    from pipelines.demo.narrator import nothing
     from pipelines.demo.show import show
     from pipelines.demo.stage import perform
     from pipelines.entries import now_us
@@ -102,6 +116,7 @@ def _played(directory: Path, keep: bool, narrator: "Narrator") -> tuple["Ground"
         show(performance, narrator)
         done = True
     finally:
+        narrator.before_step = nothing  # the broker is stopped, whatever came
         if not (done and keep):
             with narrator.step("stopping Apache Kafka", lambda: "Apache Kafka is stopped") as tell:
                 ground.kafka.down(tell)

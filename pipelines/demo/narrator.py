@@ -11,11 +11,16 @@ Doing = Callable[[str, int, int], None]
 """Hears what is being done, how much of it is done, and of how much; 0 where there is no measure."""
 
 
+def nothing() -> None:
+    """Before a step of which nobody wants to know."""
+
+
 class Narrator:
-    """Speaks to one console."""
+    """Speaks to one console; `before_step` is asked before each line and each piece of work, and may raise."""
 
     def __init__(self, console: Console) -> None:
         self.console = console
+        self.before_step: Callable[[], None] = nothing
 
     def say(self, text: str = "") -> None:
         """A line of its own."""
@@ -27,11 +32,13 @@ class Narrator:
 
     def tick(self, text: str, fine: bool = True) -> None:
         """Something that is as it should be, or is not."""
+        self.before_step()
         self.say(f"[green]✓[/] {text}" if fine else f"[red]✗[/] {text}")
 
     @contextmanager
     def working(self, doing: str) -> Iterator[Doing]:
         """Show that something is being done; what is yielded says how far it has come."""
+        self.before_step()
         columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(bar_width=24), TimeElapsedColumn())
         with Progress(*columns, console=self.console, transient=True, disable=not self.console.is_terminal) as progress:
             task = progress.add_task(doing, total=None)

@@ -220,10 +220,10 @@ def test_each_kind_has_its_reason_while_its_neighbours_land(world: World, codec:
 
 
 def test_every_reason_of_the_contract_is_provoked(world: World) -> None:
-    """The three that are not here have their own tests below, or need a code of a known set."""
+    """Those that are not here have their own tests below, or, as what ends a process, in `test_poison`."""
     kinds = (*whole_records(world), *headers_and_shapes(world), *in_the_catalogues_terms(world))
     provoked = {bad.reason for bad in kinds} | {bad.reason for _, bads in single_readings(world) for bad in bads}
-    assert set(Reason) - provoked == {Reason.TOO_LARGE, Reason.CORRUPT}
+    assert set(Reason) - provoked == {Reason.TOO_LARGE, Reason.CORRUPT, Reason.POISON}
 
 
 def test_an_older_contract_is_no_fault(world: World) -> None:
