@@ -4,6 +4,7 @@ A runner would begin the job anew, sixty times, and then hand on a text with wha
 is safe to read: the kind of the error and its place, and the text only of errors that are written for operators.
 """
 
+import errno
 import json
 import traceback
 from collections.abc import Iterator
@@ -39,7 +40,8 @@ def telling(plan: Plan) -> Iterator[None]:
         if not plan.is_elsewhere:
             raise
         kind = type(error).__name__
-        number = f"[Errno {error.errno}] " if isinstance(error, OSError) and error.errno else ""
+        is_full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+        number = f"[Errno {errno.ENOSPC}] " if is_full else ""
         text = str(error) if kind in _FOR_OPERATORS else f"{number}{kind} at {_place(error)}"
         word = json.dumps({"kind": kind, "text": text}).encode()
         store_of(plan.lake).put(plan.failure_key, word)

@@ -82,7 +82,8 @@ def test_the_sums_of_the_story_keep_the_law(told: Expected) -> None:
 
 
 def test_every_reason_that_a_message_can_have_is_there(told: Expected) -> None:
-    beyond_a_message = {Reason.CORRUPT}  # a broker refuses to take a batch that cannot be unpacked
+    # a broker refuses to take a batch that cannot be unpacked; and the demo is to come to its end
+    beyond_a_message = {Reason.CORRUPT, Reason.POISON}
     assert set(told.rejected) == set(Reason) - beyond_a_message
 
 

@@ -2,8 +2,11 @@
 
 import json
 import sys
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from datetime import date
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Annotated, Any
 
 import typer
@@ -27,7 +30,7 @@ from pipelines.ledger import LakeError
 from pipelines.partners import PartnerRefused
 from pipelines.runner_settings import RunnerFailed, RunnerRefused
 from pipelines.settings import Settings, SettingsError, load_settings
-from pipelines.vault import Vault, vault_of
+from pipelines.vault import FolderVault, Vault, vault_of
 from schemas.lab_mapping import LabMappingError
 from schemas.reasons import Rejected
 from schemas.registry import Partner, RegistryError, Study, load_partners, load_studies
@@ -87,13 +90,15 @@ def study_named(settings: Settings, name: str) -> Study:
     return found
 
 
-def known_vault(settings: Settings) -> Vault:
-    """The vault, once a driver has made it; Refused before, since looking must not make what the driver could not open."""
-    vault = vault_of(settings)
-    if vault.has(REGISTER):
-        return vault
-    vault.close()
-    raise Refused("no driver has run with this vault yet: nothing is known of consent, kits or what is held")
+@contextmanager
+def known_vault(settings: Settings) -> Iterator[Vault]:
+    """The vault, or an empty one where no driver has made it yet: looking must not make what the driver could not open."""
+    with closing(vault_of(settings)) as vault:
+        if vault.has(REGISTER):
+            yield vault
+            return
+    with TemporaryDirectory(prefix="wellspring-") as folder:
+        yield FolderVault(Path(folder))
 
 
 def day_of(text: str) -> date:

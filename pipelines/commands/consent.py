@@ -84,7 +84,7 @@ def status(config: Config = None, as_json: AsJson = False) -> None:
     """Open holds, chains with gaps, removals owed."""
     settings = settings_of(config)
     with (
-        closing(known_vault(settings)) as vault,
+        known_vault(settings) as vault,
         closing(Register(vault.read(REGISTER))) as register,
         closing(Holds(vault, settings.hold_us, settings.kit_hold_us)) as holds,
     ):

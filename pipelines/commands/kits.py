@@ -99,7 +99,7 @@ def _send(events: list[KitEvent], name: str, config: Path | None) -> None:
 @app.command(epilog=f"{_CODES} Example: wellspring kits status --json")
 def status(config: Config = None, as_json: AsJson = False) -> None:
     """How many kits there are by their last event, how many contradict themselves, as far as the driver has read."""
-    with closing(known_vault(settings_of(config))) as vault, closing(Register(vault.read(REGISTER))) as register:
+    with known_vault(settings_of(config)) as vault, closing(Register(vault.read(REGISTER))) as register:
         found = register.kit_status().as_json()
     if as_json:
         put(found)
@@ -116,7 +116,7 @@ def show(
 ) -> None:
     """One kit's events in their order; only for the eyes of who may see the vault."""
     asked = checked(barcode)
-    with closing(known_vault(settings_of(config))) as vault, closing(Register(vault.read(REGISTER))) as register:
+    with known_vault(settings_of(config)) as vault, closing(Register(vault.read(REGISTER))) as register:
         events = register.kit_events(asked)
     if not events:
         raise Refused("no event of this kit has been read")
