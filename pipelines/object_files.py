@@ -5,15 +5,16 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import duckdb
 from fsspec import AbstractFileSystem
 
-from connectors.object_reading import ObjectReader
 from connectors.source_file import StorageFailed
-from pipelines.object_store import ObjectStore
-from pipelines.store import Store
+from pipelines.store import FolderStore, Store
+
+if TYPE_CHECKING:
+    from pipelines.object_store import ObjectStore
 
 _FAILED = re.compile(rf"^{StorageFailed.__name__}: (.*)$", re.MULTILINE)
 
@@ -24,7 +25,7 @@ class ObjectFiles(AbstractFileSystem):  # type: ignore[misc]
     protocol = "s3"
     cachable = False
 
-    def __init__(self, store: ObjectStore) -> None:
+    def __init__(self, store: "ObjectStore") -> None:
         super().__init__()
         self._store = store
 
@@ -32,6 +33,8 @@ class ObjectFiles(AbstractFileSystem):  # type: ignore[misc]
         """The file for reading; FileNotFoundError where there is none."""
         if mode != "rb":
             raise PermissionError("the lake is changed by the driver alone")
+        from connectors.object_reading import ObjectReader
+
         return ObjectReader(self._store.pieces, self._key(path))
 
     def info(self, path: str, **_: Any) -> dict[str, Any]:
@@ -63,5 +66,9 @@ def in_words() -> Iterator[None]:
 
 def reach(session: duckdb.DuckDBPyConnection, store: Store) -> None:
     """Let the session open the lake's files; nothing to be done where they lie in a folder."""
+    if isinstance(store, FolderStore):
+        return
+    from pipelines.object_store import ObjectStore  # loads the SDK, which a folder does without
+
     if isinstance(store, ObjectStore):
         session.register_filesystem(ObjectFiles(store))

@@ -9,7 +9,6 @@ from typing import Annotated
 
 from pydantic import PlainValidator
 
-from pipelines.object_store import ObjectStore
 from pipelines.store import FolderStore, Store
 
 SCHEME = "s3://"
@@ -54,8 +53,10 @@ def store_of(place: Path | Address | str, environ: Mapping[str, str] = os.enviro
 
 
 @lru_cache(maxsize=8)
-def _object_store(address: Address, process: int, environment: tuple[tuple[str, str], ...]) -> ObjectStore:
+def _object_store(address: Address, process: int, environment: tuple[tuple[str, str], ...]) -> Store:
     """One for each place, as it holds what was read."""
+    from pipelines.object_store import ObjectStore  # loads the SDK, which a folder does without
+
     return ObjectStore(address, dict(environment))
 
 

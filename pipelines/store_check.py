@@ -5,9 +5,7 @@ from collections.abc import Callable
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from connectors.object_race import race
-from pipelines.object_store import ObjectStore
-from pipelines.store import Store
+from pipelines.store import FolderStore, Store
 
 KEY = "_control/store-check.json"
 PROBES = "_control/probe/"
@@ -29,6 +27,11 @@ def check_store(store: Store, say: Callable[[str], None]) -> None:
 
     `say` hears of a bucket that keeps versions. A folder needs no check.
     """
+    if isinstance(store, FolderStore):
+        return
+    from connectors.object_race import race  # loads the SDK, which a folder does without
+    from pipelines.object_store import ObjectStore
+
     if not isinstance(store, ObjectStore):
         return
     if store.versioned:
@@ -39,7 +42,7 @@ def check_store(store: Store, say: Callable[[str], None]) -> None:
         store.put(KEY, now.model_dump_json().encode())
 
 
-def _passed(store: ObjectStore) -> _Passed | None:
+def _passed(store: Store) -> _Passed | None:
     data = store.get(KEY)
     try:
         return _Passed.model_validate_json(data) if data is not None else None
