@@ -132,6 +132,11 @@ def administering(settings: KafkaSettings, what: str) -> Iterator[KafkaAdminClie
             raise KafkaRefused(f"{what}: {in_words(error)}") from None
 
 
+def asked(client: KafkaAdminClient, request: Any) -> Any:
+    """The cluster's answer to a request of Kafka's protocol for which the client has no word of its own."""
+    return client._manager.run(client._manager.send, request)
+
+
 def client_options(settings: KafkaSettings) -> dict[str, Any]:
     """The settings in kafka-python's names."""
     options: dict[str, Any] = {

@@ -8,10 +8,9 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from secrets import token_hex
-from typing import Any
 
 from connectors.causes import in_words
-from connectors.kafka import KafkaSettings, administering
+from connectors.kafka import KafkaSettings, administering, asked
 from connectors.kafka_python import (
     ClusterAuthorizationFailedError,
     FetchRequest,
@@ -130,7 +129,7 @@ def _publishing(client: KafkaAdminClient, topics: Iterable[str]) -> dict[str, in
     empty = [data.PartitionProduceData(index=0, records=b"")]
     wanted = [data(name=topic, partition_data=empty) for topic in topics]
     request = ProduceRequest(acks=-1, timeout_ms=10_000, topic_data=wanted, max_version=_BY_NAME)
-    told = _asked(client, request) if wanted else None
+    told = asked(client, request) if wanted else None
     return {one.name: one.partition_responses[0].error_code for one in told.responses} if told else {}
 
 
@@ -139,7 +138,7 @@ def _reading(client: KafkaAdminClient, topics: Iterable[str]) -> dict[str, int]:
     part = FetchRequest.FetchTopic.FetchPartition(partition=0, fetch_offset=_NOWHERE, partition_max_bytes=1)
     wanted = [FetchRequest.FetchTopic(topic=topic, partitions=[part]) for topic in topics]
     request = FetchRequest(max_wait_ms=0, min_bytes=0, max_bytes=1, topics=wanted, max_version=_BY_NAME)
-    told = _asked(client, request) if wanted else None
+    told = asked(client, request) if wanted else None
     return {one.topic: one.partitions[0].error_code for one in told.responses} if told else {}
 
 
@@ -147,7 +146,7 @@ def _producer(client: KafkaAdminClient) -> int:
     request = InitProducerIdRequest(
         transactional_id=None, transaction_timeout_ms=60_000, producer_id=-1, producer_epoch=-1
     )
-    return int(_asked(client, request).error_code)
+    return int(asked(client, request).error_code)
 
 
 def _making(client: KafkaAdminClient, topic: str) -> int:
@@ -166,11 +165,7 @@ def _coordinator(client: KafkaAdminClient, name: str, kind: int) -> int:
     """Whoever may use a group or transactions is told who looks after them."""
     request = FindCoordinatorRequest(key=name, key_type=kind, coordinator_keys=[name])
     try:
-        told = _asked(client, request)
+        told = asked(client, request)
     except KafkaError as error:
         return int(error.errno)
     return int(told.coordinators[0].error_code if told.coordinators else told.error_code)
-
-
-def _asked(client: KafkaAdminClient, request: Any) -> Any:
-    return client._manager.run(client._manager.send, request)

@@ -4,10 +4,9 @@ kafka-python has the requests, and no method for them.
 """
 
 from dataclasses import dataclass
-from typing import Any
 
 from connectors.causes import in_words
-from connectors.kafka import KafkaRefused, KafkaSettings, administering
+from connectors.kafka import KafkaRefused, KafkaSettings, administering, asked
 from connectors.kafka_python import (
     AlterClientQuotasRequest,
     DescribeClientQuotasRequest,
@@ -63,20 +62,16 @@ def set_quota(settings: KafkaSettings, user: str, quota: Quota) -> None:
             if key in there.keys() - quota.values
         ]
         entry = request_of(entity=[request_of.EntityData(entity_type="user", entity_name=user)], ops=ops)
-        told = _asked(client, AlterClientQuotasRequest(entries=[entry], validate_only=False)) if ops else None
+        told = asked(client, AlterClientQuotasRequest(entries=[entry], validate_only=False)) if ops else None
     for answer in told.entries if told else ():
         _must_be_done(answer.error_code, user)
 
 
 def _described(client: KafkaAdminClient, user: str) -> dict[str, float]:
     component = DescribeClientQuotasRequest.ComponentData(entity_type="user", match_type=_EXACTLY, match=user)
-    told = _asked(client, DescribeClientQuotasRequest(components=[component], strict=True))
+    told = asked(client, DescribeClientQuotasRequest(components=[component], strict=True))
     _must_be_done(told.error_code, user)
     return {value.key: float(value.value) for entry in told.entries or () for value in entry.values}
-
-
-def _asked(client: KafkaAdminClient, request: Any) -> Any:
-    return client._manager.run(client._manager.send, request)
 
 
 def _must_be_done(code: int, user: str) -> None:

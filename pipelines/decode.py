@@ -15,7 +15,7 @@ from pipelines.messages import SensorMessages
 from pipelines.reports import Reports
 from schemas.contracts import decode
 from schemas.reasons import Reason, Rejected
-from schemas.registry import contract_of
+from schemas.registry import Partner, contract_of
 
 
 class Pointer(NamedTuple):
@@ -91,6 +91,13 @@ _GATHER: dict[str, Callable[[str | None, _Refuse], _Gathered]] = {
     lab_results.CONTRACT: Reports,
 }
 READING_CONTRACTS = tuple(_GATHER)
+
+
+def reading_topics(partners: Iterable[Partner]) -> list[str]:
+    """The partners' topics that a run reads."""
+    return [one.topic(contract) for one in partners for contract in one.contracts if contract in READING_CONTRACTS]
+
+
 """The contracts whose messages hold readings."""
 
 

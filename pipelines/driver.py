@@ -19,7 +19,7 @@ from pipelines.compaction import DEFAULT, choose, compact
 from pipelines.consent.follow import follow, follow_kits, kit_topics
 from pipelines.consent.kept_register import KeptRegister
 from pipelines.consent.snapshot import Snapshots
-from pipelines.decode import READING_CONTRACTS
+from pipelines.decode import reading_topics
 from pipelines.entries import Entry, Kind, TableChange, now_us
 from pipelines.figures import unread
 from pipelines.files import DataFile, family_of, rows_in_footer
@@ -213,12 +213,7 @@ class Driver:
         self.vault.sweep()
 
     def _topics(self) -> list[str]:
-        return [
-            partner.topic(contract)
-            for partner in self.partners.values()
-            for contract in partner.contracts
-            if contract in READING_CONTRACTS
-        ]
+        return reading_topics(self.partners.values())
 
     def close(self) -> None:
         """Leave in good order; nothing stays open, whatever goes wrong."""

@@ -9,7 +9,7 @@ from connectors.topics import wanted_topics
 from pipelines.consent.follow import kit_topics
 from pipelines.consent.register import FILE as REGISTER
 from pipelines.consent.register import Register
-from pipelines.decode import READING_CONTRACTS
+from pipelines.decode import reading_topics
 from pipelines.entries import LakeError, rfc3339
 from pipelines.figures import Partition, by_topic, not_taken_in, unread
 from pipelines.ledger import Ledger
@@ -36,7 +36,10 @@ def in_kafka(settings: Settings, partners: Mapping[str, Partner], ledger: Ledger
     progress = Progress.of(ledger.head())
     with closing(vault_of(settings)) as vault:
         taken = _taken_in(vault)
-    data, deciding = _topics(partners), [settings.consent_topic, settings.link_topic, *kit_topics(partners.values())]
+    data, deciding = (
+        reading_topics(partners.values()),
+        [settings.consent_topic, settings.link_topic, *kit_topics(partners.values())],
+    )
     with RangeReader(settings.kafka, fetch_bytes=_FIRST_BYTES, patience_s=PATIENCE_S) as reader:
         with Identity(settings.kafka) as asked:
             check_cluster(progress, asked.cluster_id(), asked.topic_ids([*data, *deciding]), partners)
@@ -54,12 +57,6 @@ def in_kafka(settings: Settings, partners: Mapping[str, Partner], ledger: Ledger
         "oldest_consent_unread": rfc3339(min(decided.values())) if decided else None,
         **_lost(progress, begin, end),
     }
-
-
-def _topics(partners: Mapping[str, Partner]) -> list[str]:
-    return [
-        one.topic(contract) for one in partners.values() for contract in one.contracts if contract in READING_CONTRACTS
-    ]
 
 
 def _taken_in(vault: Vault) -> dict[Partition, int]:

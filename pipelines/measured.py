@@ -70,7 +70,7 @@ def measure_head(metrics: Metrics, driver: Driver) -> None:
 
 def measure_machine(metrics: Metrics, driver: Driver) -> None:
     """What disks and memory say."""
-    found = dict(figures.disks({"lake": driver.settings.lake, "vault": driver.settings.vault}))
+    found = dict(figures.disks(driver.settings.places))
     metrics.set("wellspring_disk_free_bytes", _labelled({place: disk.free for place, disk in found.items()}))
     metrics.set("wellspring_disk_size_bytes", _labelled({place: disk.size for place, disk in found.items()}))
     metrics.set("wellspring_memory_bytes", {(): psutil.Process().memory_info().rss})

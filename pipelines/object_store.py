@@ -18,7 +18,7 @@ import pyarrow as pa
 from connectors.object_reading import ObjectReader, Pieces
 from connectors.objects import Objects
 from connectors.source_file import StorageFailed
-from pipelines.store import TEMPORARY, Taken, Temp
+from pipelines.store import TEMPORARY, Taken, Temp, temps_in
 
 # Whatever the environment says, delta-rs creates its commits, and never replaces one.
 _SAFE = {"AWS_CONDITIONAL_PUT": "etag", "AWS_S3_ALLOW_UNSAFE_RENAME": "false"}
@@ -108,15 +108,7 @@ class ObjectStore:
         """An object is durable, as far as the server makes it so, when its writer has been told that it is there."""
 
     def temps(self) -> Iterator[Temp]:
-        try:
-            found = list(os.scandir(self._scratch))
-        except FileNotFoundError:
-            return
-        for entry in found:
-            try:
-                yield Temp(f"{TEMPORARY}/{entry.name}", entry.stat().st_mtime_ns // 1000)
-            except FileNotFoundError:
-                continue  # its writer has just published it
+        return temps_in(self._scratch)
 
     @property
     def _scratch(self) -> Path:

@@ -17,7 +17,7 @@ from pydantic_settings import SettingsError as SourceError
 
 from connectors.kafka import AbsolutePath, KafkaSettings
 from connectors.topics import Held
-from pipelines.places import Place
+from pipelines.places import Address, Place
 from pipelines.runner_settings import PLANS_ELSEWHERE, RunnerKind, RunnerSettings
 from quality.alert_settings import AlertSettings
 from quality.web.settings import StewardSettings
@@ -161,6 +161,11 @@ class Settings(BaseSettings):
         """The same settings with another runner, whose limits they are where the operator has set none."""
         runner = self.runner.model_copy(update={"kind": kind})
         return self.model_copy(update={"runner": runner, "limits": suited(self.limits, runner)})
+
+    @property
+    def places(self) -> dict[str, Path | Address]:
+        """Lake and vault by the name of their setting."""
+        return {"lake": self.lake, "vault": self.vault}
 
     @property
     def consent_topic(self) -> str:

@@ -184,7 +184,7 @@ def _requests(store: Store) -> Json:
 def _disks(settings: Settings, recent: list[Entry]) -> Json:
     """By place that is a folder: bytes that are free, of how many, and how long they last at the present rate."""
     a_day, found = figures.bytes_per_day(recent), {}
-    for name, disk in figures.disks({"lake": settings.lake, "vault": settings.vault}):
+    for name, disk in figures.disks(settings.places):
         lasts = disk.free / a_day if a_day and name == "lake" else None
         found[name] = {**disk._asdict(), "bytes_per_day": a_day if name == "lake" else None, "lasts_days": lasts}
     return found

@@ -174,15 +174,7 @@ class FolderStore:
                 break
 
     def temps(self) -> Iterator[Temp]:
-        try:
-            found = list(os.scandir(self.root / TEMPORARY))
-        except FileNotFoundError:
-            return
-        for entry in found:
-            try:
-                yield Temp(f"{TEMPORARY}/{entry.name}", entry.stat().st_mtime_ns // 1000)
-            except FileNotFoundError:
-                continue  # its writer has just published it
+        return temps_in(self.root / TEMPORARY)
 
     def _written(self, key: str, data: bytes) -> Path:
         temp = self.temp_path(key)
@@ -201,6 +193,19 @@ class FolderStore:
         self._make_folder(folder.parent)
         folder.mkdir(exist_ok=True)
         _sync_folder(folder.parent)
+
+
+def temps_in(folder: Path) -> Iterator[Temp]:
+    """The temporary files of a store that lie in this folder, none where there is none."""
+    try:
+        found = list(os.scandir(folder))
+    except FileNotFoundError:
+        return
+    for entry in found:
+        try:
+            yield Temp(f"{TEMPORARY}/{entry.name}", entry.stat().st_mtime_ns // 1000)
+        except FileNotFoundError:
+            continue  # its writer has just published it
 
 
 def _may_hold(folder: str, prefix: str) -> bool:

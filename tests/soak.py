@@ -21,7 +21,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
 
 import psutil
 
@@ -33,7 +32,7 @@ from pipelines.requests import everything
 from pipelines.views import tables
 from schemas.contracts import contracts
 from schemas.metrics import catalogue
-from tests.torture import STUDIES, end_of, in_child, settle, traffic
+from tests.torture import STUDIES, end_of, end_with, in_child, settle, traffic
 from tests.traffic import Acknowledged, Traffic
 from tests.worlds import DAY, ROOT, Message, lay_out, make_topics
 
@@ -296,10 +295,8 @@ def main() -> None:
             asked.seed,
             lambda text: print(text, file=sys.stderr, flush=True),
         )
-    shown: dict[str, Any] = asdict(figures)
-    print(json.dumps(shown) if asked.json else "\n".join(f"{name}: {value}" for name, value in shown.items()))
-    sys.stdout.flush()
-    os._exit(int(bool(figures.lost or figures.doubled or figures.untold or figures.problems)))
+    wrong = figures.lost or figures.doubled or figures.untold or figures.problems
+    end_with(asdict(figures), asked.json, bool(wrong))
 
 
 if __name__ == "__main__":

@@ -61,7 +61,7 @@ def test_one_after_the_other_the_unlocked_server_seems_sound(use: Use) -> None:
 
 def test_a_sound_server_is_asked_once_and_again_when_it_is_another(use: Use, monkeypatch: pytest.MonkeyPatch) -> None:
     raced: list[str] = []
-    monkeypatch.setattr("pipelines.store_check.race", lambda objects, prefix: raced.append(objects.where))
+    monkeypatch.setattr("connectors.object_race.race", lambda objects, prefix: raced.append(objects.where))
     with lax_server("sound") as environment:
         store = use(environment)
         for _ in range(2):
@@ -77,7 +77,7 @@ def test_a_sound_server_is_asked_once_and_again_when_it_is_another(use: Use, mon
 
 def test_a_damaged_memory_is_none(use: Use, monkeypatch: pytest.MonkeyPatch) -> None:
     raced: list[str] = []
-    monkeypatch.setattr("pipelines.store_check.race", lambda objects, prefix: raced.append(prefix))
+    monkeypatch.setattr("connectors.object_race.race", lambda objects, prefix: raced.append(prefix))
     with lax_server("sound") as environment:
         store = use(environment)
         store.put(KEY, b"{")

@@ -8,7 +8,6 @@ one undisturbed driver makes of the same topics in a lake in a folder.
 """
 
 import argparse
-import json
 import os
 import random
 import shutil
@@ -41,6 +40,7 @@ from tests.torture import (
     Figures,
     Steps,
     end_of,
+    end_with,
     fork,
     in_child,
     kill_one,
@@ -231,14 +231,8 @@ def main() -> None:
             lambda text: print(text, file=sys.stderr, flush=True),
             with_vault=asked.vault_s3,
         )
-    if asked.json:
-        print(json.dumps(asdict(figures)))
-    else:
-        for name, value in asdict(figures).items():
-            print(f"{name}: {value}")
-    sys.stdout.flush()
     wrong = figures.lost or figures.doubled or figures.untold or figures.problems or figures.differing
-    os._exit(int(bool(wrong)))
+    end_with(asdict(figures), asked.json, bool(wrong))
 
 
 if __name__ == "__main__":

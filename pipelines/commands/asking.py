@@ -70,7 +70,7 @@ def await_answer(settings: Settings, watch: Watch, tell: Tell) -> None:
                 alive_at = time.monotonic()
             elif time.monotonic() - alive_at >= PATIENCE_S:
                 show(f"request {asked.n}: no driver is at work any more, so it is done here")
-                with telling_no_room({"lake": settings.lake, "vault": settings.vault}):
+                with telling_no_room(settings.places):
                     _do_here(settings, asked)
                 continue
             time.sleep(EVERY_S)

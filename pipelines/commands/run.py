@@ -8,17 +8,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from pipelines.commands.asking import await_answer, say_asked
+from pipelines.commands.asking import leave
 from pipelines.commands.common import AsJson, Config, Refused, put, say, settings_of
-from pipelines.entries import Entry, Kind, now_us
-from pipelines.ledger import Ledger
-from pipelines.places import store_of
-from pipelines.requests import ask
+from pipelines.entries import Entry, Kind
 from pipelines.room import telling_no_room
 from pipelines.runner_settings import RunnerKind
 from pipelines.settings import MetricsSettings
 from pipelines.wanted import parse_ranges, selection
-from pipelines.watch import Watch
 
 if TYPE_CHECKING:
     from pipelines.metrics import Metrics
@@ -65,18 +61,18 @@ def run(
     settings, wanted = settings_of(config), parse_ranges(replay or ())
     if runner is not None:
         settings = settings.on_runner(runner)
+    tell = put_entry if as_json else say_entry
     if no_wait:
-        say_asked(ask(Ledger(store_of(settings.lake)), "replay", selection(wanted), now_us()), as_json)
+        leave(settings, "replay", selection(wanted), no_wait, as_json, tell)
         return
     from pipelines.answer import answer_next
     from pipelines.driver import Driver, DriverAlive
     from pipelines.follow import follow_until, work_off
     from pipelines.replay import dry, replay_ranges
 
-    tell = put_entry if as_json else say_entry
     try:
         with (
-            telling_no_room({"lake": settings.lake, "vault": settings.vault}),
+            telling_no_room(settings.places),
             closing(Driver(settings, on_entry=tell, say=say, accept_loss=accept_loss)) as driver,
             _shown(settings.metrics if follow else None) as metrics,
         ):
@@ -95,7 +91,7 @@ def run(
     except DriverAlive:
         if not wanted:
             raise
-        await_answer(settings, Watch(store_of(settings.lake), "replay", selection(wanted)), tell)
+        leave(settings, "replay", selection(wanted), no_wait, as_json, tell)
 
 
 @contextmanager
