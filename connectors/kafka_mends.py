@@ -1,4 +1,4 @@
-"""Four defects of kafka-python 3.0 that would be ours to answer for, mended where they are.
+"""Five defects of kafka-python 3.0 that would be ours to answer for, mended where they are.
 
 - A broker that says why it refuses a login, and then hangs up, is not heard: what was read is dropped when the
   connection ends in the same moment.
@@ -6,17 +6,27 @@
 - So does that of a TLS handshake that fails; and one that is never answered has no end.
 - So does that of a connection over which something was just to be sent, or which was just being made, when its client
   is closed.
+- Asked for the offsets of partitions of which one has no leader at that moment, it asks for those of the others only, and
+  then fails over the one that is missing.
 """
 
 import socket
 import ssl
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from functools import cache
 from typing import Any
 from weakref import WeakSet
 
-from connectors.kafka_python import KafkaNetSocket, KafkaSSLTransport, KafkaTCPTransport, NetworkSelector
+from connectors.kafka_python import (
+    Fetcher,
+    KafkaNetSocket,
+    KafkaSSLTransport,
+    KafkaTCPTransport,
+    NetworkSelector,
+    StaleMetadata,
+    TopicPartition,
+)
 
 
 class TlsContext(ssl.SSLContext):
@@ -49,6 +59,7 @@ def mend() -> None:
         _hear_the_last_words(transport)
     _close_what_was_refused()
     _end_a_greeting()
+    _wait_for_every_leader()
 
 
 def _hear_the_last_words(transport: type[Any]) -> None:
@@ -94,3 +105,15 @@ def _greeted(sock: ssl.SSLSocket) -> bool:
     except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
         return False
     return True
+
+
+def _wait_for_every_leader() -> None:
+    group: Callable[..., dict[int, dict[TopicPartition, Any]]] = Fetcher._group_list_offset_requests
+
+    def grouped(self: Any, wanted: Mapping[TopicPartition, Any]) -> dict[int, dict[TopicPartition, Any]]:
+        by_leader = group(self, wanted)
+        if sum(map(len, by_leader.values())) < len(wanted):
+            raise StaleMetadata  # it asks for the leaders anew then, as often as its time limit lets it
+        return by_leader
+
+    Fetcher._group_list_offset_requests = grouped

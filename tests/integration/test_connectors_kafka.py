@@ -428,3 +428,23 @@ def test_reading_goes_on_when_the_broker_is_back_and_ends_when_it_is_not(steady:
         with pytest.raises(KafkaUnreachable, match="nothing listens there"):
             list(blocks)
         assert time.monotonic() - began < 40
+
+
+@pytest.mark.parametrize("none_yet", [None, -1])
+def test_the_offsets_of_a_partition_without_a_leader_are_waited_for(
+    settings: KafkaSettings, new_topic: NewTopic, none_yet: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    topic = new_topic(partitions=3)
+    publish(settings, topic, 90)
+    with RangeReader(settings) as reader:
+        cluster, asked = reader._consumer._client.cluster, list[TopicPartition]()
+        leader = cluster.leader_for_partition
+
+        def hesitant(partition: TopicPartition) -> int | None:
+            asked.append(partition)
+            found: int | None = leader(partition)
+            return none_yet if partition.partition == 1 and len(asked) < 8 else found
+
+        monkeypatch.setattr(cluster, "leader_for_partition", hesitant)
+        assert sum(reader.end_offsets([topic]).values()) == 90
+        assert len(asked) == 9
