@@ -186,10 +186,12 @@ class Soak:
         found: dict[str, int] = in_child(ask, self.log)
         return found
 
-    def catch_up(self) -> float | None:
+    def catch_up(self, driver: psutil.Process) -> float | None:
         """Seconds until all that has come in is read and all that was asked for is done; None where it never is."""
         began, ends = time.monotonic(), self.ends()
         while time.monotonic() - began < CATCHES_UP_S:
+            if driver.status() == psutil.STATUS_ZOMBIE:
+                raise RuntimeError(f"the driver has ended:\n{end_of(self.log)}")
             read = Progress.of(self.world.ledger.head()).offsets
             waits = any(asked.waits for asked in everything(self.world.store))
             if not waits and all(read.get(key, 0) >= end for key, end in ends.items()):
@@ -249,7 +251,7 @@ def _live(
         _wait_until(began + first + n * (last - first) / disturbances)
         disturb = world.disturbances[n % len(world.disturbances)]
         disturb(driver)
-        taken = world.catch_up()
+        taken = world.catch_up(driver)
         name = disturb.__name__
         if taken is None:
             figures.problems.append(f"after {name} the driver did not catch up within {CATCHES_UP_S:.0f} s")
