@@ -4,47 +4,41 @@ It begins by taking over, which fences whoever drove before, brings the tables t
 where Kafka, the vault or a table is not what the ledger was written with. Every change is an entry, whatever its kind.
 """
 
-import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any, Protocol
 
 from connectors.principals import check_authority
 from connectors.ranges import Identity, RangeReader
 from pipelines import redrive
-from pipelines.accounts import Accounts
-from pipelines.attempts import attempt
 from pipelines.circumstances import COLUMNS, Circumstances, changes, circumstances, keep, kept, told
+from pipelines.commit import Commits
 from pipelines.compaction import DEFAULT, choose, compact
 from pipelines.consent.follow import follow, follow_kits, kit_topics
 from pipelines.consent.kept_register import KeptRegister
 from pipelines.consent.snapshot import Snapshots
 from pipelines.decode import reading_topics
-from pipelines.entries import Entry, Kind, TableChange, now_us
+from pipelines.entries import Entry, Kind, now_us
 from pipelines.figures import unread
-from pipelines.files import DataFile, family_of, rows_in_footer
+from pipelines.files import family_of
 from pipelines.halt import PlanTooLarge
 from pipelines.heartbeat import Heartbeat, live_heartbeat
 from pipelines.holds import Changes, Holds
 from pipelines.keys import KeyRing
 from pipelines.lake_check import refuse_unfinished
-from pipelines.law import LawBroken
-from pipelines.ledger import Fenced, LakeError, Ledger, OnStep
-from pipelines.memory import NoMemory, ceiling_mb, telling_no_memory, within
+from pipelines.ledger import LakeError, Ledger, OnStep
+from pipelines.memory import NoMemory, ceiling_mb, within
 from pipelines.pinned import Pinned
 from pipelines.places import store_of
 from pipelines.plan import Plan, PlannedRange, partition_key, partition_of
 from pipelines.plan_size import PlanSize
-from pipelines.poison import run_carefully
-from pipelines.progress import Progress, Surroundings, check_consent, json_of, private_of
-from pipelines.requests import ask
-from pipelines.run import Result, read_manifest, run
+from pipelines.progress import Progress, Surroundings, check_consent
 from pipelines.runners import cancel_jobs, job_name, pipeline_options
 from pipelines.settings import Settings
 from pipelines.stages import close_readers
-from pipelines.steady_clock import STEP_US, SteadyClock
+from pipelines.steady_clock import SteadyClock, behind_the_ledger
 from pipelines.store_check import check_store
-from pipelines.sweep import clear_removed, sweep
+from pipelines.sweep import clear_removed, sweep, sweep_runs
 from pipelines.tables import Tables, quiet
 from pipelines.tell import Teller
 from pipelines.upgrade import upgrade
@@ -107,7 +101,18 @@ class Driver:
         self._limits = within(settings.limits, ceiling_mb())
         self._size = PlanSize(self._limits)
         self.unfinished: Unfinished | None = None
-        self._options = pipeline_options(settings.runner, job_name(str(settings.lake)))
+        options = pipeline_options(settings.runner, job_name(str(settings.lake)))
+        self.commits = Commits(
+            self.tables,
+            self.vault,
+            self.holds,
+            options,
+            clock=self.clock,
+            on_step=lambda step: self.on_step(step),
+            say=say,
+            after=self._after,
+        )
+        self.commit, self.note = self.commits.commit, self.commits.note
 
     # -- the beginning
 
@@ -123,7 +128,7 @@ class Driver:
             )
         self.tables.verify()
         self.look()
-        self.teller = self._stack.enter_context(Teller(self.settings.kafka, self.partners))
+        self.commits.teller = self._stack.enter_context(Teller(self.settings.kafka, self.partners))
         self._around.check(self.ledger, self.holds)
         now, before = circumstances(self.settings, self.partners, self.studies, self.laboratories), kept(self.store)
         self._take_over("take-over" if take_over else "start", before, now)
@@ -134,16 +139,18 @@ class Driver:
         for entry in self.tables.recover(self.on_step):
             self.on_entry(entry)
         self._size = PlanSize(self._limits, self.ledger.entries(max(1, self.ledger.next_n - LEARN_FROM)))
-        self._settle()
+        self.commits.settle()
         self._go_on_with(before, now)
         sweep(self.store, self.ledger, self.clock())
-        self._sweep_runs()
+        sweep_runs(self.store, self.vault.store, self.ledger.epoch)
+        self.vault.sweep()
         self.on_step("swept")
 
     def _take_over(self, reason: str, before: Circumstances | None, now: Circumstances) -> None:
         """Become the one driver, and say what is different from when the last one did."""
         changed = [] if before is None else changes(before, now)
-        self._look_at_the_clock()
+        if behind := behind_the_ledger(self.ledger.head(), self.clock()):
+            self.say(behind)
         if self._limits.plan_mb < self.settings.limits.plan_mb:
             self.say(f"there is memory for plans of {self._limits.plan_mb} MB: limits.plan_mb is larger, and not used")
         cause: dict[str, Any] = {"reason": reason, **({"changed": changed} if changed else {})}
@@ -157,14 +164,6 @@ class Driver:
             upgrade(self.tables, self.ledger, self.note, self.say)
         if before != now:
             keep(self.store, now)
-
-    def _look_at_the_clock(self) -> None:
-        head = self.ledger.head()
-        if head is not None and head.at_us - self.clock() > STEP_US:
-            self.say(
-                f"this machine's clock is {(head.at_us - self.clock()) / 60_000_000:.0f} minutes behind the last entry of "
-                "the ledger: set it right; until then entries bear that entry's time, and what is held expires later"
-            )
 
     def look(self) -> None:
         """Reach Kafka to look, without becoming the driver."""
@@ -203,15 +202,6 @@ class Driver:
         """Bring the register to the end of the consent topics."""
         self._follow(Progress.of(self.ledger.head()))
 
-    def _sweep_runs(self) -> None:
-        """Delete what runs of older epochs left: by now it is settled, or was never appended."""
-        for store, prefix in ((self.store, "_control/manifests/"), (self.vault.store, "runs/")):
-            for key in list(store.list(prefix)):
-                if int(key.removeprefix(prefix).split("-")[1]) < self.ledger.epoch:
-                    store.delete(key)
-        self.store.forget("_control/")
-        self.vault.sweep()
-
     def _topics(self) -> list[str]:
         return reading_topics(self.partners.values())
 
@@ -231,7 +221,7 @@ class Driver:
     def cycle(self) -> list[Entry]:
         """All that can be done now: what is new, what waited for consent, what wants compacting. The entries appended."""
         with self.at_work():
-            self._settle()
+            self.commits.settle()
             entries = [entry for entry in (self._ingest(), *self._redrives()) if entry is not None]
             entries += self._compactions()
             clear_removed(self.store, self.ledger, self.tables.standing, self.clock())
@@ -243,13 +233,8 @@ class Driver:
         try:
             yield
         except Exception:  # whatever it is, it is raised
-            self._refuse_if_overtaken()
+            self.commits.refuse_if_overtaken()
             raise
-
-    def _refuse_if_overtaken(self) -> None:
-        head = self.ledger.head()
-        if head is None or head.epoch != self.ledger.epoch:
-            raise Fenced("another driver has taken over: this one stops") from None
 
     def _ingest(self) -> Entry | None:
         """What is new, as far as one plan takes it; a plan that turns out too large is made again, and smaller."""
@@ -345,112 +330,12 @@ class Driver:
         self.on_step("planned")
         return plan
 
-    # -- the commit, the same for every kind
-
-    def commit(self, plan: Plan, progress: Progress, changes: Changes, cause: Mapping[str, Any]) -> Entry:
-        """Run the plan, hold its sums to the law, append it, apply it."""
-        with telling_no_memory(plan):
-            result = self._run(plan)
-        self.on_step("ran")
-        result.accounts.count_footers(lambda key: rows_in_footer(self.store, key))
-        result.accounts.check()
-        changes = Changes(result.holds, changes.released, changes.expired)
-        self._write_private(plan, result, changes)
-        self._ask_for_recalls(result.accounts)
-        self.on_step("manifest")
-        entry = self.ledger.draft(
-            plan.kind,
-            self.clock(),
-            cause={"plan": plan.id, **cause},
-            tables=_changes(result.files, plan),
-            progress=json_of(progress),
-            counts=result.accounts.counts(),
-            holds=self._hold_sums(plan, changes, result.accounts),
-        )
-        self._append(entry)
-        self.store.delete(plan.manifest_key)
-        return entry
-
-    def _run(self, plan: Plan) -> Result:
-        """Run the plan; with care, where others have died over its records."""
-        if not plan.ranges:
-            return run(plan, self.store)
-        with attempt(plan, self.store) as careful:
-            if not careful:
-                return run(plan, self.store, self._options)
-            done = run_carefully(plan, self.store, self.say)
-            result = read_manifest(done, self.store)
-            self.store.delete(done.manifest_key)
-            return result
-
-    def _ask_for_recalls(self, accounts: Accounts) -> None:
-        """Leave a request for each study in which rows are taken back, before they are: it does no harm if they are not."""
-        for study in accounts.takes_back:
-            ask(self.ledger, Kind.RECALL, {"study": study}, self.clock())
-
-    def note(
-        self,
-        kind: Kind,
-        cause: Mapping[str, Any],
-        tables: Mapping[str, TableChange],
-        progress: Mapping[str, Any] | None = None,
-    ) -> Entry:
-        """Append and apply an entry that no reading has come or gone by: its files are written already."""
-        entry = self.ledger.draft(kind, self.clock(), cause=cause, tables=tables, progress=progress)
-        self._append(entry)
-        return entry
-
-    def _append(self, entry: Entry) -> None:
-        """Append the entry, apply it, tell of it, and settle what it means for partners and holds."""
-        self.tables.append_and_apply(entry, self.on_step)
+    def _after(self, entry: Entry) -> None:
+        """An entry is applied: what the driver remembers of the tables and of plans follows."""
         self._touched.update(entry.tables if entry.kind != Kind.COMPACT else ())
         self.pinned.after(entry)
         self._size.learn(entry)
-        self.on_entry(entry)  # it has happened, whatever becomes of settling it
-        self._settle()
-
-    def _write_private(self, plan: Plan, result: Result, changes: Changes) -> None:
-        content = {
-            "pointers": result.pointers,
-            "holds": changes.opened,
-            "released": changes.released,
-            "expired": changes.expired,
-        }
-        self.vault.store.put(plan.vault_key, json.dumps(content).encode())
-
-    def _hold_sums(self, plan: Plan, changes: Changes, accounts: Accounts) -> dict[str, Any]:
-        """What the entry does to the holds, and the law over all of them: opened = released + expired + open."""
-        before = self.holds.totals()
-        opened = sum(accounts.held.values())
-        released, expired = self.holds.readings_of(changes.released), self.holds.readings_of(changes.expired)
-        still = sum(self.holds.open_readings().values()) + opened - released - expired
-        if before.opened + opened != before.released + released + before.expired + expired + still:
-            raise LawBroken(
-                "the readings held, released, expired and still open do not add up: the run is not committed"
-            )
-        return {"file": plan.vault_key, "opened": opened, "released": released, "expired": expired, "open": still}
-
-    def _settle(self) -> None:
-        """For entries that are applied: tell partners what was rejected, then let the vault take in the holds.
-
-        Fenced where another driver has taken over: its entries are its own to settle.
-        """
-        self._refuse_if_overtaken()
-        for entry in self.ledger.entries(self.holds.totals().through + 1):
-            changes = Changes([], [], [])
-            if entry.holds is not None:
-                private = private_of(entry, self.holds, self.vault.store)
-                if private is None:
-                    continue  # a driver that took over, or was overtaken, has settled it meanwhile
-                self.teller.rejected(private["pointers"], entry.n)
-                self.on_step("told")
-                changes = Changes(private["holds"], private["released"], private["expired"])
-            self.holds.apply(entry.n, changes)
-            if entry.holds is not None:
-                self.on_step("held")
-                self.holds.keep()
-                self.on_step("kept")
-                self.vault.store.delete(str(entry.holds["file"]))
+        self.on_entry(entry)
 
     # -- compaction
 
@@ -466,15 +351,3 @@ class Driver:
             cause = {"files": len(job.files), "rows": job.rows}
             entries.append(self.note(Kind.COMPACT, cause, {job.table: change}))
         return entries
-
-
-def _changes(files: list[DataFile], plan: Plan) -> dict[str, TableChange]:
-    """What each table gains by the run's files, and what a replay takes from it."""
-    tables = {file.table for file in files} | set(plan.replaced)
-    changes = {}
-    for table in sorted(tables):
-        own = [file for file in files if file.table == table]
-        replaced = plan.replaced.get(table)
-        add = (*own, *(replaced.add if replaced else ()))
-        changes[table] = TableChange(add=add, remove=replaced.remove if replaced else ())
-    return changes

@@ -8,7 +8,7 @@ that is started anew goes by the clock as it then is.
 import time
 from collections.abc import Callable
 
-from pipelines.entries import now_us
+from pipelines.entries import Entry, now_us
 
 STEP_US = 60_000_000
 """Smaller steps are followed: a clock that is kept right is stepped by seconds, if at all."""
@@ -44,6 +44,16 @@ class SteadyClock:
             "minutes: the driver goes on by what it was before, so that nothing that is held expires too soon; "
             "when the clock is right, start the driver again"
         )
+
+
+def behind_the_ledger(head: Entry | None, now: int) -> str | None:
+    """What an operator should read where the clock is behind the last entry; None where it is not."""
+    if head is None or head.at_us - now <= STEP_US:
+        return None
+    return (
+        f"this machine's clock is {(head.at_us - now) / 60_000_000:.0f} minutes behind the last entry of the ledger: set "
+        "it right; until then entries bear that entry's time, and what is held expires later"
+    )
 
 
 def _since_boot_us() -> int:

@@ -45,6 +45,15 @@ def sweep(store: Store, ledger: Ledger, now_us: int) -> Swept:
     return Swept(len(files), len(temps))
 
 
+def sweep_runs(store: Store, vault: Store, epoch: int) -> None:
+    """Delete what runs of older epochs left in lake and vault: by now it is settled, or was never appended."""
+    for place, prefix in ((store, "_control/manifests/"), (vault, "runs/")):
+        for key in list(place.list(prefix)):
+            if int(key.removeprefix(prefix).split("-")[1]) < epoch:
+                place.delete(key)
+    store.forget("_control/")
+
+
 def clear_removed(
     store: Store, ledger: Ledger, standing: Standing, now_us: int, grace_us: int = GRACE_US, most: int = 1_000
 ) -> int:

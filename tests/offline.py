@@ -16,12 +16,12 @@ import pyarrow.parquet as pq
 from pydantic import ValidationError
 
 from pipelines import delta
-from pipelines import driver as driver_module
 from pipelines.accounts import total
 from pipelines.answer import answer_next
 from pipelines.blocks import Block
 from pipelines.check_counts import write_counts
 from pipelines.chosen_rows import held_back
+from pipelines.commit import table_changes
 from pipelines.consent.register import Item
 from pipelines.decided import table_of
 from pipelines.driver import Driver
@@ -73,9 +73,9 @@ class Offline:
         self.driver.ledger.takeover(self.now_us, {})
         self.driver.tables.recover(on_step)
         driver = cast(Any, self.driver)
-        driver.teller = SimpleNamespace(rejected=lambda pointers, n: None)
+        driver.commits.teller = SimpleNamespace(rejected=lambda pointers, n: None)
         driver.consent_now = self._consent_now
-        driver._settle()
+        driver.commits.settle()
         self._consent_now()
 
     def _consent_now(self) -> None:
@@ -118,10 +118,10 @@ class Offline:
             plan.kind,
             self.now_us,
             cause={"duplicate": sum(sums["duplicate"] for sums in accounts.outcomes.values())},
-            tables=driver_module._changes(files, plan),
+            tables=table_changes(files, plan),
             progress=json_of(Progress.of(self.driver.ledger.head())),
         )
-        self.driver._append(entry)
+        self.driver.commits.append(entry)
         return entry
 
     # -- decisions

@@ -549,7 +549,7 @@ def test_a_recall_is_asked_for_once_while_it_waits_and_again_when_it_was_done(
 def test_a_day_is_judged_again_by_hand(driver: Driver, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(driver, "consent_now", lambda: None)
     driver._snapshot = SimpleNamespace(path="snapshot")  # type: ignore[assignment]
-    driver.teller = SimpleNamespace(rejected=lambda *words: None)  # type: ignore[assignment]
+    driver.commits.teller = SimpleNamespace(rejected=lambda *words: None)  # type: ignore[assignment]
     land(driver, "a", days=(0, 1))
     about = {"study": "a", "by": "ann", "reason": "to see", "about": {"day": "2025-01-16"}}
     ask(driver.ledger, "judge", about, NOW)
@@ -566,7 +566,7 @@ def test_a_day_is_judged_again_by_hand(driver: Driver, monkeypatch: pytest.Monke
 def test_a_large_day_by_hand_leaves_the_stream_its_turn(driver: Driver, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(driver, "consent_now", lambda: None)
     driver._snapshot = SimpleNamespace(path="snapshot")  # type: ignore[assignment]
-    driver.teller = SimpleNamespace(rejected=lambda *words: None)  # type: ignore[assignment]
+    driver.commits.teller = SimpleNamespace(rejected=lambda *words: None)  # type: ignore[assignment]
     monkeypatch.setattr(module, "TURN_S", -1.0)
     monkeypatch.setattr(module, "job", in_steps(count_rows, steps=2))
     land(driver, "a", days=(0, 1))
@@ -606,7 +606,7 @@ def test_a_kill_in_the_midst_of_a_day_by_hand_judges_it_anew(tmp_path: Path, mon
         assert answer_next(driver) is None and driver.unfinished is not None
     with closing(make(tmp_path)) as driver:
         driver._snapshot = SimpleNamespace(path="snapshot")  # type: ignore[assignment]
-        driver.teller = SimpleNamespace(rejected=lambda *words: None)  # type: ignore[assignment]
+        driver.commits.teller = SimpleNamespace(rejected=lambda *words: None)  # type: ignore[assignment]
         assert answer_next(driver) is None
         assert answer_next(driver) is not None
         assert results(driver) == {day(0): 3} and everything(driver.store) == []

@@ -32,7 +32,7 @@ def landed(tmp_path_factory: pytest.TempPathFactory) -> Path:
             message(subject("ann"), [value], start=message()["times"]["start"] + offset * 1_000_000), offset=offset
         )
     entry = made.driver.ledger.draft(Kind.INGEST, 1, cause={}, tables={}, progress={"offsets": {f"{TOPIC}/0": 20}})
-    made.driver._append(entry)
+    made.driver.commits.append(entry)
     made.close()
     return folder
 

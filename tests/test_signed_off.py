@@ -33,7 +33,7 @@ def driver(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Driver]:
         monkeypatch.setattr(judging, "TURN_S", 1e9)  # however busy the machine is
         monkeypatch.setattr(made, "consent_now", lambda: None)
         made._snapshot = SimpleNamespace(path="snapshot")  # type: ignore[assignment]
-        made.teller = SimpleNamespace(rejected=lambda *words: None)  # type: ignore[assignment]
+        made.commits.teller = SimpleNamespace(rejected=lambda *words: None)  # type: ignore[assignment]
         yield made
 
 

@@ -41,7 +41,7 @@ def driver(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Driver]:
     with closing(make(tmp_path, suites_every_h=6)) as made:
         monkeypatch.setattr(made, "consent_now", lambda: None)
         made._snapshot = SimpleNamespace(path="snapshot")  # type: ignore[assignment]
-        made.teller = SimpleNamespace(rejected=lambda *words: None)  # type: ignore[assignment]
+        made.commits.teller = SimpleNamespace(rejected=lambda *words: None)  # type: ignore[assignment]
         yield made
 
 
