@@ -256,7 +256,8 @@ def _live(
         if taken is None:
             figures.problems.append(f"after {name} the driver did not catch up within {CATCHES_UP_S:.0f} s")
         figures.caught_up_s.append((name, round(taken or CATCHES_UP_S, 1)))
-        say(f"{n + 1} of {disturbances}: {name}, caught up after {figures.caught_up_s[-1][1]} s")
+        memory = driver.memory_info().rss / 1e6
+        say(f"{n + 1} of {disturbances}: {name}, caught up after {figures.caught_up_s[-1][1]} s, {memory:.0f} MB")
     _wait_until(began + seconds)
     late = _taken(world, driver)
     figures.memory_mb, figures.files, figures.open_files = zip(early, late, strict=True)
