@@ -142,9 +142,10 @@ def _answers_tls(server: Server) -> bool:
     return False
 
 
+NOT_WITH_THE_TOPIC = "this user may not do that with the topic"
 _REFUSALS: dict[type[KafkaError], str] = {
     UnknownTopicOrPartitionError: "there is no such topic",
-    TopicAuthorizationFailedError: "this user may not do that with the topic",
+    TopicAuthorizationFailedError: NOT_WITH_THE_TOPIC,
     ClusterAuthorizationFailedError: "this user may not do that on the cluster",
     GroupAuthorizationFailedError: "this user may not do that with the group",
     TransactionalIdAuthorizationFailedError: "this user may not begin transactions",

@@ -77,8 +77,7 @@ class Delivery:
         receipt = self._sender.receipt
         if receipt.acknowledged != self._acknowledged:
             self._acknowledged, self._heard_at = receipt.acknowledged, self._clock()
-        refused = [words for words in receipt.reasons if words != UNKNOWN]
-        if refused:
+        if refused := receipt.refusals:
             raise KafkaRefused(refused[0])
         if not self.held or receipt.in_flight:
             return

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
 
 from cryptography.x509 import load_pem_x509_certificate
+from cryptography.x509.oid import NameOID
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, model_validator
 
 from connectors import bounded
@@ -57,6 +58,19 @@ class KafkaSettings(BaseModel):
     @property
     def login(self) -> bool:
         return self.security in ("SASL_PLAINTEXT", "SASL_SSL")
+
+    @property
+    def principal(self) -> str:
+        """As whom the brokers know this client, as far as the settings say it: a login's user, else a certificate's CN."""
+        if self.login:
+            return f"user {self.username}"
+        if self.cert_file is None:
+            return "user ANONYMOUS"
+        try:
+            named = load_pem_x509_certificate(self.cert_file.read_bytes()).subject
+            return f"user {named.get_attributes_for_oid(NameOID.COMMON_NAME)[0].value!s}"
+        except (OSError, ValueError, IndexError):
+            return "the user of cert_file"
 
     @property
     def addresses(self) -> list[tuple[str, int]]:

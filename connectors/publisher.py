@@ -5,14 +5,14 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Self
 
 import pyarrow as pa
 
 from connectors.bounded import Limits
-from connectors.causes import cause, in_words, recent
+from connectors.causes import NOT_WITH_THE_TOPIC, cause, in_words, recent
 from connectors.kafka import KafkaRefused, KafkaSettings, KafkaUnreachable, producer
 from connectors.kafka_python import (
     BrokerResponseError,
@@ -45,12 +45,19 @@ class Receipt:
     """What became of the records given to a publisher: their sum is the number of records that `send` took.
 
     `reasons` counts the failed ones by words; a record that failed with UNKNOWN may be in the topic nevertheless.
+    `refusal` says in full what will be refused again: who may not write where, and what to do; empty where nothing is.
     """
 
     acknowledged: int = 0
     failed: int = 0
     in_flight: int = 0
     reasons: dict[str, int] = field(default_factory=dict)
+    refusal: str = ""
+
+    @property
+    def refusals(self) -> list[str]:
+        """Why some were refused, in words; nothing of those whose fate is not known."""
+        return [self.refusal] if self.refusal else [words for words in self.reasons if words != UNKNOWN]
 
 
 Progress = Callable[[Receipt], None]
@@ -91,8 +98,8 @@ class _Account:
                 self._acknowledged += 1
             else:
                 self._reasons[_reason(error)] += 1
-                if not isinstance(error, TooLarge):
-                    self.trouble = error
+                if not isinstance(error, TooLarge) and not (self.trouble and _is_decided(self.trouble)):
+                    self.trouble = error  # what follows a refusal says only that the producer has ended by it
             self._changed.notify_all()
 
     def silent_for(self) -> float:
@@ -119,8 +126,21 @@ class _Account:
 def _reason(error: Exception) -> str:
     if isinstance(error, TooLarge):
         return str(error)
-    decided = isinstance(error, BrokerResponseError) and not isinstance(error, RetriableError)
-    return in_words(error) if decided else UNKNOWN
+    return in_words(error) if _is_decided(error) else UNKNOWN
+
+
+def _is_decided(error: Exception) -> bool:
+    return isinstance(error, BrokerResponseError) and not isinstance(error, RetriableError)
+
+
+def _in_full(settings: KafkaSettings, topic: str, words: str) -> str:
+    """Which topic refuses; and where it is a matter of rights, whom, and what gives the right."""
+    if words != NOT_WITH_THE_TOPIC:
+        return f"{topic}: {words}"
+    return (
+        f"{topic}: {settings.principal} may not write to this topic: `wellspring kafka grant` gives our own users and "
+        "partners their rights; a partner asks the operator"
+    )
 
 
 class Publisher:
@@ -178,7 +198,9 @@ class Publisher:
     @property
     def receipt(self) -> Receipt:
         """As of now."""
-        return self._account.receipt
+        found = self._account.receipt
+        refused = found.refusals
+        return replace(found, refusal=_in_full(self._settings, self._topic, refused[0])) if refused else found
 
     def send(self, key: bytes, value: bytes, headers: Iterable[tuple[str, bytes]] = ()) -> None:
         """Take one record, as soon as there is room for it.
@@ -226,7 +248,7 @@ class Publisher:
         self._end()
         if trouble is None or isinstance(trouble, RetriableError):
             raise KafkaUnreachable(why)
-        raise KafkaRefused(f"{self._topic}: {in_words(trouble)}")
+        raise KafkaRefused(_in_full(self._settings, self._topic, in_words(trouble)))
 
     def flush(self, timeout_s: float | None = None) -> Receipt:
         """Wait until nothing is in flight, at most `timeout_s` (by default the patience); the receipt says what is."""

@@ -6,6 +6,7 @@ from typing import NamedTuple, Protocol
 import pyarrow as pa
 
 from connectors.formats import Found, Partial, Problem
+from connectors.kafka import KafkaRefused
 from connectors.problems import UNACKNOWLEDGED
 from connectors.receipt import Receipt
 from schemas.reasons import Reason
@@ -29,6 +30,9 @@ class Fate(Protocol):
     def failed(self) -> int: ...
     @property
     def in_flight(self) -> int: ...
+    @property
+    def refusals(self) -> list[str]:
+        """Why some were refused for good, in words."""
 
 
 class Sink(Protocol):
@@ -70,10 +74,13 @@ def send(
 
 
 def _are_confirmed(messages: Iterable[Message], sink: Sink) -> bool:
+    """KafkaRefused where the broker will not take them another time either."""
     for message in messages:
         if message.value is not None:
             sink.send(message.key, message.value)
     fate = sink.flush()
+    if fate.failed and fate.refusals:
+        raise KafkaRefused(fate.refusals[0])
     return fate.failed == 0 and fate.in_flight == 0
 
 

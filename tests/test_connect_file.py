@@ -134,6 +134,7 @@ class Sink:
 
     def __init__(self, *_: Any, **__: Any) -> None:
         self.flushes = self.failed = self.in_flight = 0
+        self.refusals: list[str] = []
 
     def __enter__(self) -> "Sink":
         return self

@@ -43,6 +43,7 @@ class Sink:
     """Keeps what it is given."""
 
     failed = in_flight = 0
+    refusals: list[str] = []
 
     def __init__(self) -> None:
         self.values: list[bytes] = []

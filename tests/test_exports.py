@@ -9,6 +9,7 @@ import pytest
 from connectors import formats
 from connectors.app_export import publish_export
 from connectors.formats import Format, format_named, register
+from connectors.kafka import KafkaRefused
 from connectors.receipt import Receipt
 from pipelines.blocks import Block
 from pipelines.decode import Pointer, decode_block
@@ -35,6 +36,7 @@ class Sink:
         self.sent: list[bytes] = []
         self.keys: set[bytes] = set()
         self.failed = self.in_flight = 0
+        self.refusals: list[str] = []
         self._left, self._hangs = fails_at, hangs
 
     def send(self, key: bytes, value: bytes) -> None:
@@ -302,6 +304,15 @@ def test_what_is_not_confirmed_is_not_counted_as_published(hangs: bool) -> None:
     publish_export(APPLE, [batch(*rows), batch(*rows), batch(*rows)], "ann", receipt, sink)
     assert (receipt.published, receipt.problems) == (3, {"R_UNACKNOWLEDGED": 3})
     assert receipt.partial and len(sink.sent) == 2
+
+
+def test_a_refusal_is_told_in_the_broker_s_words_and_nothing_counts_as_published() -> None:
+    rows = [source("HKQuantityTypeIdentifierHeartRate") for _ in range(3)]
+    sink, receipt = Sink(fails_at=0), Receipt("apple-health")
+    sink.refusals = ["acme.app-export.v1: user acme may not write to this topic"]
+    with pytest.raises(KafkaRefused, match="user acme may not write"):
+        publish_export(APPLE, [batch(*rows)], "ann", receipt, sink)
+    assert (receipt.published, receipt.problems) == (0, {"R_UNACKNOWLEDGED": 3})
 
 
 def test_a_hold_s_readings_are_found_again_among_those_of_other_kinds() -> None:

@@ -105,6 +105,7 @@ class Broker:
     def __init__(self, refuse: int = 1_000_000) -> None:
         self.taken: list[tuple[bytes, bytes]] = []
         self.refuse, self.failed, self.in_flight = refuse, 0, 0
+        self.refusals: list[str] = []
 
     def send(self, key: bytes, value: bytes) -> None:
         self.taken.append((key, value))

@@ -1,18 +1,23 @@
 import threading
 import time
+from datetime import UTC, datetime
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from connectors import publisher
+from connectors.causes import NOT_WITH_THE_TOPIC
 from connectors.kafka import KafkaRefused, KafkaSettings
 from connectors.kafka_python import (
+    KafkaError,
     KafkaTimeoutError,
     NotEnoughReplicasError,
     TopicAuthorizationFailedError,
 )
 from connectors.publisher import UNKNOWN, Publisher, Receipt, TooLarge, _Account
+from infra.certificates import Authority, private_key
 
 
 def test_the_receipt_counts_what_was_acknowledged_and_why_the_rest_failed() -> None:
@@ -48,6 +53,35 @@ def test_only_what_is_not_the_records_own_fault_is_trouble() -> None:
         assert leave
         leave(error)
         assert (account.trouble is error) is troubled
+
+
+def test_what_a_producer_says_after_a_refusal_does_not_hide_the_refusal() -> None:
+    account = _Account(10, 1_000)
+    for error in (KafkaTimeoutError(), TopicAuthorizationFailedError(), KafkaError("fatal")):
+        leave = account.enter(1)
+        assert leave
+        leave(error)
+    assert isinstance(account.trouble, TopicAuthorizationFailedError)
+
+
+@pytest.mark.parametrize(
+    ("settings", "who"),
+    [
+        ({"security": "SASL_SSL", "username": "u", "password": "p"}, "user u"),
+        ({"security": "SSL", "cert_file": "c.crt", "key_file": "c.key"}, "user acme"),
+        ({}, "user ANONYMOUS"),
+    ],
+)
+def test_a_refused_user_is_named_with_the_topic_and_what_to_do(
+    settings: dict[str, Any], who: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    now = datetime.now(UTC)
+    certificate = Authority(tmp_path / "ca", now).certify("acme", private_key().public_key(), now)
+    Path("c.crt").write_bytes(certificate)
+    told = publisher._in_full(KafkaSettings.model_validate(settings), "acme.x.v1", NOT_WITH_THE_TOPIC)
+    assert told.startswith(f"acme.x.v1: {who} may not write to this topic: `wellspring kafka grant` gives")
+    assert publisher._in_full(KafkaSettings(), "acme.x.v1", "too large") == "acme.x.v1: too large"
 
 
 def test_what_is_given_up_has_failed_and_a_late_word_does_not_count() -> None:

@@ -36,6 +36,7 @@ class Sink:
     sent: list[tuple[str, bytes]] = []
     failure: Exception | None = None
     failed = in_flight = 0
+    refusals: list[str] = []
 
     def __init__(self, _: Any, topic: str, **__: Any) -> None:
         self.topic = topic

@@ -34,6 +34,7 @@ class Memory:
     failure: Exception | None = None
     failed: int = 0
     in_flight: int = 0
+    refusals: list[str] = field(default_factory=list)
 
     @contextmanager
     def outlet(self, partner: str, contract: str) -> Iterator[Outlet]:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
-from connectors.publisher import UNKNOWN, Receipt
+from connectors.publisher import Receipt
 from pipelines.commands.common import Refused, put, say
 from schemas.reasons import Rejected
 
@@ -56,11 +56,9 @@ def parsed(file: Path, parse: Callable[[str], T]) -> list[tuple[int, T]]:
 
 def refuse_unconfirmed(receipts: Iterable[Receipt], of: int) -> None:
     """Refused where any message was not acknowledged: with the broker's reason, where it has given one."""
-    reasons: Counter[str] = Counter()
-    for receipt in receipts:
-        reasons.update(receipt.reasons)
-    count = reasons.total()
-    if refused := sorted(set(reasons) - {UNKNOWN}):
+    told = list(receipts)
+    count = sum(sum(receipt.reasons.values()) for receipt in told)
+    if refused := sorted({words for receipt in told for words in receipt.refusals}):
         raise Refused(f"{count} of {of} were not taken: {'; '.join(refused)}")
     if count:
         raise Refused(

@@ -24,6 +24,7 @@ from connectors.topics import TopicSpec, create_topics, delete_topics
 from infra.certificates import ends, key_pem, private_key
 from infra.local_kafka import Address, BrokerFailed, LocalKafka
 from infra.secured import BROKER, certificate_port
+from tests.canaries import subject
 from tests.integration.conftest import StartBroker
 from tests.secured import SecuredBroker, start_secured, why_not_published, world_on
 from tests.worlds import ROOT, World, make_world, once, wait_for
@@ -265,6 +266,46 @@ def test_a_whole_run_with_everybody_under_their_own_name(world: World, monkeypat
         list(read_range(login(world, CONNECTOR), OffsetRange(world.topic, 0, 0, 1)))
     with pytest.raises(KafkaRefused, match="may not"):
         list(read_range(login(world, world.settings.authority), OffsetRange(world.settings.consent_topic, 0, 0, 1)))
+
+
+def test_who_sees_a_topic_and_may_not_write_to_it_is_told_who_where_and_what_to_do(world: World) -> None:
+    """kafka-python's producer is done for after the first refusal, and says of the rest only its own state."""
+    granted(world, *FRESH, "--users", str(world.folder / "users"))
+    content = yaml.safe_load(world.config.read_text())
+    content["kafka"] = {**content["kafka"], **json.loads(login(world, DRIVER).model_dump_json(exclude_none=True))}
+    secret = login(world, DRIVER).password
+    assert secret is not None
+    content["kafka"]["password"] = secret.get_secret_value()
+    theirs = replace(world, config=world.folder / "theirs.yaml")
+    theirs.config.write_text(yaml.safe_dump(content))
+    lines = [
+        json.dumps({"metric": "heart_rate", "unit": "/min", "source": f"w{n % 200}", "time": f"2025-06-{1 + n % 28:02}"
+                    f"T08:15:00+02:00", "value": 61, "subject": subject(f"p{n % 50}")})
+        for n in range(20_000)
+    ]  # fmt: skip
+    day = world.folder / "day.ndjson"
+    day.write_text("\n".join(lines) + "\n")
+    refused = theirs.execute("connect", "sensor-json", str(day), "--partner", world.partner, "--json")
+    assert (refused.returncode, "KafkaError" in refused.stderr) == (1, False), refused.stderr
+    words = f"{world.topic}: user {DRIVER} may not write to this topic: `wellspring kafka grant` gives"
+    assert words in refused.stderr
+    told = json.loads(refused.stdout)
+    assert (told["published"], told["partial"]) == (0, True)
+    assert told["problems"] == {"R_UNACKNOWLEDGED": told["records"]}
+    with pytest.raises(KafkaRefused, match=f"user {DRIVER} may not write to this topic"):
+        _publish_for_long(login(world, DRIVER), world.topic)
+    assert _publish_for_long(login(world, CONNECTOR), world.topic) == ""
+
+
+def _publish_for_long(settings: KafkaSettings, topic: str) -> str:
+    """Publish in two bursts, as who does not look at each receipt; what is refused then."""
+    with Publisher(settings, topic, patience_s=10) as publisher:
+        publisher.send(b"key", b"value")
+        publisher.flush(5)
+        publisher.send(b"key", b"value")
+        publisher.flush(5)
+        publisher.send(b"key", b"value")
+    return publisher.receipt.refusal
 
 
 @pytest.mark.timeout(300)
