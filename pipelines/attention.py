@@ -38,7 +38,19 @@ def problems(found: Json, settings: Settings) -> list[Problem]:
     return sorted(seen, key=lambda one: one.urgency != Urgency.NOW)
 
 
+def _own_error(found: Json, part: str) -> str | None:
+    """Why the part is not known; None where it is, or where a registry is to blame, of which is told once."""
+    error: str | None = found[part].get("error")
+    return None if error is None or error in found["registries"].get("error", "") else error
+
+
 # -- the stream
+
+
+def _registries(found: Json, settings: Settings) -> Iterator[Problem]:
+    if "error" in found["registries"]:
+        todo = "mend it at the place named, or the setting that leads there; a driver does not start without it"
+        yield Problem(Urgency.NOW, "registries", found["registries"]["error"], todo)
 
 
 def _driver(found: Json, settings: Settings) -> Iterator[Problem]:
@@ -75,11 +87,11 @@ def _late(found: Json, settings: Settings) -> Iterator[Problem]:
 
 def _kafka(found: Json, settings: Settings) -> Iterator[Problem]:
     kafka = found["kafka"]
-    if "error" in kafka:
+    if error := _own_error(found, "kafka"):
         todo = (
             "wellspring kafka status, wellspring topics list; the table of errors says more. Nothing is lost meanwhile"
         )
-        yield Problem(Urgency.NOW, "kafka", kafka["error"], todo)
+        yield Problem(Urgency.NOW, "kafka", error, todo)
     if "refused" in kafka:
         yield Problem(Urgency.NOW, "kafka", kafka["refused"], "say so to the studies; then as it says")
 
@@ -95,8 +107,9 @@ def _ledger(found: Json, settings: Settings) -> Iterator[Problem]:
 
 def _consent(found: Json, settings: Settings) -> Iterator[Problem]:
     consent = found["consent"]
+    if error := _own_error(found, "consent"):
+        yield Problem(Urgency.NOW, "vault", error, "start no driver; the table of errors says more")
     if "error" in consent:
-        yield Problem(Urgency.NOW, "vault", consent["error"], "start no driver; the table of errors says more")
         return
     for reason, n in consent["expiring"].items():
         if n:
@@ -172,12 +185,12 @@ def _disks(found: Json, settings: Settings) -> Iterator[Problem]:
 
 def _unasked(found: Json, settings: Settings) -> Iterator[Problem]:
     for part in ("quality", "quarantine", "alerts", "requests"):
-        if "error" in found[part]:
-            yield Problem(Urgency.SOON, part, found[part]["error"], "the table of errors says more")
+        if error := _own_error(found, part):
+            yield Problem(Urgency.SOON, part, error, "the table of errors says more")
 
 
 _RULES: tuple[Callable[[Json, Settings], Iterator[Problem]], ...] = (
-    *(_ledger, _consent, _kafka, _driver, _late),
+    *(_registries, _ledger, _consent, _kafka, _driver, _late),
     *(_disks, _quality, _alerts, _requests, _unasked),
 )
 

@@ -30,28 +30,31 @@ from pipelines.requests import everything
 from pipelines.settings import Settings
 from pipelines.store import Store
 from pipelines.vault import Vault, vault_of
-from schemas.registry import Study, load_partners, load_studies
+from schemas.registry import RegistryError, Study, load_partners, load_studies
 
 Json = dict[str, Any]
 
 
+_SAID = (LakeError, KafkaUnreachable, KafkaRefused, DataMissing, KeyMissing, RegistryError, StorageFailed)
+
+
 def status(settings: Settings, now_us: int) -> Json:
-    """All of it as JSON; times are RFC 3339. RegistryError where a registry cannot be read."""
-    partners, studies = load_partners(settings.partners), load_studies(settings.studies)
+    """All of it as JSON; times are RFC 3339."""
     store = store_of(settings.lake)
     ledger = Ledger(store)
     recent: list[Entry] = []
     return {
         "at": rfc3339(now_us),
+        "registries": _told(lambda: _registries(settings)),
         "driver": _told(lambda: _driver(store, now_us)),
         "ledger": _told(lambda: _ledger(ledger, recent, now_us)),
         "kafka": {
             "bootstrap": settings.kafka.bootstrap,
-            **_told(lambda: _with_freshness(in_kafka(settings, partners, ledger), now_us)),
+            **_told(lambda: _with_freshness(in_kafka(settings, load_partners(settings.partners), ledger), now_us)),
         },
-        "consent": _told(lambda: _consent(settings, studies, ledger, now_us)),
+        "consent": _told(lambda: _consent(settings, load_studies(settings.studies), ledger, now_us)),
         "quality": _told(lambda: judging_status.status(store)),
-        "quarantine": _told(lambda: _quarantine(settings, studies, ledger, now_us)),
+        "quarantine": _told(lambda: _quarantine(settings, load_studies(settings.studies), ledger, now_us)),
         "alerts": _told(lambda: alerting.status(settings)),
         "requests": _told(lambda: _requests(store)),
         "disks": _disks(settings, recent),
@@ -69,13 +72,29 @@ def _told(ask: Callable[[], Json]) -> Json:
     """The answer, or why there is none."""
     try:
         return ask()
-    except (LakeError, KafkaUnreachable, KafkaRefused, DataMissing, KeyMissing, StorageFailed) as error:
+    except _SAID as error:
         return {"error": str(error)}
     except (OSError, sqlite3.Error) as error:  # this user may not, or a disk is away
         return {"error": f"it cannot be read: {getattr(error, 'strerror', None) or error}"}
 
 
-# -- driver and ledger
+# -- registries, driver and ledger
+
+
+def _registries(settings: Settings) -> Json:
+    """How many partners and studies there are; RegistryError with the words of each registry that cannot be used."""
+    counts, faults = {}, []
+    for name, load in (
+        ("partners", lambda: load_partners(settings.partners)),
+        ("studies", lambda: load_studies(settings.studies)),
+    ):
+        try:
+            counts[name] = len(load())
+        except RegistryError as error:
+            faults.append(str(error))
+    if faults:
+        raise RegistryError("; ".join(faults))
+    return dict(counts)
 
 
 def _driver(store: Store, now_us: int) -> Json:

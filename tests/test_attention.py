@@ -11,6 +11,7 @@ from pipelines.settings import Settings
 AT = "2026-01-31T12:00:00Z"
 WELL: dict[str, Any] = {
     "at": AT,
+    "registries": {"partners": 1, "studies": 1},
     "driver": {"state": "alive", "heard_s": 1.0},
     "ledger": {"last": None, "last_that_read": None},
     "kafka": {"records": 0, "oldest_unread": None, "oldest_consent_unread": None, "kept_until": None, "lost": 0},
@@ -47,6 +48,7 @@ def test_nothing_is_told_where_all_is_well() -> None:
     [
         ("driver", {"state": "silent", "heard_s": 7200.0}, Urgency.NOW, "last heard of 2 hours ago"),
         ("driver", {"state": "none"}, Urgency.SOON, "no driver is at work"),
+        ("registries", {"error": "there is no registry x"}, Urgency.NOW, "there is no registry x"),
         ("kafka", {"error": "nothing listens there"}, Urgency.NOW, "nothing listens there"),
         ("kafka", {"refused": "records 1 to 2 were deleted"}, Urgency.NOW, "records 1 to 2 were deleted"),
         ("kafka", {"oldest_unread": "2026-01-31T11:50:00Z"}, Urgency.SOON, "records have waited for 10 minutes"),
@@ -100,7 +102,10 @@ def test_the_urgent_come_first_and_records_that_wait_make_a_missing_driver_urgen
 
 
 def test_a_part_that_could_not_be_asked_keeps_no_rule_from_the_others() -> None:
-    state = {name: {"error": "away"} if name not in ("at", "driver", "disks") else part for name, part in WELL.items()}
+    state = {
+        name: {"error": f"{name}: away"} if name not in ("at", "driver", "disks") else part
+        for name, part in WELL.items()
+    }
     assert {one.about for one in problems(state, Settings())} == set(state) - {"at", "driver", "disks"} - {
         "consent"
     } | {"vault"}

@@ -76,6 +76,44 @@ def test_a_vault_that_this_user_may_not_read_keeps_nothing_else_from_being_told(
     assert found["ledger"]["last"]["n"] == 2 and found["requests"]["waiting"] == 0
 
 
+@pytest.mark.parametrize(
+    ("registry", "words", "unknown"),
+    [
+        ("partners", "there is no registry", {"kafka"}),
+        ("studies", "there is no registry", {"consent", "quarantine"}),
+        ("studies", "is not YAML", {"consent", "quarantine"}),
+    ],
+)
+def test_a_registry_that_cannot_be_used_is_said_once_and_the_rest_is_told(
+    deployment: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    registry: str,
+    words: str,
+    unknown: set[str],
+) -> None:
+    monkeypatch.setattr(status_module, "in_kafka", lambda *_: {"oldest_unread": None})
+    file = deployment / f"{registry}.yaml"
+    file.write_text("a: [", encoding="utf-8") if "YAML" in words else file.unlink()
+    assert execute(["status", "--json"]) == 1
+    found = json.loads(capsys.readouterr().out)
+    assert words in found["registries"]["error"] and file.name in found["registries"]["error"]
+    assert {
+        part
+        for part in ("ledger", "kafka", "consent", "quality", "quarantine", "alerts", "requests")
+        if "error" in found[part]
+    } == unknown
+    assert found["ledger"]["last"]["n"] == 2 and found["disks"]["lake"]["size"] > 0
+    urgent = [one["about"] for one in found["problems"] if one["urgency"] == "now"]
+    assert urgent == ["registries"]
+
+
+def test_both_registries_are_told_of(deployment: Path) -> None:
+    for name in ("partners", "studies"):
+        (deployment / f"{name}.yaml").unlink()
+    assert told(deployment)["registries"]["error"].count("there is no registry") == 2
+
+
 def test_a_ledger_that_is_lost_is_told_as_a_driver_would(deployment: Path) -> None:
     next((deployment / "lake" / "_control" / "ledger").glob("*1.json")).unlink()
     assert "the ledger has no entry 1" in told(deployment)["ledger"]["error"]

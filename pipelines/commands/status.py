@@ -38,6 +38,7 @@ def status(config: Config = None, as_json: AsJson = False) -> None:
 def _lines(found: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     yield "driver", _driver(found["driver"])
     for name, tell in (
+        ("registries", _registries),
         ("ledger", _ledger),
         ("kafka", _kafka),
         ("consent", _consent),
@@ -60,6 +61,10 @@ def _driver(driver: Mapping[str, Any]) -> str:
         return f"epoch {driver['epoch']}, not heard of for {spell(driver['heard_s'])}"
     memory = f", {_size(driver['memory_bytes'])} of memory" if driver["memory_bytes"] else ""
     return f"at work since {driver['since'][:19]}Z (epoch {driver['epoch']}){memory}"
+
+
+def _registries(registries: Mapping[str, Any]) -> str:
+    return f"{registries['partners']} partners, {registries['studies']} studies"
 
 
 def _ledger(ledger: Mapping[str, Any]) -> str:
