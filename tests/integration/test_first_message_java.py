@@ -1,12 +1,17 @@
-"""The partner guide's Java program, as it stands there: compiled, run against a broker, and its message accepted."""
+"""The partner guide's Java program, as it stands there: compiled, run against a broker, and its message accepted.
+
+And both of the guide's programs with the folder that `partners add` hands over, on a secured broker.
+"""
 
 import re
 import shutil
 import subprocess
+import sys
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
+import yaml
 
 from connectors.ranges import OffsetRange, end_offsets, read_range
 from infra.java import find_java
@@ -17,6 +22,7 @@ from schemas.headers import sensor_header
 from schemas.series import series
 from tests.canaries import subject
 from tests.documents import PARTNERS, ROOT, commands
+from tests.secured import SecuredBroker, world_on
 from tests.worlds import World, make_world, outcomes
 
 EXAMPLES = ROOT / "connectors" / "examples"
@@ -72,18 +78,60 @@ def assert_accepted(world: World, said: str) -> None:
     assert world.rejected() == []
 
 
-def test_the_program_s_first_message_is_accepted(world: World, jars: list[Path], tmp_path: Path) -> None:
+def compiled(jars: list[Path], tmp_path: Path) -> list[str]:
+    """The words that run the program."""
     java = str(find_java().executable)
     (compiler,) = [jar for jar in jars if jar.name.startswith("ecj-")]
     path = ":".join(str(jar) for jar in jars if jar != compiler)
     source, classes = EXAMPLES / "FirstMessage.java", tmp_path / "classes"
     options = ["-17", "-encoding", "UTF-8", "-proc:none", "-cp", path, "-d", str(classes)]
-    compiled = run([java, "-jar", str(compiler), *options, str(source)], tmp_path)
-    assert compiled.returncode == 0, compiled.stderr
+    done = run([java, "-jar", str(compiler), *options, str(source)], tmp_path)
+    assert done.returncode == 0, done.stderr
+    return [java, "-cp", f"{classes}:{path}", "FirstMessage"]
+
+
+def test_the_program_s_first_message_is_accepted(world: World, jars: list[Path], tmp_path: Path) -> None:
     given = [world.settings.kafka.bootstrap, world.topic, subject("ann"), str(CONTRACT)]
-    done = run([java, "-cp", f"{classes}:{path}", "FirstMessage", *given], tmp_path)
+    done = run([*compiled(jars, tmp_path), *given], tmp_path)
     assert done.returncode == 0, done.stderr
     assert_accepted(world, done.stdout)
+
+
+def office_with_a_partner(secured: SecuredBroker, folder: Path, way: str) -> World:
+    """A deployment whose partner was just added and handed its folder."""
+    office = world_on(secured, folder, studies=["sleep"])
+    content = yaml.safe_load(office.config.read_text())
+    office.config.write_text(yaml.safe_dump({**content, "broker_folder": str(secured.kafka.folder.path)}))
+    done = office.execute("partners", "add", office.partner, "--auth", way)
+    assert done.returncode == 0, done.stderr
+    office.consent(office.link("ann"), office.grant("ann", "sleep"))
+    return office
+
+
+@pytest.mark.parametrize("way", ["scram", "certificate"])
+@pytest.mark.timeout(300)
+def test_the_python_program_comes_in_by_the_folder_that_a_partner_is_given(
+    secured: SecuredBroker, tmp_path: Path, way: str
+) -> None:
+    office = office_with_a_partner(secured, tmp_path / "office", way)
+    folder = (office.folder / "credentials" / office.partner).rename(tmp_path / "away")
+    words = [sys.executable, str(EXAMPLES / "first_message.py"), "away/wellspring.yaml", office.topic]
+    done = run([*words, subject("ann"), str(CONTRACT)], folder.parent)
+    assert done.returncode == 0, done.stderr
+    assert_accepted(office, done.stdout)
+
+
+@pytest.mark.parametrize("way", ["scram", "certificate"])
+@pytest.mark.timeout(300)
+def test_the_java_program_comes_in_by_the_folder_that_a_partner_is_given(
+    secured: SecuredBroker, jars: list[Path], tmp_path: Path, way: str
+) -> None:
+    office = office_with_a_partner(secured, tmp_path / "office", way)
+    folder = (office.folder / "credentials" / office.partner).rename(tmp_path / "away")
+    words = [*compiled(jars, tmp_path), "away/client.properties", office.topic]
+    done = run([*words, subject("ann"), str(CONTRACT)], folder.parent)
+    assert done.returncode == 0, done.stderr
+    assert_accepted(office, done.stdout)
 
 
 def test_maven_does_it_with_the_two_files_and_the_line_of_the_guide(world: World, tmp_path: Path) -> None:
