@@ -19,14 +19,13 @@ from connectors.kafka import AbsolutePath, KafkaSettings
 from connectors.topics import Held
 from pipelines.places import Address, Place
 from pipelines.runner_settings import PLANS_ELSEWHERE, RunnerKind, RunnerSettings
+from pipelines.settings_source import BETWEEN, PREFIX, SECRETS_VARIABLE, blamed, not_json
 from quality.alert_settings import AlertSettings
 from quality.web.settings import StewardSettings
 from schemas.yaml_faults import first_fault, place_in_yaml
 
 DEFAULT_FILE = "wellspring.yaml"
 FILE_VARIABLE = "WELLSPRING_CONFIG"
-SECRETS_VARIABLE = "WELLSPRING_SECRETS"
-"""A folder with a file for each secret, named as the variable would be, as Docker and Kubernetes hand them in."""
 
 
 class SettingsError(Exception):
@@ -95,7 +94,7 @@ class MetricsSettings(BaseModel):
 class Settings(BaseSettings):
     """Where everything lies and how it is reached. Paths in the file are relative to the file."""
 
-    model_config = SettingsConfigDict(env_prefix="WELLSPRING_", env_nested_delimiter="__", extra="forbid")
+    model_config = SettingsConfigDict(env_prefix=PREFIX, env_nested_delimiter=BETWEEN, extra="forbid")
     lake: Place = Field(
         default=Path("lake"),
         description="Folder of the studies' tables and the ledger, or `s3://BUCKET/PREFIX`; how a bucket is reached "
@@ -234,9 +233,10 @@ def _settings(content: dict[str, Any], name: str) -> Settings:
     try:
         return Settings(**content)
     except ValidationError as error:
-        raise SettingsError(f"{name}: {first_fault(error)}") from None
+        place = error.errors(include_input=False, include_url=False, include_context=False)[0]["loc"]
+        raise SettingsError(f"{blamed(name, place)}: {first_fault(error)}") from None
     except SourceError as error:
-        raise SettingsError(f"{name} or the environment: {error}") from None
+        raise SettingsError(not_json(error) or f"{name} or the environment: {error}") from None
 
 
 def shown(settings: Settings) -> dict[str, Any]:

@@ -130,6 +130,50 @@ def test_a_wrong_value_of_the_environment_is_refused_alike(tmp_path: Path, monke
     assert SECRET not in repr(raised.value) and "limits" in str(raised.value)
 
 
+@pytest.mark.parametrize(
+    ("text", "variables", "words"),
+    [
+        ("", {"KAFKA__CONNECT_TIMEOUT_S": SECRET}, "the variable WELLSPRING_KAFKA__CONNECT_TIMEOUT_S: kafka.connect_"),
+        ("limits: {plan_mb: 7}", {"LIMITS__PLAN_MB": "0"}, "the variable WELLSPRING_LIMITS__PLAN_MB: limits.plan_mb:"),
+        ("", {"limits__plan_mb": "0"}, "the variable WELLSPRING_limits__plan_mb: limits.plan_mb:"),
+        ("limits: {plan_mb: 0}", {"LIMITS__PLAN_FILES": "9"}, "wellspring.yaml: limits.plan_mb:"),
+        ("", {"LIMITS": '{"plan_mb": 0}'}, "the variable WELLSPRING_LIMITS: limits.plan_mb:"),
+        ("limits: {plan_mb: 0}", {"LIMITS": '{"plan_files": 9}'}, "wellspring.yaml: limits.plan_mb:"),
+        (
+            "",
+            {"STEWARD__TRUSTED_PROXIES": f'["{SECRET}"]'},
+            "the variable WELLSPRING_STEWARD__TRUSTED_PROXIES: steward",
+        ),
+        ("", {"STEWARD__TRUSTED_PROXIES": f"[{SECRET}"}, "WELLSPRING_STEWARD__TRUSTED_PROXIES: steward: expected JSON"),
+        ("", {"LIMITS": SECRET}, "the variable WELLSPRING_LIMITS: limits: expected JSON"),
+        ("", {"KAFKA__NO_SUCH": SECRET}, "the variable WELLSPRING_KAFKA__NO_SUCH: kafka.no_such:"),
+        (
+            "kafka: {username: op}",
+            {"KAFKA__SECURITY": "SASL_SSL"},
+            "yaml with the variable WELLSPRING_KAFKA__SECURITY: k",
+        ),
+    ],
+)
+def test_who_said_what_cannot_be_used_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, variables: dict[str, str], words: str
+) -> None:
+    for name, value in variables.items():
+        monkeypatch.setenv(f"WELLSPRING_{name}", value)
+    with pytest.raises(SettingsError) as raised:
+        load_settings(written(tmp_path, text))
+    assert words in str(raised.value)
+    assert SECRET not in str(raised.value)
+
+
+def test_a_secret_that_cannot_be_used_is_named_by_its_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    written(tmp_path / "secrets", SECRET, "wellspring_limits__plan_mb")
+    monkeypatch.setenv("WELLSPRING_SECRETS", str(tmp_path / "secrets"))
+    with pytest.raises(
+        SettingsError, match=r"^the file wellspring_limits__plan_mb in WELLSPRING_SECRETS: limits.plan_mb"
+    ):
+        load_settings(written(tmp_path, ""))
+
+
 def test_a_password_is_used_and_shown_nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = written(tmp_path, "kafka: {security: SASL_SSL, username: op}\n")
     monkeypatch.setenv("WELLSPRING_KAFKA__PASSWORD", SECRET)
