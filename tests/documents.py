@@ -75,3 +75,10 @@ def table(document: Path, mark: str) -> list[list[str]]:
     text = document.read_text(encoding="utf-8").split(f"<!-- {mark} -->")[1].split("\n\n")[0]
     rows = [line for line in text.splitlines() if line.startswith("|")][2:]
     return [[cell.strip() for cell in line.strip("|").split("|")] for line in rows]
+
+
+def tables(document: Path, mark: str) -> list[list[str]]:
+    """The cells of all tables between `<!-- mark -->` and `<!-- end -->`, a list a row, without the heads."""
+    text = document.read_text(encoding="utf-8").split(f"<!-- {mark} -->")[1].split("<!-- end -->")[0]
+    rows = [line for part in text.split("\n\n") for line in part.splitlines()[2:] if line.startswith("|")]
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in rows]

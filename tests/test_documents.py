@@ -21,13 +21,14 @@ import infra
 import pipelines
 import quality
 import schemas
+from connectors import causes
 from pipelines.cli import app
 from pipelines.commands.common import failure_of
 from pipelines.settings import Settings, load_settings
 from pipelines.settings_page import SETTINGS, settings
 from schemas.families import FAMILIES
 from schemas.registry import Partner, Study
-from tests.documents import CONTRIBUTORS, DOCUMENTS, OPERATORS, README, ROOT, blocks, commands, table
+from tests.documents import CONTRIBUTORS, DOCUMENTS, OPERATORS, README, ROOT, blocks, commands, table, tables
 from tests.sources import code
 
 ROOMS: tuple[ModuleType, ...] = (schemas, connectors, quality, pipelines, infra)
@@ -208,16 +209,51 @@ def test_every_exit_code_is_documented() -> None:
 
 
 def test_every_kind_of_error_is_documented_with_its_code() -> None:
-    told = {(kind.strip("`"), int(code)) for code, _, kind, _ in table(OPERATORS, "errors")}
+    told = {(kind.strip("`"), int(code)) for code, _, kind, _ in tables(OPERATORS, "errors")}
     internal = {"EndedUnexplained"}  # a BrokerFailed that is tried again
     assert told == {item for item in answers().items() if item[0] not in internal}
 
 
 def test_errors_are_quoted_as_the_code_says_them() -> None:
-    quoted = [text for _, cell, _, _ in table(OPERATORS, "errors") for text in re.findall(r"`([^`]+)`", cell)]
+    quoted = [text for _, cell, _, _ in tables(OPERATORS, "errors") for text in re.findall(r"`([^`]+)`", cell)]
     parts = [part for text in quoted for part in text.split("…") if len(part) > 8]
     assert len(parts) > 40
     assert [part for part in parts if not any(part.strip() in text for text in texts())] == []
+
+
+PASSED_ON = {
+    "UsersError": "Refused",
+    "NothingToJudge": "Refused",
+    "FileRefused": "Refused",
+    "EndedUnexplained": "BrokerFailed",
+}
+"""Errors whose words another one passes on."""
+
+
+def test_every_message_to_an_operator_has_its_row_or_that_of_its_family() -> None:
+    """Kind by kind: what the code says begins as a row does, or has in it what a row quotes."""
+    rows = [
+        (kind.strip("`"), text)
+        for _, cell, kind, _ in tables(OPERATORS, "errors")
+        for text in re.findall(r"`([^`]+)`", cell)
+    ]
+    made = [(PASSED_ON.get(kind, kind), text) for file in sources().values() for kind, text in code(file).made]
+    found = [(kind, text) for kind, text in made if kind in answers() and kind != "Rejected" and text.strip("…:; ")]
+    assert len(found) > 200
+    told = {kind: [_pattern(text) for of, text in rows if of == kind] for kind in answers()}
+    assert not any(quoted.search("") for patterns in told.values() for quoted in patterns)
+    assert [(kind, text) for kind, text in found if not any(quoted.search(text) for quoted in told[kind])] == []
+
+
+def test_every_cause_for_which_kafka_cannot_be_used_is_in_the_table() -> None:
+    said = "".join(cell for _, cell, _, _ in tables(OPERATORS, "errors"))
+    words = [words for _, words in causes._CAUSES] + list(causes._REFUSALS.values())
+    assert [one for one in words if one not in said] == []
+
+
+def _pattern(quoted: str) -> re.Pattern[str]:
+    """Texts that say this, whatever stands for `…`."""
+    return re.compile(".*".join(re.escape(part.strip()) for part in quoted.split("…")), re.DOTALL)
 
 
 # -- checks, modules, tests
