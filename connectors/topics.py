@@ -18,6 +18,7 @@ from connectors.kafka_python import (
 from connectors.principals import check_authority
 from schemas.registry import Partner
 
+NOT_READABLE = "its settings could not be read: this needs the right DESCRIBE_CONFIGS on the topic"
 BROKER_DEFAULT = -1  # as many copies as the cluster makes of a topic that does not say
 _DAY_MS = 24 * 60 * 60 * 1000
 _BROKER_STAMPS = {"message.timestamp.type": "LogAppendTime"}
@@ -50,11 +51,15 @@ class TopicOutcome(StrEnum):
     CREATED = "created"
     EXISTS = "exists"
     DIFFERS = "differs"
+    UNREADABLE = "not comparable"
 
 
 @dataclass(frozen=True)
 class TopicResult:
-    """`differences`: one line per setting of an existing topic that is not what is wanted; nothing was changed."""
+    """`differences`: one line per setting of an existing topic that is not what is wanted; nothing was changed.
+
+    Where this user may not read the settings, the one line says so.
+    """
 
     name: str
     outcome: TopicOutcome
@@ -176,6 +181,9 @@ def _is_there(told: dict[str, Any]) -> bool:
 
 
 def _compared(wanted: TopicSpec, found: TopicSpec) -> TopicResult:
+    """A topic always has settings: who is shown none may not see them, and is not told that by kafka-python."""
+    if not found.settings and found.partitions == wanted.partitions:
+        return TopicResult(wanted.name, TopicOutcome.UNREADABLE, (NOT_READABLE,))
     differences = [
         f"{key} is {found.settings.get(key, 'not told')}, not {value}"
         for key, value in wanted.settings.items()

@@ -32,6 +32,7 @@ class Made(StrEnum):
     TO_CHANGE = "would be changed"
     ELSEWHERE = "there, its password is not here"
     DIFFERS = "differs"
+    UNREADABLE = "there, not comparable"
     UNSIGNED = "waits to be signed"
 
 

@@ -42,6 +42,11 @@ from schemas.registry import Partner, checked_partner, load_partners, save_partn
 Way = Literal["scram", "certificate", "none"]
 _OURS_TO_WRITE = {"rejected", "consent-event", "identity-link"}
 REGISTRY = "partners.yaml"
+_OF_TOPICS = {
+    TopicOutcome.CREATED: Made.MADE,
+    TopicOutcome.DIFFERS: Made.DIFFERS,
+    TopicOutcome.UNREADABLE: Made.UNREADABLE,
+}
 
 
 class PartnerRefused(Exception):
@@ -104,6 +109,8 @@ def add(settings: Settings, coming: Coming, now: datetime, *, dry_run: bool) -> 
         yield set_quota_of(settings.kafka, partner, dry_run=dry_run)
         yield _way_in(settings, partner, coming, now, dry_run=dry_run)
     for topic in topics:
+        if topic.result == Made.UNREADABLE:
+            raise PartnerRefused(f"{topic.what}: {topic.differences}: say this as somebody who has it")
         if topic.differences:
             raise PartnerRefused(f"{topic.what} differs: {topic.differences}: change the topic or the registry")
 
@@ -158,7 +165,7 @@ def _topics(settings: Settings, partner: Partner, replication: int | None, *, dr
             yield Step(f"topic {spec.name}", Made.THERE if spec.name in there else Made.TO_MAKE)
         return
     for result in create_topics(settings.kafka, specs, replication=replication or BROKER_DEFAULT):
-        made = {TopicOutcome.CREATED: Made.MADE, TopicOutcome.DIFFERS: Made.DIFFERS}.get(result.outcome, Made.THERE)
+        made = _OF_TOPICS.get(result.outcome, Made.THERE)
         yield Step(f"topic {result.name}", made, "; ".join(result.differences))
 
 

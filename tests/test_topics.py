@@ -88,3 +88,12 @@ def test_nobody_who_publishes_readings_could_publish_consent_too(authority: str)
     """A partner writes to whatever begins with its name."""
     with pytest.raises(RegistryError, match="expected another name"):
         wanted_topics([Partner(name="acme")], authority, 0)
+
+
+def test_settings_that_this_user_may_not_see_are_no_difference() -> None:
+    wanted = specs()["acme.sensor-reading.v1"]
+    unseen = TopicSpec(wanted.name, wanted.partitions)
+    found = _compared(wanted, unseen)
+    assert found.outcome == TopicOutcome.UNREADABLE
+    assert found.differences == ("its settings could not be read: this needs the right DESCRIBE_CONFIGS on the topic",)
+    assert _compared(wanted, TopicSpec(wanted.name, 3)).outcome == TopicOutcome.DIFFERS

@@ -4,7 +4,8 @@ from typing import Annotated
 
 import typer
 
-from connectors.topics import BROKER_DEFAULT, TopicSpec, create_topics, list_topics, wanted_topics
+from connectors.principals import OPERATOR
+from connectors.topics import BROKER_DEFAULT, TopicOutcome, TopicSpec, create_topics, list_topics, wanted_topics
 from pipelines.commands.common import AsJson, Config, Refused, settings_of, show_rows
 from schemas.registry import load_partners
 
@@ -34,7 +35,12 @@ def create(
         [{"topic": r.name, "result": r.outcome, "differs": "; ".join(r.differences)} for r in results],
         as_json,
     )
-    if any(result.outcome == "differs" for result in results):
+    if any(result.outcome == TopicOutcome.UNREADABLE for result in results):
+        raise Refused(
+            f"some topics could not be compared: {settings.kafka.principal} needs the right DESCRIBE_CONFIGS on them; say "
+            f"this as {OPERATOR}, which has it, or as an administrator"
+        )
+    if any(result.outcome == TopicOutcome.DIFFERS for result in results):
         raise Refused(
             "some topics differ from the registry: change the topic or the registry, so that both say the same"
         )

@@ -182,6 +182,16 @@ def as_principal(world: World, name: str) -> World:
     return replace(world, settings=world.settings.model_copy(update={"kafka": login(world, name)}))
 
 
+def settings_as(world: World, name: str) -> World:
+    """The same deployment with a settings file by which commands are this principal's."""
+    kafka = login(world, name)
+    assert kafka.password is not None
+    section = {**kafka.model_dump(mode="json", exclude_none=True), "password": kafka.password.get_secret_value()}
+    theirs = replace(world, config=world.folder / f"{name}.yaml")
+    theirs.config.write_text(yaml.safe_dump({**yaml.safe_load(world.config.read_text()), "kafka": section}))
+    return theirs
+
+
 def test_grant_says_what_it_would_do_does_it_once_and_names_what_is_too_much(world: World) -> None:
     users = ("--users", str(world.folder / "users"))
     would = granted(world, *FRESH, *users, "--dry-run")
@@ -271,13 +281,7 @@ def test_a_whole_run_with_everybody_under_their_own_name(world: World, monkeypat
 def test_who_sees_a_topic_and_may_not_write_to_it_is_told_who_where_and_what_to_do(world: World) -> None:
     """kafka-python's producer is done for after the first refusal, and says of the rest only its own state."""
     granted(world, *FRESH, "--users", str(world.folder / "users"))
-    content = yaml.safe_load(world.config.read_text())
-    content["kafka"] = {**content["kafka"], **json.loads(login(world, DRIVER).model_dump_json(exclude_none=True))}
-    secret = login(world, DRIVER).password
-    assert secret is not None
-    content["kafka"]["password"] = secret.get_secret_value()
-    theirs = replace(world, config=world.folder / "theirs.yaml")
-    theirs.config.write_text(yaml.safe_dump(content))
+    theirs = settings_as(world, DRIVER)
     lines = [
         json.dumps({"metric": "heart_rate", "unit": "/min", "source": f"w{n % 200}", "time": f"2025-06-{1 + n % 28:02}"
                     f"T08:15:00+02:00", "value": 61, "subject": subject(f"p{n % 50}")})
@@ -295,6 +299,17 @@ def test_who_sees_a_topic_and_may_not_write_to_it_is_told_who_where_and_what_to_
     with pytest.raises(KafkaRefused, match=f"user {DRIVER} may not write to this topic"):
         _publish_for_long(login(world, DRIVER), world.topic)
     assert _publish_for_long(login(world, CONNECTOR), world.topic) == ""
+
+
+def test_who_may_not_read_a_topic_s_settings_is_told_so_and_not_that_it_differs(world: World) -> None:
+    granted(world, *FRESH, "--users", str(world.folder / "users"))
+    refused = settings_as(world, DRIVER).execute("topics", "create", "--json")
+    assert (refused.returncode, "differ" in refused.stderr) == (1, False), refused.stderr
+    assert f"user {DRIVER} needs the right DESCRIBE_CONFIGS on them; say this as {OPERATOR}" in refused.stderr
+    result = {row["topic"]: row["result"] for row in map(json.loads, refused.stdout.splitlines())}
+    assert result.pop(world.topic) == "exists" and set(result.values()) == {"not comparable"}
+    done = settings_as(world, OPERATOR).execute("topics", "create", "--json")
+    assert (done.returncode, done.stdout.count('"exists"')) == (0, len(result) + 1)
 
 
 def _publish_for_long(settings: KafkaSettings, topic: str) -> str:
