@@ -121,6 +121,11 @@ class Holds:
         """How many readings are held, by reason."""
         return dict(self._db.execute("SELECT reason, sum(readings) FROM hold GROUP BY reason ORDER BY reason"))
 
+    def open_readings_of(self, partner: str) -> dict[str, int]:
+        """How many of them are of this partner, by reason."""
+        query = "SELECT reason, sum(readings) FROM hold WHERE partner = ? GROUP BY reason ORDER BY reason"
+        return dict(self._db.execute(query, (partner,)))
+
     def expiring(self, until_us: int) -> dict[str, int]:
         """How many of them expire until then, by reason."""
         return dict(

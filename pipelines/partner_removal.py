@@ -4,20 +4,32 @@ What was read of one stays in the lake. What of theirs is still held can no long
 expire.
 """
 
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 from connectors.granting import RightOutcome, grant
+from connectors.kafka import KafkaRefused
 from connectors.quotas import Quota, quota_of, set_quota
+from connectors.ranges import DataMissing, RangeReader
+from connectors.source_file import StorageFailed
 from connectors.topics import delete_topics, list_topics
 from connectors.users import shut_out, user_exists
 from pipelines.credentials import Made
-from pipelines.entries import now_us
+from pipelines.entries import LakeError, now_us
+from pipelines.figures import unread
 from pipelines.heartbeat import live_heartbeat
+from pipelines.holds import FILE as HOLDS
+from pipelines.holds import Holds
+from pipelines.ledger import Ledger
 from pipelines.partners import PartnerRefused, Step, step_of
 from pipelines.places import store_of
+from pipelines.progress import Progress
 from pipelines.settings import Settings
-from schemas.registry import ALMIGHTY, OURS, load_partners, save_partners
+from pipelines.status import words_of
+from pipelines.vault import vault_of
+from schemas.registry import ALMIGHTY, OURS, Partner, load_partners, save_partners
 
 
 def remove(settings: Settings, name: str, folder: Path, *, with_topics: bool, dry_run: bool) -> Iterator[Step]:
@@ -35,6 +47,7 @@ def remove(settings: Settings, name: str, folder: Path, *, with_topics: bool, dr
     shut = list(_shut_out(settings, name, dry_run=dry_run)) if _asks_for_rights(settings) else []
     if not (name in registered or shut or topics):
         raise PartnerRefused(f"no partner of that name is registered in {settings.partners}, or known to the cluster")
+    concerned = [*_unread(settings, name, topics), *_held(settings, name, dry_run=dry_run)]
     yield from shut
     if name in registered:
         kept = None if dry_run else save_partners(settings.partners, [p for p in registered.values() if p.name != name])
@@ -42,6 +55,7 @@ def remove(settings: Settings, name: str, folder: Path, *, with_topics: bool, dr
         if kept is not None:
             yield Step(f"{kept.name}, the registry with its comments", Made.MADE)
     yield from _topics(settings, topics, with_topics=with_topics, dry_run=dry_run)
+    yield from concerned
     if (folder / name).is_dir():
         yield Step(f"files in {folder / name}", "stay: delete them")
     yield Step("what was read of it, in the lake", "stays")
@@ -78,6 +92,37 @@ def _topics(settings: Settings, topics: list[str], *, with_topics: bool, dry_run
         delete_topics(settings.kafka, topics)
     for topic in topics:
         yield Step(f"topic {topic}", _gone(dry_run) if with_topics else "stays")
+
+
+def _unread(settings: Settings, name: str, topics: list[str]) -> Iterator[Step]:
+    """What was sent and no driver has read: none will, once the partner is out of the registry."""
+    data = [topic for topic in topics if topic != Partner.model_construct(name=name).topic("rejected")]
+    try:
+        progress = Progress.of(Ledger(store_of(settings.lake)).head())
+        with RangeReader(settings.kafka) as reader:
+            waits = sum(unread(progress, reader.begin_offsets(data), reader.end_offsets(data)).values()) if data else 0
+    except (LakeError, StorageFailed, DataMissing, KafkaRefused, OSError) as error:
+        yield Step("records that no driver has read yet", f"not known: {words_of(error)}")
+        return
+    if waits:
+        yield Step(f"records that no driver has read yet: {waits}", "stay unread: let a driver read them first")
+
+
+def _held(settings: Settings, name: str, *, dry_run: bool) -> Iterator[Step]:
+    """Its readings that wait: in the vault, which who removes a partner need not have at hand."""
+    try:
+        with closing(vault_of(settings)) as vault:
+            if not vault.has(HOLDS):
+                return
+            with closing(Holds(vault, settings.hold_us, settings.kit_hold_us)) as holds:
+                found = holds.open_readings_of(name)
+    except (LakeError, StorageFailed, OSError, sqlite3.Error) as error:
+        yield Step("readings that are held", f"not known: {words_of(error)}")
+        return
+    if found:
+        what = ", ".join(f"{n} ({reason})" for reason, n in found.items())
+        expire = "would expire" if dry_run else "expire"
+        yield Step(f"readings that are held: {what}", f"{expire} when a driver next starts")
 
 
 def _gone(dry_run: bool) -> str:

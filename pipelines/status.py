@@ -72,10 +72,15 @@ def _told(ask: Callable[[], Json]) -> Json:
     """The answer, or why there is none."""
     try:
         return ask()
-    except _SAID as error:
-        return {"error": str(error)}
-    except (OSError, sqlite3.Error) as error:  # this user may not, or a disk is away
-        return {"error": f"it cannot be read: {getattr(error, 'strerror', None) or error}"}
+    except (*_SAID, OSError, sqlite3.Error) as error:
+        return {"error": words_of(error)}
+
+
+def words_of(error: Exception) -> str:
+    """Why something is not known; the system's own word where this user may not read it, or a disk is away."""
+    if isinstance(error, (OSError, sqlite3.Error)):
+        return f"it cannot be read: {getattr(error, 'strerror', None) or error}"
+    return str(error)
 
 
 # -- registries, driver and ledger

@@ -171,5 +171,7 @@ def test_those_near_their_end_are_told_by_reason(holds: Holds) -> None:
 def test_holds_of_a_partner_who_was_removed_are_orphaned(holds: Holds) -> None:
     holds.apply(1, opening(hold(partner="acme"), hold(1, partner="other"), hold(2, partner="acme")))
     assert holds.orphaned({"acme": None, "other": None}) == []
+    told = [holds.open_readings_of(name) for name in ("acme", "other", "nobody")]
+    assert told == [{str(Code.NO_CONSENT): 6}, {str(Code.NO_CONSENT): 3}, {}]
     assert holds.orphaned(["other"]) == [1, 3]
     assert holds.orphaned([]) == [1, 2, 3]

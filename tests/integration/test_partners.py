@@ -457,7 +457,14 @@ def going(office: World, name: str) -> World:
 @pytest.mark.timeout(300)
 def test_who_is_removed_is_out_at_once_and_what_was_read_stays(going: World, name: str) -> None:
     acme = own(going, name)
+    theirs = as_partner(going, name)
     would = rows(partners(going, "remove", name, "--json", "--dry-run"))
+    assert not [row for row in would if row["what"].startswith("records that no driver")]
+    theirs.publish(theirs.reading("ann", range(90, 95)), theirs.reading("ann", range(95, 99)))
+    would = rows(partners(going, "remove", name, "--json", "--dry-run"))
+    result = {row["what"]: row["result"] for row in would}
+    assert result["readings that are held: 5 (H_NO_LINK)"] == "would expire when a driver next starts"
+    assert result["records that no driver has read yet: 2"] == "stay unread: let a driver read them first"
     partners(going, "check", name)
     with Publisher(acme, f"{name}.sensor-reading.v1", patience_s=10) as publisher:
         did = rows(partners(going, "remove", name, "--json"))
