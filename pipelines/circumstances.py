@@ -6,6 +6,7 @@ it. They lie in `_control/`, so nothing is among them that is secret, about a pe
 
 import hashlib
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from importlib.metadata import version
@@ -31,6 +32,8 @@ _SHOWN: Any = {
     "runner": {"kind", "parallelism", "workers"},
     "alerts": {"waiting_days"},
 }
+
+_OF_A_QUOTA = re.compile(r"partners\..*\.quota_(mb_s|percent)")
 
 Circumstances = Mapping[str, str]
 """Texts by dotted name, such as `limits.hold_hours`."""
@@ -71,9 +74,10 @@ def changes(before: Circumstances, now: Circumstances) -> list[JsonValue]:
 
 
 def _change(name: str, before: str | None, now: str | None) -> str:
+    todo = "; Kafka has it once `wellspring kafka grant` is said" if _OF_A_QUOTA.fullmatch(name) and now else ""
     if before is None:
-        return f"{name}: {now} (new)"
-    return f"{name}: {before} -> {now}" if now is not None else f"{name}: {before} (gone)"
+        return f"{name}: {now} (new)" + (todo if now != "null" else "")
+    return f"{name}: {before} -> {now}{todo}" if now is not None else f"{name}: {before} (gone)"
 
 
 def _by_name(entries: Mapping[str, BaseModel], leave: str) -> dict[str, Any]:

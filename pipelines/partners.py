@@ -178,9 +178,14 @@ def step_of(result: RightResult) -> Step:
     return Step(f"right of {result.right.principal}: {result.right.words}", result.outcome)
 
 
+def registered_quota(partner: Partner) -> Quota:
+    """The quota that the registry gives the partner."""
+    return Quota(partner.quota_mb_s, partner.quota_percent)
+
+
 def set_quota_of(kafka: KafkaSettings, partner: Partner, *, dry_run: bool) -> Step:
     """Make the partner's quota what the registry says."""
-    wanted = Quota(partner.quota_mb_s, partner.quota_percent)
+    wanted = registered_quota(partner)
     same = quota_of(kafka, partner.name) == wanted
     if not same and not dry_run:
         set_quota(kafka, partner.name, wanted)

@@ -8,12 +8,13 @@ from typing import Annotated, Any, get_args
 import typer
 
 from connectors.client_files import SETTINGS_FILE, read_client_files
-from connectors.kafka import KafkaSettings
-from connectors.permits import try_out
+from connectors.kafka import KafkaRefused, KafkaSettings
+from connectors.permits import Finding, try_out
+from connectors.quotas import quota_of
 from pipelines.commands.common import AsJson, Config, Refused, put, say, settings_of, show_rows
 from pipelines.commands.grant import DryRun
 from pipelines.partner_removal import remove as remove_steps
-from pipelines.partners import Coming, Step, Way, contracts_to_send, territory
+from pipelines.partners import Coming, Step, Way, contracts_to_send, registered_quota, territory
 from pipelines.partners import add as add_steps
 from pipelines.settings import Settings
 from schemas.registry import load_partners
@@ -114,21 +115,37 @@ def _show(name: str, steps: Iterable[Step], as_json: bool) -> None:
 def check(name: Name, files: Files = None, config: Config = None, as_json: AsJson = False) -> None:
     """Try with a partner's own files what it may do and what it may not; nothing is published or read by it."""
     settings = settings_of(config)
-    findings = try_out(_partners_own(settings, name, files), territory(settings, name))
-    rows = [
-        {
-            "right": "yes" if finding.right else "NO",
-            "tried": finding.what,
-            "wanted": "allowed" if finding.wanted else "refused",
-            "found": "allowed" if finding.allowed else "refused",
-            "said": finding.said,
-        }
-        for finding in findings
-    ]
+    own = _partners_own(settings, name, files)
+    rows = [_row(finding) for finding in try_out(own, territory(settings, name))]
+    if own != settings.kafka:
+        rows += _quota_row(settings, name)
     show_rows(f"what {name} may do", rows, as_json)
-    wrong = sum(not finding.right for finding in findings)
+    wrong = sum(row["right"] == "NO" for row in rows)
     if wrong:
-        raise Refused(f"{wrong} of {len(findings)} are not as they should be: wellspring kafka grant mends rights")
+        raise Refused(
+            f"{wrong} of {len(rows)} are not as they should be: wellspring kafka grant mends rights and quotas"
+        )
+
+
+def _row(finding: Finding) -> dict[str, str]:
+    return {
+        "right": "yes" if finding.right else "NO",
+        "tried": finding.what,
+        "wanted": "allowed" if finding.wanted else "refused",
+        "found": "allowed" if finding.allowed else "refused",
+        "said": finding.said,
+    }
+
+
+def _quota_row(settings: Settings, name: str) -> list[dict[str, str]]:
+    """The quota of the registry beside the cluster's; nothing where this user may not ask for it."""
+    try:
+        found = quota_of(settings.kafka, name)
+    except KafkaRefused:
+        return []
+    wanted = registered_quota(load_partners(settings.partners)[name])
+    right = "yes" if found == wanted else "NO"
+    return [{"right": right, "tried": "quota", "wanted": wanted.words, "found": found.words, "said": ""}]
 
 
 def _partners_own(settings: Settings, name: str, files: Path | None) -> KafkaSettings:

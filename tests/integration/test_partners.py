@@ -289,6 +289,20 @@ def test_what_a_partner_tries_is_refused_in_words(office: World, name: str) -> N
         grant(acme, [Right(name, "READ", "TOPIC", "LITERAL", office.topic)], [name])
 
 
+def test_check_finds_a_quota_that_the_registry_has_and_the_cluster_has_not(office: World, name: str) -> None:
+    add(office, name, "--quota-mb-s", "2")
+    partners(office, "check", name)
+    entries = yaml.safe_load(office.settings.partners.read_text())
+    entries["partners"][-1]["quota_mb_s"] = 5
+    office.settings.partners.write_text(yaml.safe_dump(entries))
+    found = rows(partners(office, "check", name, "--json", code=1))
+    assert [(row["tried"], row["wanted"], row["found"]) for row in found if row["right"] == "NO"] == [
+        ("quota", "5 MB/s", "2 MB/s"),
+    ]
+    assert office.execute("kafka", "grant").returncode == 0
+    partners(office, "check", name)
+
+
 def test_a_partner_behind_our_mirror_writes_nothing_itself(office: World, name: str) -> None:
     add(office, name)
     entries = yaml.safe_load(office.settings.partners.read_text())
