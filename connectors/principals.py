@@ -4,7 +4,7 @@ One table, `wanted_rights`: `wellspring kafka grant` applies it, the operators' 
 """
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from schemas.registry import ALMIGHTY, OURS, Partner, RegistryError
 
@@ -48,28 +48,43 @@ class Right:
         return topic.startswith(self.name) if self.pattern == PREFIXED else self.name in (ANY, topic)
 
 
-def wanted_rights(partners: Iterable[Partner], authority: str) -> list[Right]:
+def system(ours: str) -> tuple[str, ...]:
+    """The system's own principals, where their names begin so."""
+    return tuple(_named(name, ours) for name in SYSTEM)
+
+
+def _named(name: str, ours: str) -> str:
+    return ours + name.removeprefix(OURS)
+
+
+def wanted_rights(partners: Iterable[Partner], authority: str, ours: str = OURS) -> list[Right]:
     """What the system's principals, the consent authority and each partner may do, each right once, in that order.
 
-    RegistryError where the authority bears another principal's name.
+    RegistryError where the authority or a partner bears another principal's name.
     """
     registered = list(partners)
-    check_authority(registered, authority)
-    rights = [*_system(registered, authority), *_authority(authority)]
+    check_authority(registered, authority, ours)
+    mine = [replace(right, principal=_named(right.principal, ours)) for right in _system(registered, authority)]
+    rights = [*mine, *_authority(authority)]
     return [*rights, *(right for partner in registered for right in partner_rights(partner))]
 
 
-def check_authority(partners: Iterable[Partner], authority: str) -> None:
-    """RegistryError where its name is another principal's too: who may write as the one could speak as the other."""
-    if authority.startswith(OURS) or authority in ALMIGHTY:
+def check_authority(partners: Iterable[Partner], authority: str, ours: str = OURS) -> None:
+    """RegistryError where two principals would bear one name: who may write as the one could speak as the other."""
+    if authority.startswith((OURS, ours)) or authority in ALMIGHTY:
         raise RegistryError("authority: expected another name: it is that of a principal with other rights")
-    if any(partner.name == authority for partner in partners):
-        raise RegistryError(f"partner {authority}: expected another name than the consent authority's")
+    for partner in partners:
+        if partner.name == authority:
+            raise RegistryError(f"partner {authority}: expected another name than the consent authority's")
+        if partner.name.startswith(ours):
+            raise RegistryError(
+                f"partner {partner.name}: expected another name: the system's own begin so (principals)"
+            )
 
 
-def principals(partners: Iterable[Partner], authority: str) -> list[str]:
+def principals(partners: Iterable[Partner], authority: str, ours: str = OURS) -> list[str]:
     """Everybody who has a place in the table, those without a right too."""
-    return [*SYSTEM, authority, *(partner.name for partner in partners)]
+    return [*system(ours), authority, *(partner.name for partner in partners)]
 
 
 def partner_rights(partner: Partner) -> Iterator[Right]:

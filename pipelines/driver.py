@@ -83,7 +83,7 @@ class Driver:
         self.settings, self.on_step, self.on_entry, self.say = settings, on_step, on_entry, say
         self.clock, self._wall = clock or SteadyClock(say), clock or now_us
         self.partners = load_partners(settings.partners)
-        check_authority(self.partners.values(), settings.authority)
+        check_authority(self.partners.values(), settings.authority, settings.principals)
         self.studies = load_studies(settings.studies)
         self.laboratories = load_laboratories(settings.laboratories)
         self.store = store_of(settings.lake)

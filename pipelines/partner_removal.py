@@ -38,7 +38,7 @@ def remove(settings: Settings, name: str, folder: Path, *, with_topics: bool, dr
     In the order of what is urgent, so that who is stopped in between has left nobody in. PartnerRefused where nothing of
     that name is known, or its topics are still read.
     """
-    if name == settings.authority or name.startswith(OURS) or name in ALMIGHTY:
+    if name == settings.authority or name.startswith((OURS, settings.principals)) or name in ALMIGHTY:
         raise PartnerRefused(
             "that is no partner's name: it is the consent authority's, or one of the system's principals"
         )

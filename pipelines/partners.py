@@ -14,7 +14,7 @@ import yaml
 from connectors.granting import RightResult, everything_of, grant
 from connectors.kafka import KafkaSettings
 from connectors.permits import Territory
-from connectors.principals import SYSTEM, Right, check_authority, wanted_rights
+from connectors.principals import Right, check_authority, system, wanted_rights
 from connectors.quotas import Quota, quota_of, set_quota
 from connectors.topics import (
     BROKER_DEFAULT,
@@ -96,15 +96,15 @@ def add(settings: Settings, coming: Coming, now: datetime, *, dry_run: bool) -> 
     before = registered.get(str(coming.fields["name"]))
     partner = _entry(before, coming.fields)
     everybody = {**registered, partner.name: partner}
-    check_authority(everybody.values(), settings.authority)
+    check_authority(everybody.values(), settings.authority, settings.principals)
     if before is None and coming.way != "none":
         _must_be_unknown(settings, partner)
     yield from _register(settings, before, partner, everybody, dry_run=dry_run)
     topics = list(_topics(settings, partner, coming.replication, dry_run=dry_run))
     yield from topics
     if coming.way != "none":
-        wanted = wanted_rights(everybody.values(), settings.authority)
-        mine = [right for right in wanted if _is_about(right, partner.name)]
+        wanted = wanted_rights(everybody.values(), settings.authority, settings.principals)
+        mine = [right for right in wanted if _is_about(right, partner.name, system(settings.principals))]
         yield from map(step_of, grant(settings.kafka, mine, [partner.name], revoke=True, dry_run=dry_run))
         yield set_quota_of(settings.kafka, partner, dry_run=dry_run)
         yield _way_in(settings, partner, coming, now, dry_run=dry_run)
@@ -169,8 +169,8 @@ def _topics(settings: Settings, partner: Partner, replication: int | None, *, dr
         yield Step(f"topic {result.name}", made, "; ".join(result.differences))
 
 
-def _is_about(right: Right, name: str) -> bool:
-    return right.principal == name or (right.principal in SYSTEM and right.name.startswith(f"{name}."))
+def _is_about(right: Right, name: str, ours: tuple[str, ...]) -> bool:
+    return right.principal == name or (right.principal in ours and right.name.startswith(f"{name}."))
 
 
 def step_of(result: RightResult) -> Step:

@@ -22,6 +22,7 @@ from pipelines.runner_settings import PLANS_ELSEWHERE, RunnerKind, RunnerSetting
 from pipelines.settings_source import BETWEEN, PREFIX, SECRETS_VARIABLE, blamed, not_json
 from quality.alert_settings import AlertSettings
 from quality.web.settings import StewardSettings
+from schemas.registry import OURS
 from schemas.yaml_faults import first_fault, place_in_yaml
 
 DEFAULT_FILE = "wellspring.yaml"
@@ -118,6 +119,12 @@ class Settings(BaseSettings):
         default="authority",
         pattern=r"^[a-z][a-z0-9-]{0,39}$",
         description="Name of the consent authority, the prefix of its topics.",
+    )
+    principals: str = Field(
+        default=OURS,
+        pattern=r"^[a-z][a-z0-9-]{0,30}-$",
+        description="How the names of the system's own principals in Kafka begin: another for each installation on one "
+        "cluster.",
     )
     kafka: KafkaSettings = Field(default_factory=KafkaSettings, description="How Kafka is reached.")
     broker_folder: AbsolutePath = Field(

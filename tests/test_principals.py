@@ -13,6 +13,7 @@ from connectors.principals import (
     Right,
     partner_rights,
     principals,
+    system,
     wanted_rights,
 )
 from connectors.principals_page import PAGE, PRINCIPALS, listing
@@ -130,3 +131,17 @@ def test_the_page_says_of_each_principal_what_it_may() -> None:
     said = listing()
     assert all(f"`{name}`" in said for name in (*SYSTEM, "<authority>", "<partner>"))
     assert "WRITE on topics `<partner>.*`; READ on topic `<partner>.rejected.v1`" in said
+
+
+def test_another_installation_on_the_cluster_has_principals_of_its_own() -> None:
+    rights = wanted_rights([ACME], "office", "north-")
+    assert {right.principal for right in rights} == {
+        *("north-driver", "north-connector", "north-operator", "office", "acme"),
+    }
+    renamed = {(right.principal.replace("north-", "wellspring-"), right.words) for right in rights}
+    assert renamed == {(right.principal, right.words) for right in wanted_rights([ACME], "office")}
+    assert principals([ACME], "office", "north-")[:4] == list(system("north-"))
+    with pytest.raises(RegistryError, match="partner north-lab: expected another name: the system's own begin so"):
+        wanted_rights([Partner(name="north-lab")], "office", "north-")
+    with pytest.raises(RegistryError, match="authority: expected another name"):
+        wanted_rights([ACME], "north-office", "north-")

@@ -7,7 +7,7 @@ import typer
 
 from connectors.granting import EVERYBODY, RightOutcome, RightResult
 from connectors.granting import grant as grant_rights
-from connectors.principals import SYSTEM, principals, wanted_rights
+from connectors.principals import principals, system, wanted_rights
 from pipelines.commands.common import AsJson, Config, Refused, settings_of, show_rows
 from pipelines.credentials import Given, make_login
 from pipelines.partners import set_quota_of
@@ -37,15 +37,15 @@ def grant(
     """Give every principal of the system, and every registered partner, the rights that it needs, and no more."""
     settings = settings_of(config)
     partners = list(load_partners(settings.partners).values())
-    wanted = wanted_rights(partners, settings.authority)
-    who = [*principals(partners, settings.authority), EVERYBODY]
+    wanted = wanted_rights(partners, settings.authority, settings.principals)
+    who = [*principals(partners, settings.authority, settings.principals), EVERYBODY]
     results = grant_rights(settings.kafka, wanted, who, revoke=revoke, dry_run=dry_run)
     rows = [_right_row(result) for result in results]
     for partner in partners:
         quota = set_quota_of(settings.kafka, partner, dry_run=dry_run)
         rows.append({"principal": partner.name, "what": quota.what, "result": quota.result})
     if users is not None:
-        names = (*SYSTEM, settings.authority)
+        names = (*system(settings.principals), settings.authority)
         rows += [_user_row(settings, name, users / name, renew=new_passwords, dry_run=dry_run) for name in names]
     show_rows("rights", rows, as_json)
     _refuse_surplus(results)

@@ -4,7 +4,6 @@ from typing import Annotated
 
 import typer
 
-from connectors.principals import OPERATOR
 from connectors.topics import BROKER_DEFAULT, TopicOutcome, TopicSpec, create_topics, list_topics, wanted_topics
 from pipelines.commands.common import AsJson, Config, Refused, settings_of, show_rows
 from schemas.registry import load_partners
@@ -38,7 +37,7 @@ def create(
     if any(result.outcome == TopicOutcome.UNREADABLE for result in results):
         raise Refused(
             f"some topics could not be compared: {settings.kafka.principal} needs the right DESCRIBE_CONFIGS on them; say "
-            f"this as {OPERATOR}, which has it, or as an administrator"
+            f"this as {settings.principals}operator, which has it, or as an administrator"
         )
     if any(result.outcome == TopicOutcome.DIFFERS for result in results):
         raise Refused(
