@@ -10,7 +10,9 @@ from typing import Any
 
 import pytest
 import yaml
+from apache_beam.options.pipeline_options import PortableOptions
 
+from pipelines.runners import pipeline_options
 from pipelines.settings import load_settings
 from pipelines.settings_page import settings
 from schemas.registry import load_partners, load_studies
@@ -212,6 +214,42 @@ def _assert_command(words: list[str]) -> None:
     known = {option for parameter in command.params for option in parameter.opts}
     assert [word for word in words if word.startswith("--") and word not in known] == []
     assert not getattr(command, "commands", {}) or command.name == "steward"
+
+
+def test_driver_job_server_task_managers_and_workers_find_each_other(program: Path, tmp_path: Path) -> None:
+    """As Beam's source has it: a client is told the artifacts' endpoint as --job-host with --artifact-port, unless it
+    has one of its own; a TaskManager asks `worker_pool` for workers, whom it then tells addresses of its loopback."""
+    own = ("--set", "settings.runner.options={--max_cache_memory_usage_mb=100}")
+    made = rendered(program, "--values", str(CHART / "ci" / "flink-values.yaml"), *own).manifests
+    (config,) = [one for one in of_kind(made, "ConfigMap") if "wellspring.yaml" in one["data"]]
+    (tmp_path / "wellspring.yaml").write_text(config["data"]["wellspring.yaml"], encoding="utf-8")
+    runner = load_settings(tmp_path / "wellspring.yaml").runner
+    services = {one["metadata"]["name"]: one["spec"] for one in of_kind(made, "Service")}
+    named = {one["name"]: (pod, one, labels) for _, pod, labels in pods(made) for one in containers(pod)}
+
+    pod, server, labels = named["jobserver"]
+    given = dict(word.removeprefix("--").split("=", 1) for word in server["args"])
+    host, port = runner.job_endpoint.split(":")
+    assert (given["job-host"], given["job-port"]) == ("0.0.0.0", port)
+    artifacts = pipeline_options(runner).view_as(PortableOptions).artifact_endpoint
+    assert artifacts == f"{host}:{given['artifact-port']}"
+    assert runner.options[0] == "--max_cache_memory_usage_mb=100"
+    assert services[host]["selector"].items() <= labels.items()
+    ports = {one["port"] for one in services[host]["ports"]}
+    assert {int(given["job-port"]), int(given["artifact-port"])} <= ports
+    assert ports == {one["containerPort"] for one in server["ports"]}
+
+    master, rest = given["flink-master"].split(":")
+    assert services[master]["selector"].items() <= named["jobmanager"][2].items()
+    assert int(rest) in {one["port"] for one in services[master]["ports"]}
+
+    pod, worker, _ = named["worker"]
+    assert {one["name"] for one in containers(pod)} == {"taskmanager", "worker"}
+    assert not pod.get("hostNetwork")
+    pool_port = runner.worker_pool.removeprefix("localhost:")
+    assert (worker["command"], worker["args"]) == (["wellspring-worker"], ["--pool", pool_port])
+    assert [one["containerPort"] for one in worker["ports"]] == [int(pool_port)]
+    assert (runner.kind, runner.workers, runner.parallelism) == ("flink", "external", 3 * 2)
 
 
 @every_set

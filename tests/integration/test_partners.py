@@ -477,7 +477,7 @@ def test_who_is_removed_is_out_at_once_and_what_was_read_stays(going: World, nam
     theirs.publish(theirs.reading("ann", range(90, 95)), theirs.reading("ann", range(95, 99)))
     would = rows(partners(going, "remove", name, "--json", "--dry-run"))
     result = {row["what"]: row["result"] for row in would}
-    assert result["readings that are held: 5 (H_NO_LINK)"] == "would expire when a driver next starts"
+    assert result["readings that are held: 5 (H_NO_CONSENT)"] == "would expire when a driver next starts"
     assert result["records that no driver has read yet: 2"] == "stay unread: let a driver read them first"
     partners(going, "check", name)
     with Publisher(acme, f"{name}.sensor-reading.v1", patience_s=10) as publisher:

@@ -136,8 +136,11 @@ securityContext: {{- include "wellspring.confined" . | nindent 2 }}
 {{- $settings := deepCopy .Values.settings }}
 {{- if .Values.flink.enabled }}
 {{- $slots := mul .Values.flink.taskManagers .Values.flink.slots }}
-{{- $runner := dict "kind" "flink" "job_endpoint" (printf "%s-flink-jobserver:8099" (include "wellspring.name" .)) "worker_pool" "localhost:50000" "parallelism" $slots }}
-{{- $_ := set $settings "runner" (merge (default dict (get $settings "runner")) $runner) }}
+{{- $server := printf "%s-flink-jobserver" (include "wellspring.name" .) }}
+{{- $own := default dict (get $settings "runner") }}
+{{- $options := append (default list (get $own "options")) (printf "--artifact_endpoint=%s:8098" $server) }}
+{{- $runner := dict "kind" "flink" "job_endpoint" (printf "%s:8099" $server) "worker_pool" "localhost:50000" "parallelism" $slots }}
+{{- $_ := set $settings "runner" (merge (dict "options" $options) $own $runner) }}
 {{- end }}
 {{- toYaml $settings }}
 {{- end }}
