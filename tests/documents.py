@@ -53,9 +53,9 @@ def blocks(document: Path) -> tuple[Block, ...]:
     return tuple(Block(one["language"], one["text"], one["mark"] or "") for one in found)
 
 
-def commands(document: Path, mark: str | None = None, but: str | None = None) -> list[Command]:
+def commands(document: Path, mark: str | None = None, but: tuple[str, ...] = ()) -> list[Command]:
     """The lines of its `sh` blocks, of those marked so where a mark is given, without those that are marked as `but`."""
-    of_shells = [one for one in blocks(document) if one.language == "sh" and one.mark != but]
+    of_shells = [one for one in blocks(document) if one.language == "sh" and one.mark not in but]
     chosen = [one for one in of_shells if mark in (None, one.mark)]
     return [_command(line) for one in chosen for line in one.text.splitlines() if line.strip()]
 

@@ -51,6 +51,7 @@ from tests.lab_messages import message, obr, obx, spm
 
 LONG = {"demo", "bench", "steward"}  # they have tests of their own: here only whether the command is there
 SECURED = "secured"  # the mark of what is typed on a broker that asks for rights
+DEPLOYMENT_OF_ITS_OWN = "secured-deployment"  # the mark of the first secured deployment, each command as somebody
 ELSEWHERE = "mvn "  # typed in test_first_message_java.py, where it may fetch what it needs
 
 
@@ -132,7 +133,12 @@ class Reader:
         """`python` is this one, and the partner's own program says what the document's file says."""
         folder = self.folder / "bin"
         folder.mkdir()
-        for name, text in (("python", f'exec {sys.executable} "$@"'), ("gateway-program", "cat day.ndjson")):
+        programs = {
+            "python": f'exec {sys.executable} "$@"',
+            "gateway-program": "cat day.ndjson",
+            "wellspring": f'PYTHONPATH={ROOT} exec {sys.executable} -m pipelines.cli "$@"',
+        }
+        for name, text in programs.items():
             (folder / name).write_text(f"#!/bin/sh\n{text}\n", encoding="utf-8")
             (folder / name).chmod(0o755)
 
@@ -319,7 +325,7 @@ def test_the_guide_of_operators(place: Path, address: Address) -> None:
     reader.save(files(OPERATORS))
     (reader.folder / "backup").mkdir()
     said = {}
-    for command in commands(OPERATORS, but=SECURED):
+    for command in commands(OPERATORS, but=(SECURED, DEPLOYMENT_OF_ITS_OWN)):
         if command in commands(OPERATORS, "restore")[:1]:
             _lose(reader)
         said[command.line] = reader.type(command)
@@ -345,6 +351,29 @@ def test_what_operators_do_on_a_secured_broker(place: Path) -> None:
         kafka.kill()
     assert "kafka.env; set +a" in said["wellspring kafka up --secure"].err
     assert "NO" not in said["wellspring partners check west-lab"].out
+
+
+@pytest.mark.timeout(600)
+def test_the_first_secured_deployment(place: Path) -> None:
+    """Each step by who may do it; at the end a reading has landed, all stands well, and no right is to be given."""
+    reader = Reader(place / "secured-deployment", {"WELLSPRING_KAFKA__BOOTSTRAP": f"127.0.0.1:{free_port()}"})
+    reader.save(files(OPERATORS))
+    kafka, said = LocalKafka(reader.folder / "kafka"), {}
+    try:
+        for command in commands(OPERATORS, DEPLOYMENT_OF_ITS_OWN):
+            said[command.line] = reader.type(command)
+    finally:
+        kafka.kill()
+    query = next(line for line in said if " lake sql " in line)
+    assert re.search(r"heart_rate\s+│ 61\.0", said[query].out)
+    assert "!!" not in next(answer.out for line, answer in said.items() if line.endswith("wellspring status"))
+    granted = next(answer.out for line, answer in said.items() if line.endswith("kafka grant --dry-run"))
+    assert "there" in granted and "would be" not in granted
+    (shown,) = [block.text for block in blocks(OPERATORS) if block.mark == "admin-env"]
+    names = {line.split("=")[0] for line in shown.splitlines()}
+    assert names == {
+        line.split("=")[0] for line in (kafka.folder.path / "admin" / ENVIRONMENT_FILE).read_text().splitlines()
+    }
 
 
 # -- what they need
