@@ -10,7 +10,7 @@ from contextlib import closing
 from pathlib import Path
 
 from connectors.granting import RightOutcome, grant
-from connectors.kafka import KafkaRefused
+from connectors.kafka import KafkaRefused, KafkaUnreachable
 from connectors.quotas import Quota, quota_of, set_quota
 from connectors.ranges import DataMissing, RangeReader
 from connectors.source_file import StorageFailed
@@ -24,10 +24,9 @@ from pipelines.holds import FILE as HOLDS
 from pipelines.holds import Holds
 from pipelines.ledger import Ledger
 from pipelines.partners import PartnerRefused, Step, step_of
-from pipelines.places import store_of
+from pipelines.places import store_of, words_of
 from pipelines.progress import Progress
 from pipelines.settings import Settings
-from pipelines.status import words_of
 from pipelines.vault import vault_of
 from schemas.registry import ALMIGHTY, OURS, Partner, load_partners, save_partners
 
@@ -47,15 +46,15 @@ def remove(settings: Settings, name: str, folder: Path, *, with_topics: bool, dr
     shut = list(_shut_out(settings, name, dry_run=dry_run)) if _asks_for_rights(settings) else []
     if not (name in registered or shut or topics):
         raise PartnerRefused(f"no partner of that name is registered in {settings.partners}, or known to the cluster")
-    concerned = [*_unread(settings, name, topics), *_held(settings, name, dry_run=dry_run)]
     yield from shut
     if name in registered:
         kept = None if dry_run else save_partners(settings.partners, [p for p in registered.values() if p.name != name])
         yield Step(f"entry in {settings.partners.name}", _gone(dry_run))
         if kept is not None:
             yield Step(f"{kept.name}, the registry with its comments", Made.MADE)
+    unread_ones = list(_unread(settings, name, topics))
     yield from _topics(settings, topics, with_topics=with_topics, dry_run=dry_run)
-    yield from concerned
+    yield from [*unread_ones, *_held(settings, name, dry_run=dry_run)]
     if (folder / name).is_dir():
         yield Step(f"files in {folder / name}", "stay: delete them")
     yield Step("what was read of it, in the lake", "stays")
@@ -101,7 +100,7 @@ def _unread(settings: Settings, name: str, topics: list[str]) -> Iterator[Step]:
         progress = Progress.of(Ledger(store_of(settings.lake)).head())
         with RangeReader(settings.kafka) as reader:
             waits = sum(unread(progress, reader.begin_offsets(data), reader.end_offsets(data)).values()) if data else 0
-    except (LakeError, StorageFailed, DataMissing, KafkaRefused, OSError) as error:
+    except (LakeError, StorageFailed, DataMissing, KafkaRefused, KafkaUnreachable, OSError) as error:
         yield Step("records that no driver has read yet", f"not known: {words_of(error)}")
         return
     if waits:

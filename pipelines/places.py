@@ -2,6 +2,7 @@
 
 import os
 import re
+import sqlite3
 from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
@@ -65,3 +66,10 @@ def folder_of(place: Path | Address) -> Path:
     if isinstance(place, Address):
         raise ValueError("this needs a folder; the setting names a bucket")
     return place
+
+
+def words_of(error: Exception) -> str:
+    """Why what lies there is not known; the system's own word where this user may not read it, or a disk is away."""
+    if isinstance(error, (OSError, sqlite3.Error)):
+        return f"it cannot be read: {getattr(error, 'strerror', None) or error}"
+    return str(error)

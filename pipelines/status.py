@@ -24,7 +24,7 @@ from pipelines.holds import Holds
 from pipelines.keys import KeyMissing, KeyRing
 from pipelines.lag import in_kafka
 from pipelines.ledger import Ledger
-from pipelines.places import store_of
+from pipelines.places import store_of, words_of
 from pipelines.progress import VAULT_ID, Progress, check_settled, check_vault
 from pipelines.requests import everything
 from pipelines.settings import Settings
@@ -74,13 +74,6 @@ def _told(ask: Callable[[], Json]) -> Json:
         return ask()
     except (*_SAID, OSError, sqlite3.Error) as error:
         return {"error": words_of(error)}
-
-
-def words_of(error: Exception) -> str:
-    """Why something is not known; the system's own word where this user may not read it, or a disk is away."""
-    if isinstance(error, (OSError, sqlite3.Error)):
-        return f"it cannot be read: {getattr(error, 'strerror', None) or error}"
-    return str(error)
 
 
 # -- registries, driver and ledger

@@ -1,13 +1,17 @@
 """Whom nobody can remove as a partner."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from connectors.kafka import KafkaUnreachable
+from connectors.topics import TopicSpec
 from pipelines import partner_removal
 from pipelines.partner_removal import remove
 from pipelines.partners import PartnerRefused
 from pipelines.settings import Settings
+from schemas.registry import load_partners
 
 
 @pytest.mark.parametrize("name", ["office", "wellspring-driver", "admin"])
@@ -17,3 +21,23 @@ def test_neither_the_consent_authority_nor_the_system_is_a_partner(
     monkeypatch.setattr(partner_removal, "list_topics", lambda *_: pytest.fail("Kafka was asked"))
     with pytest.raises(PartnerRefused, match="that is no partner's name"):
         list(remove(Settings(authority="office"), name, tmp_path, with_topics=True, dry_run=False))
+
+
+def test_a_vault_or_lake_that_cannot_be_asked_keeps_nobody_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who removes a partner need not have the vault at hand."""
+    (tmp_path / "partners.yaml").write_text("partners: [{name: acme}, {name: other}]\n", encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(partner_removal, "list_topics", lambda *_: [TopicSpec("acme.sensor-reading.v1", 1)])
+    monkeypatch.setattr(partner_removal, "RangeReader", failing(KafkaUnreachable("nothing listens there")))
+    monkeypatch.setattr(partner_removal, "vault_of", failing(PermissionError(13, "Permission denied")))
+    steps = {step.what: step.result for step in remove(Settings(), "acme", tmp_path, with_topics=False, dry_run=False)}
+    assert steps["records that no driver has read yet"] == "not known: nothing listens there"
+    assert steps["readings that are held"] == "not known: it cannot be read: Permission denied"
+    assert list(load_partners(tmp_path / "partners.yaml")) == ["other"]
+
+
+def failing(error: Exception) -> Any:
+    def fail(*_: object) -> None:
+        raise error
+
+    return fail

@@ -182,6 +182,19 @@ def as_principal(world: World, name: str) -> World:
     return replace(world, settings=world.settings.model_copy(update={"kafka": login(world, name)}))
 
 
+def test_another_installation_on_the_cluster_leaves_this_one_s_principals_alone(world: World) -> None:
+    granted(world, *FRESH, "--users", str(world.folder / "users"))
+    other = replace(world, config=world.folder / "north.yaml")
+    content = yaml.safe_load(world.config.read_text())
+    other.config.write_text(yaml.safe_dump({**content, "principals": "north-"}))
+    did = granted(other, "--revoke", "--new-passwords", "--users", str(world.folder / "users"))
+    new = {row["principal"] for row in did if row["principal"].startswith("north-")}
+    assert new == {f"north-{role}" for role in ("driver", "connector", "mirror", "operator")}
+    assert not [row for row in did if row["principal"].startswith("wellspring-")]
+    assert {row["result"] for row in granted(world)} == {"there"}
+    assert why_not_published(login(world, "north-connector"), world.topic) == ""
+
+
 def settings_as(world: World, name: str) -> World:
     """The same deployment with a settings file by which commands are this principal's."""
     kafka = login(world, name)
