@@ -299,7 +299,7 @@ def test_check_finds_a_quota_that_the_registry_has_and_the_cluster_has_not(offic
     assert [(row["tried"], row["wanted"], row["found"]) for row in found if row["right"] == "NO"] == [
         ("quota", "5 MB/s", "2 MB/s"),
     ]
-    assert office.execute("kafka", "grant").returncode == 0
+    assert office.execute("kafka", "grant", "--revoke").returncode == 0
     partners(office, "check", name)
 
 
