@@ -25,7 +25,7 @@ def race(objects: Objects, prefix: str, writers: int = WRITERS, keys: int = KEYS
     names = [f"{prefix}{uuid.uuid4().hex}-{number}" for number in range(keys)]
     try:
         if not objects.put_new(names[0], b"first") or objects.put_new(names[0], b"second"):
-            raise StorageUnfit(_told("it takes no notice of If-None-Match"))
+            raise StorageUnfit(_told(objects, "it takes no notice of If-None-Match"))
         for name in names[1:]:
             _race_for(objects, name, writers)
     finally:
@@ -46,13 +46,13 @@ def _race_for(objects: Objects, name: str, writers: int) -> None:
         won = list(pool.map(write, range(writers)))
     winners = [number for number, has_won in enumerate(won) if has_won]
     if len(winners) > 1:
-        raise StorageUnfit(_told("it checks If-None-Match without a lock"))
+        raise StorageUnfit(_told(objects, "it checks If-None-Match without a lock"))
     if not winners or objects.get(name) != f"{winners[0]}".encode():
-        raise StorageUnfit(_told("what it acknowledges is not what lies there"))
+        raise StorageUnfit(_told(objects, "what it acknowledges is not what lies there"))
 
 
-def _told(fault: str) -> str:
-    return (
-        f"the bucket: the server lets several writers create one object ({fault}), so commits would be acknowledged and "
-        "lost: use a server that holds If-None-Match under a race, such as AWS S3, Ceph, MinIO or versitygw"
+def _told(objects: Objects, fault: str) -> str:
+    return objects.session.words.saying(
+        f"the server ({{endpoint}}) lets several writers create one object ({fault}), so commits would be acknowledged "
+        "and lost: use a server that holds If-None-Match under a race, such as AWS S3, Ceph, MinIO or versitygw"
     )

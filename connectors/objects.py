@@ -1,4 +1,4 @@
-"""Objects in a bucket of S3, or of a server that speaks it: a handful of verbs. The one module that imports boto3.
+"""Objects in a bucket of S3, or of a server that speaks it: a handful of verbs.
 
 Where the server is and who we are is what the environment says: AWS_ENDPOINT_URL, AWS_ACCESS_KEY_ID,
 AWS_SECRET_ACCESS_KEY, AWS_REGION, or whatever else the SDK knows (a profile, a machine's role).
@@ -9,22 +9,16 @@ import os
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
-from functools import lru_cache, wraps
+from functools import wraps
 from pathlib import Path
-from typing import Any, NamedTuple, ParamSpec, TypeVar
+from typing import Any, Concatenate, NamedTuple, ParamSpec, TypeVar
 
-import boto3
 from boto3.s3.transfer import TransferConfig
-from botocore.config import Config
-from botocore.exceptions import (
-    BotoCoreError,
-    ClientError,
-    ConnectionError,
-    HTTPClientError,
-    NoCredentialsError,
-    SSLError,
-)
+from botocore.exceptions import BotoCoreError, ClientError, ConnectionError, HTTPClientError
 
+from connectors.object_called import Called
+from connectors.object_session import ObjectSession
+from connectors.object_words import code_of
 from connectors.source_file import StorageFailed
 
 P = ParamSpec("P")
@@ -41,27 +35,6 @@ _CONFLICT = {"409", "ConditionalRequestConflict"}  # with another write of it, w
 _TAKEN = {"412", "PreconditionFailed", *_CONFLICT}
 _TRIES = 5
 _PAUSE_S = 0.05
-_CONNECTIONS = 32
-_WORDS = {
-    "403": "this user may not do that with the bucket",
-    "AccessDenied": "this user may not do that with the bucket",
-    "InvalidAccessKeyId": "the server does not know AWS_ACCESS_KEY_ID",
-    "XAdminUserNotFound": "the server does not know AWS_ACCESS_KEY_ID",
-    "SignatureDoesNotMatch": "AWS_SECRET_ACCESS_KEY is not the right one",
-    "NoSuchBucket": "there is no such bucket",
-    "404": "there is no such bucket",
-    "ExpiredToken": "the credentials have expired: set new ones",
-    "ExpiredTokenException": "the credentials have expired: set new ones",
-    "InvalidToken": "AWS_SESSION_TOKEN is not the right one",
-    "RequestTimeTooSkewed": "this machine's clock and the server's are too far apart",
-    "SlowDown": "the server is overloaded",
-    "503": "the server is not available",
-    "ServiceUnavailable": "the server is not available",
-    "InternalError": "the server failed",
-    "500": "the server failed",
-    "PreconditionFailed": "an object was changed while it was read",
-    "PermanentRedirect": "the bucket is in another region: set AWS_REGION",
-}
 
 
 class StoredObject(NamedTuple):
@@ -76,41 +49,25 @@ class StoredObject(NamedTuple):
     modified_us: int
 
 
-def _told(method: Callable[P, R]) -> Callable[P, R]:
-    """The method, whose failures are told in words without a key."""
+def _told(method: Callable[Concatenate["Objects", P], R]) -> Callable[Concatenate["Objects", P], R]:
+    """The method, with the credentials of this moment; its failures are told in words without a key."""
 
     @wraps(method)
-    def careful(*arguments: P.args, **named: P.kwargs) -> R:
+    def careful(self: "Objects", /, *arguments: P.args, **named: P.kwargs) -> R:
+        self.session.frozen()
         try:
-            return method(*arguments, **named)
+            return method(self, *arguments, **named)
         except (ClientError, BotoCoreError) as error:
-            raise StorageFailed(f"the bucket: {_in_words(error)}") from None
+            raise StorageFailed(self.session.words.of(error)) from None
 
     return careful
-
-
-def _in_words(error: ClientError | BotoCoreError) -> str:
-    if isinstance(error, ClientError):
-        code = _code(error)
-        return _WORDS.get(code, f"the server answers {code}")
-    if isinstance(error, NoCredentialsError):
-        return "there are no credentials: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
-    if isinstance(error, SSLError):
-        return "the server's certificate is not trusted (AWS_CA_BUNDLE), or it expects no TLS (AWS_ENDPOINT_URL)"
-    if isinstance(error, (ConnectionError, HTTPClientError)):
-        return "the server cannot be reached (AWS_ENDPOINT_URL)"
-    return f"the SDK gives up ({type(error).__name__})"
-
-
-def _code(error: Exception) -> str:
-    return str(error.response.get("Error", {}).get("Code", "")) if isinstance(error, ClientError) else ""
 
 
 def _is_unsure(error: ClientError | BotoCoreError) -> bool:
     """Whether a write may have been done although this was its answer."""
     if isinstance(error, ClientError):
         status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-        return _code(error) in {*_TAKEN, "RequestTimeout"} or status >= 500
+        return code_of(error) in {*_TAKEN, "RequestTimeout"} or status >= 500
     return isinstance(error, (ConnectionError, HTTPClientError))
 
 
@@ -120,13 +77,13 @@ class Objects:
     ValueError where the address is none. Any thread may call it.
     """
 
-    def __init__(self, url: str, environ: Mapping[str, str] = os.environ) -> None:
+    def __init__(self, url: str, environ: Mapping[str, str] = os.environ, called: Called = Called()) -> None:
         self._bucket, _, prefix = url.removeprefix(SCHEME).partition("/")
         if not url.startswith(SCHEME) or not self._bucket:
             raise ValueError(f"an address is {SCHEME}BUCKET or {SCHEME}BUCKET/PREFIX")
         self._prefix = f"{prefix.rstrip('/')}/" if prefix.strip("/") else ""
-        said = {name: value for name, value in environ.items() if name.startswith("AWS_")}
-        self._session, self._client = _client(os.getpid(), tuple(sorted(said.items())))
+        self.called, self.session = called, ObjectSession(environ, called)
+        self._client = self.session.client
 
     @_told
     def list(self, prefix: str = "") -> Iterator[StoredObject]:
@@ -174,9 +131,9 @@ class Objects:
         try:
             answer = self._client.get_object(**where, Range=wanted)
         except ClientError as error:
-            if _code(error) in _GONE:
+            if code_of(error) in _GONE:
                 return None
-            if _code(error) in _EMPTY:
+            if code_of(error) in _EMPTY:
                 return self._stored(self._prefix + key, 0, self._client.head_object(**where)), b""
             raise
         content: bytes = answer["Body"].read()
@@ -195,7 +152,7 @@ class Objects:
         try:
             return ask(Bucket=self._bucket, Key=self._prefix + key)
         except ClientError as error:
-            if _code(error) in _GONE:
+            if code_of(error) in _GONE:
                 return None
             raise
 
@@ -246,7 +203,7 @@ class Objects:
                 found = self._unless_gone(self._client.head_object, key) if _is_unsure(error) else None
                 if found is not None:
                     return bool(found.get("Metadata", {}).get(_WRITER) == writer)
-                if _code(error) not in _CONFLICT or not left:
+                if code_of(error) not in _CONFLICT or not left:
                     raise
                 time.sleep(_PAUSE_S)
         raise AssertionError("the last try returns or raises")
@@ -273,7 +230,7 @@ class Objects:
         try:
             return "Status" in self._client.get_bucket_versioning(Bucket=self._bucket)
         except ClientError as error:
-            if _code(error) in _UNKNOWN:
+            if code_of(error) in _UNKNOWN:
                 return False
             raise
 
@@ -297,11 +254,8 @@ class Objects:
 
     @_told
     def access(self) -> dict[str, str]:
-        """What another library needs to be told so as to reach the same objects as the same user."""
-        credentials = self._session.get_credentials()
-        if credentials is None:
-            raise NoCredentialsError
-        found = credentials.get_frozen_credentials()
+        """What another library needs to be told so as to reach the same objects as the same user, at this moment."""
+        found = self.session.frozen()
         told = {"AWS_ACCESS_KEY_ID": found.access_key, "AWS_SECRET_ACCESS_KEY": found.secret_key}
         if found.token:
             told["AWS_SESSION_TOKEN"] = found.token
@@ -315,37 +269,6 @@ class Objects:
     def _stored(self, key: str, size: int, answer: Any) -> StoredObject:
         modified_us = round(answer["LastModified"].timestamp() * 1e6)
         return StoredObject(key.removeprefix(self._prefix), size, answer.get("ETag", ""), modified_us)
-
-
-@_told
-@lru_cache(maxsize=8)
-def _client(process: int, said: tuple[tuple[str, str], ...]) -> tuple[Any, Any]:
-    """A session and a client for any server: names of buckets in the path, and no checksums that only Amazon's knows.
-
-    One for each process and environment, as it costs a tenth of a second, and a fork must not share connections.
-    """
-    environ = dict(said)
-    config = Config(
-        s3={"addressing_style": "path" if environ.get("AWS_ENDPOINT_URL") else "auto"},
-        request_checksum_calculation="when_required",
-        response_checksum_validation="when_required",
-        retries={"mode": "standard", "max_attempts": 3},
-        max_pool_connections=_CONNECTIONS,
-        connect_timeout=5,
-        read_timeout=60,
-    )
-    region = environ.get("AWS_REGION") or environ.get("AWS_DEFAULT_REGION")
-    endpoint = environ.get("AWS_ENDPOINT_URL_S3") or environ.get("AWS_ENDPOINT_URL")
-    session = boto3.session.Session(
-        aws_access_key_id=environ.get("AWS_ACCESS_KEY_ID"),
-        aws_secret_access_key=environ.get("AWS_SECRET_ACCESS_KEY"),
-        aws_session_token=environ.get("AWS_SESSION_TOKEN"),
-        profile_name=environ.get("AWS_PROFILE"),
-    )
-    try:
-        return session, session.client("s3", region_name=region, endpoint_url=endpoint, config=config)
-    except ValueError:  # its words repeat the address, which may hold a password
-        raise StorageFailed("the bucket: AWS_ENDPOINT_URL is no address such as https://s3.example.org") from None
 
 
 class _Ranges(io.RawIOBase):

@@ -4,10 +4,13 @@ import math
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
+from connectors.object_called import Called
 from connectors.objects import Objects, StoredObject
 from connectors.source_file import SourceFile, StorageFailed
 from connectors.watch_lease import LEASE_S, Lease
 from connectors.watch_place import Changed, Item, PlaceRefused
+
+WATCHED = Called("the watched bucket")
 
 
 class Bucket:
@@ -16,7 +19,7 @@ class Bucket:
     poll_s = 10.0
 
     def __init__(self, url: str, lease_s: float = LEASE_S) -> None:
-        self._objects = Objects(url)
+        self._objects = Objects(url, called=WATCHED)
         self._lease = Lease(self._objects, lease_s)
 
     @contextmanager

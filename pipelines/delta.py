@@ -48,10 +48,13 @@ def log_key(table: str, version: int) -> str:
 
 def open_table(store: Store, table: str) -> DeltaTable | None:
     """The table as it stands, None where there is none."""
-    options = dict(store.delta_options())
+    return _opened(store, table, store.delta_options())
+
+
+def _opened(store: Store, table: str, options: Mapping[str, str]) -> DeltaTable | None:
     with _told(store):
         try:
-            return DeltaTable(store.uri(table), storage_options=options)
+            return DeltaTable(store.uri(table), storage_options=dict(options))
         except TableNotFoundError:
             return None
 
@@ -90,10 +93,11 @@ def current_table(store: Store, table: str) -> DeltaTable | None:
     uri = store.uri(table)
     kept = _OPEN.tables.pop(uri, None)
     if kept is None or not _goes_on(store, table, kept):
-        handle = open_table(store, table)
+        options = store.delta_options()  # of this moment: a handle goes on as long as the credentials in them do
+        handle = _opened(store, table, options)
         if handle is None:
             return None
-        kept = _Kept(handle, handle.version(), store.delta_options(), None)
+        kept = _Kept(handle, handle.version(), options, None)
     else:
         with _told(store):
             kept.handle.update_incremental()

@@ -15,6 +15,7 @@ from pathlib import Path, PurePosixPath
 
 import pyarrow as pa
 
+from connectors.object_called import Called
 from connectors.object_reading import ObjectReader, Pieces
 from connectors.objects import Objects
 from connectors.source_file import StorageFailed
@@ -28,9 +29,9 @@ _PATIENCE = {"max_retries": "3", "retry_timeout": "30s", "connect_timeout": "5s"
 class ObjectStore:
     """The objects below `s3://bucket/prefix`. Its methods raise StorageFailed where the server will not or cannot."""
 
-    def __init__(self, address: str, environ: Mapping[str, str] = os.environ) -> None:
+    def __init__(self, address: str, environ: Mapping[str, str] = os.environ, called: Called = Called()) -> None:
         self.address = address
-        self.objects = Objects(address, environ)
+        self.objects = Objects(address, environ, called)
         self.pieces = Pieces(self.objects)
 
     def put_new(self, key: str, data: bytes) -> None:
@@ -84,7 +85,8 @@ class ObjectStore:
     def explain(self, error: Exception) -> None:
         """StorageFailed, in the words of our own client where that fares no better."""
         self.objects.folders()
-        raise StorageFailed(f"the bucket: delta-rs could not use it ({type(error).__name__})") from None
+        words = f"delta-rs could not use it ({type(error).__name__}; {{endpoint}}; {{who}})"
+        raise StorageFailed(self.objects.session.words.saying(words)) from None
 
     def open_file(self, key: str) -> pa.NativeFile:
         return pa.PythonFile(ObjectReader(self.pieces, _checked(key)), mode="r")

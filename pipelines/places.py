@@ -10,6 +10,7 @@ from typing import Annotated
 
 from pydantic import PlainValidator
 
+from connectors.object_called import Called
 from pipelines.store import FolderStore, Store
 
 SCHEME = "s3://"
@@ -43,22 +44,28 @@ Place = Annotated[Path | Address, PlainValidator(place_of)]
 """A folder that is relative to the working folder at the time of validation, or an address in a bucket."""
 
 
-def store_of(place: Path | Address | str, environ: Mapping[str, str] = os.environ) -> Store:
-    """The store of the objects that lie there; its server is asked nothing yet. A string is read by `place_of`."""
+LAKE, COPY = Called("the lake's bucket"), Called("the copy's bucket")
+
+
+def store_of(place: Path | Address | str, environ: Mapping[str, str] = os.environ, called: Called = LAKE) -> Store:
+    """The store of the objects that lie there; its server is asked nothing yet. A string is read by `place_of`.
+
+    `called` is what its failures call it. StorageFailed where the environment names nobody who could reach it.
+    """
     found = place_of(place)
     if not isinstance(found, Address):
         return FolderStore(found)
     return _object_store(
-        found, os.getpid(), tuple(sorted(item for item in environ.items() if item[0].startswith("AWS_")))
+        found, os.getpid(), tuple(sorted(item for item in environ.items() if item[0].startswith("AWS_"))), called
     )
 
 
 @lru_cache(maxsize=8)
-def _object_store(address: Address, process: int, environment: tuple[tuple[str, str], ...]) -> Store:
+def _object_store(address: Address, process: int, environment: tuple[tuple[str, str], ...], called: Called) -> Store:
     """One for each place, as it holds what was read."""
     from pipelines.object_store import ObjectStore  # loads the SDK, which a folder does without
 
-    return ObjectStore(address, dict(environment))
+    return ObjectStore(address, dict(environment), called)
 
 
 def folder_of(place: Path | Address) -> Path:

@@ -11,7 +11,7 @@ KEY = "_control/store-check.json"
 PROBES = "_control/probe/"
 
 VERSIONS = (
-    "the bucket keeps versions: what is deleted here is deleted with its versions, but old versions of what is rewritten "
+    "keeps versions: what is deleted here is deleted with its versions, but old versions of what is rewritten "
     "(signs of life, every 2 s) stay until a rule of the bucket lets them expire, and copies of the bucket keep what an "
     "erasure removes. Better: a bucket without versions, or a rule that lets old versions expire after a day"
 )
@@ -35,7 +35,7 @@ def check_store(store: Store, say: Callable[[str], None]) -> None:
     if not isinstance(store, ObjectStore):
         return
     if store.versioned:
-        say(VERSIONS)
+        say(f"{store.objects.called.bucket} {VERSIONS}")
     now = _Passed(where=store.objects.where)
     if _passed(store) != now:
         race(store.objects, PROBES)

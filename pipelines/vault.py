@@ -13,14 +13,19 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Protocol
 
+from connectors.object_called import IDENTITY, Called
+from connectors.source_file import StorageFailed
 from pipelines.database import Database
 from pipelines.object_vault import ObjectVault
 from pipelines.places import Address, place_of, store_of
 from pipelines.settings import Settings
 from pipelines.store import FolderStore, Store
 
+VAULT_COPY = "the bucket of the vault's copy"
 _OWN, _SHARED = "WELLSPRING_VAULT_AWS_", "AWS_"
-_IDENTITY = {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_PROFILE"}
+_OWN_MEANT = IDENTITY | {
+    *("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_REGION", "AWS_DEFAULT_REGION", "AWS_CA_BUNDLE"),
+}
 
 
 class Vault(Protocol):
@@ -160,10 +165,26 @@ def vault_of(settings: Settings) -> Vault:
     return vault_at(settings.vault, settings.vault_work)
 
 
-def vault_at(place: Path | Address | str, work: Path) -> Vault:
-    """The vault that lies there, with a working folder for one in a bucket."""
+def vault_at(place: Path | Address | str, work: Path, bucket: str = "the vault's bucket") -> Vault:
+    """The vault that lies there, with a working folder for one in a bucket, which failures call `bucket`.
+
+    StorageFailed where the environment names nobody who could reach it.
+    """
     found = place_of(place)
-    return ObjectVault(store_of(found, vault_environment()), work) if isinstance(found, Address) else FolderVault(found)
+    if not isinstance(found, Address):
+        return FolderVault(found)
+    return ObjectVault(store_of(found, vault_environment(), _called(bucket)), work)
+
+
+def _called(bucket: str, environ: Mapping[str, str] = os.environ) -> Called:
+    """By what names its variables are told. StorageFailed where one would be passed over, and somebody else be meant."""
+    own = frozenset(_SHARED + name.removeprefix(_OWN) for name in environ if name.startswith(_OWN))
+    for name in sorted(own - _OWN_MEANT):
+        raise StorageFailed(
+            f"{bucket}: {_OWN}{name.removeprefix(_SHARED)} means nothing: put what it says into a profile, and its "
+            f"name into {_OWN}PROFILE"
+        )
+    return Called(bucket, _OWN, own)
 
 
 def vault_environment(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
@@ -173,8 +194,8 @@ def vault_environment(environ: Mapping[str, str] = os.environ) -> dict[str, str]
     """
     own = {_SHARED + name.removeprefix(_OWN): value for name, value in environ.items() if name.startswith(_OWN)}
     shared = {name: value for name, value in environ.items() if name.startswith(_SHARED)}
-    if own.keys() & _IDENTITY:
-        shared = {name: value for name, value in shared.items() if name not in _IDENTITY}
+    if own.keys() & IDENTITY:
+        shared = {name: value for name, value in shared.items() if name not in IDENTITY}
     return {**shared, **own}
 
 

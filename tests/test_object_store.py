@@ -151,7 +151,10 @@ def test_a_refusal_is_none_of_these(store: ObjectStore, monkeypatch: pytest.Monk
         raise refused("ExpiredToken", 400)
 
     answering(store, monkeypatch, denied)
-    with pytest.raises(StorageFailed, match="the bucket: the credentials have expired: set new ones"):
+    with pytest.raises(
+        StorageFailed,
+        match="^the bucket: the credentials have expired: renew AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, and start again$",
+    ):
         store.put_new("a", b"1")
 
 

@@ -18,10 +18,10 @@ from pipelines.holds import Holds
 from pipelines.lake_check import Report, lake_check
 from pipelines.law import entry_law
 from pipelines.ledger import Ledger
-from pipelines.places import Address, place_of, store_of
+from pipelines.places import COPY, Address, place_of, store_of
 from pipelines.progress import check_settled
 from pipelines.store_check import check_store
-from pipelines.vault import vault_at, vault_of
+from pipelines.vault import VAULT_COPY, vault_at, vault_of
 from pipelines.views import sql as run_sql
 from pipelines.views import tables as list_tables
 
@@ -99,10 +99,12 @@ def copy(
     if target == settings.lake or (vault and _place(vault) == settings.vault):
         raise Refused("the other place is the one that is copied")
     with ExitStack() as vaults:
-        source, other = Side(store_of(settings.lake), None), Side(store_of(target), None)
+        source, other = Side(store_of(settings.lake), None), Side(store_of(target, called=COPY), None)
         if vault is not None:
             source = source._replace(vault=vaults.enter_context(closing(vault_of(settings))))
-            other = other._replace(vault=vaults.enter_context(closing(vault_at(_place(vault), settings.vault_work))))
+            other = other._replace(
+                vault=vaults.enter_context(closing(vault_at(_place(vault), settings.vault_work, VAULT_COPY)))
+            )
         for store in (other.lake, *([other.vault.store] if other.vault else [])):
             if not dry_run:
                 check_store(store, say)
@@ -130,8 +132,8 @@ def verify(
     with ExitStack() as vaults:
         found = None
         if vault is not None:
-            found = vaults.enter_context(closing(vault_at(_place(vault), settings_of(config).vault_work)))
-        report = copy_check(store_of(_place(place)), found, deep)
+            found = vaults.enter_context(closing(vault_at(_place(vault), settings_of(config).vault_work, VAULT_COPY)))
+        report = copy_check(store_of(_place(place), called=COPY), found, deep)
     _tell(report, as_json)
     if not report.is_sound:
         raise Refused(f"{len(report.problems)} problems; copy again, or use another copy")

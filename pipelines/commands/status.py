@@ -36,8 +36,8 @@ def status(config: Config = None, as_json: AsJson = False) -> None:
 
 
 def _lines(found: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    yield "driver", _driver(found["driver"])
     for name, tell in (
+        ("driver", _driver),
         ("registries", _registries),
         ("ledger", _ledger),
         ("kafka", _kafka),

@@ -85,7 +85,7 @@ def test_a_copy_and_a_deletion(objects: Objects) -> None:
         ({"AWS_ENDPOINT_URL": "http://127.0.0.1:1"}, "uploads", "the server cannot be reached (AWS_ENDPOINT_URL)"),
         ({"AWS_ACCESS_KEY_ID": "nobody"}, "uploads", "the server does not know AWS_ACCESS_KEY_ID"),
         ({"AWS_SECRET_ACCESS_KEY": "wrong"}, "uploads", "AWS_SECRET_ACCESS_KEY is not the right one"),
-        ({}, "elsewhere", "there is no such bucket"),
+        ({}, "elsewhere", "there is no such bucket: see its address, and AWS_ENDPOINT_URL"),
     ],
 )
 def test_a_server_that_will_not_is_told_without_a_key(

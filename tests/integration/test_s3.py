@@ -140,7 +140,7 @@ def test_a_server_that_goes_away_in_a_cycle_ends_it_in_words_and_nothing_is_lost
         if at == step:
             s3.kill()
 
-    with pytest.raises(StorageFailed, match=r"^the bucket: the server cannot be reached \(AWS_ENDPOINT_URL\)"):
+    with pytest.raises(StorageFailed, match=r"^the lake's bucket: the server cannot be reached \(AWS_ENDPOINT_URL\)"):
         world.work(on_step=fell)
     s3.up()
     world.work(take_over=True)
@@ -155,7 +155,7 @@ def test_a_server_that_goes_away_in_a_cycle_ends_it_in_words_and_nothing_is_lost
         ({"AWS_SECRET_ACCESS_KEY": "wrong"}, "AWS_SECRET_ACCESS_KEY is not the right one"),
         ({"AWS_ACCESS_KEY_ID": "nobody"}, "the server does not know AWS_ACCESS_KEY_ID"),
         ({"AWS_ENDPOINT_URL": "http://127.0.0.1:1"}, "the server cannot be reached (AWS_ENDPOINT_URL)"),
-        (None, "there is no such bucket"),
+        (None, "there is no such bucket: see its address, and AWS_ENDPOINT_URL"),
     ],
 )
 def test_what_is_wrong_with_the_bucket_is_said_and_mended(
@@ -172,7 +172,7 @@ def test_what_is_wrong_with_the_bucket_is_said_and_mended(
             s3.bucket.rename(away)
         for command in (["run", "--once"], ["lake", "check"], ["lake", "sql", "select 1"], ["ledger", "list"]):
             done = world.execute(*command)
-            assert (done.returncode, done.stderr) == (1, f"wellspring: the bucket: {words}\n"), command
+            assert (done.returncode, done.stderr) == (1, f"wellspring: the lake's bucket: {words}\n"), command
     if fault is None:
         away.rename(s3.bucket)
     world.work()
@@ -189,7 +189,7 @@ def test_what_is_deleted_goes_with_its_versions(world: World, capsys: pytest.Cap
     said: list[str] = []
     world.publish(world.reading("mia", MIA))
     world.work(say=said.append)
-    assert len(said) == 1 and said[0].startswith("the bucket keeps versions: ") and "erasure" in said[0]
+    assert len(said) == 1 and said[0].startswith("the lake's bucket keeps versions: ") and "erasure" in said[0]
     assert versions(store, PROBES) == [] and versions(store, "_control/heartbeat.json") == []
     (key,) = store.list("study=sleep/observation/month=")
     assert len(versions(store, key)) == 1

@@ -1,0 +1,100 @@
+"""Credentials that end: a command that they end in says so in words, and after their repair nothing is lost or doubled;
+those that renew themselves nobody notices.
+
+The server is a real one behind one that knows tokens (`tests/s3_tokens.py`).
+"""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from infra.local_kafka import Address
+from pipelines import delta
+from tests.s3_server import S3Server
+from tests.s3_tokens import Lent, TokenServer, token_server
+from tests.worlds import Ended, World, make_world, once
+
+OWN = "WELLSPRING_VAULT_"
+LAKE = (
+    "the lake's bucket: the credentials have expired: "
+    "renew AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN, and start again"
+)
+VAULT = LAKE.replace("lake", "vault").replace("AWS_", f"{OWN}AWS_")
+LOOKS = (["lake", "check"], ["lake", "tables"], ["lake", "sql", "select 1"], ["ledger", "list"])
+
+
+@pytest.fixture
+def server(s3: S3Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[TokenServer]:
+    with token_server(s3) as server:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", server.endpoint)
+        yield server
+
+
+def use(monkeypatch: pytest.MonkeyPatch, lent: Lent, prefix: str = "") -> Lent:
+    for name, value in lent.environment(prefix).items():
+        monkeypatch.setenv(name, value)
+    return lent
+
+
+@pytest.fixture
+def world(broker: Address, s3: S3Server, server: TokenServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
+    """Somebody whose readings land in one study, another whose wait; lake and vault have credentials of their own."""
+    use(monkeypatch, server.lend("lake-1"))
+    use(monkeypatch, server.lend("vault-1"), OWN)
+    places = {"bucket": s3.bucket, "vault_bucket": s3.bucket}
+    world = make_world(tmp_path / "world", broker.bootstrap, compact_files=3, **places)
+    world.consent(world.link("mia"), world.grant("mia", "sleep"))
+    return world
+
+
+def ended(done: Ended, words: str, server: TokenServer) -> None:
+    """It has ended as the document says, and says nothing that is secret."""
+    assert (done.returncode, done.stderr.splitlines()[-1:]) == (1, [f"wellspring: {words}"])
+    for lent in server.lent.values():
+        assert not any(part in done.stdout + done.stderr for part in lent)
+    assert "Traceback" not in done.stderr and server.endpoint not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("whose", "method", "path"),
+    [
+        ("lake", "GET", r".*"),  # the start
+        ("lake", "PUT", r"/lake/study.*\.parquet$"),
+        ("lake", "PUT", r"/lake/_control/manifests/"),
+        ("lake", "PUT", r"/lake/_control/ledger/0+2\.json$"),
+        ("lake", "GET", r"/lake/study.*/_delta_log/_last_checkpoint$"),  # delta-rs, after the entry
+        ("lake", "PUT", r"/lake/study.*/_delta_log/0+\.json$"),  # delta-rs, the commit
+        ("lake", "PUT", r"/lake/study.*/_delta_log/.*\.checkpoint\.parquet$"),
+        ("lake", "DELETE", r"/lake/_control/manifests/"),
+        ("vault", "GET", r".*"),
+        ("vault", "PUT", r"/vault/runs/"),
+        ("vault", "PUT", r"/vault/holds/"),
+        ("vault", "DELETE", r"/vault/runs/"),
+    ],
+)
+def test_credentials_that_expire_end_a_driver_in_words_and_their_repair_loses_nothing(
+    whose: str, method: str, path: str, world: World, server: TokenServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(delta, "CHECKPOINT_EVERY", 1)
+    prefix, words = (OWN, VAULT) if whose == "vault" else ("", LAKE)
+    world.publish(world.reading("mia", range(200)), world.reading("ben", range(200, 230)))
+
+    def comes(at: str, asked: str) -> bool:
+        return at == method and re.search(path, asked.replace("%3D", "=")) is not None
+
+    server.expires(server.lent[f"token-{whose}-1"], comes)
+    ended(world.execute("run", "--once"), words, server)
+    assert comes(*server.refused[0])
+    for command in LOOKS if whose == "lake" else []:
+        ended(world.execute(*command), words, server)
+    looked = world.execute("status")
+    assert looked.returncode == 1 and f"not known: {words}" in looked.stdout
+
+    use(monkeypatch, server.lend(f"{whose}-2"), prefix)
+    world.consent(world.link("ben"), world.grant("ben", "sleep"))
+    assert world.execute("run", "--once", "--take-over").returncode == 0
+    assert world.landed("sleep") == once(range(230))
+    world.assert_sound()
+    assert world.leavings() == [] and world.execute("lake", "check").returncode == 0
