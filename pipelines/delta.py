@@ -46,15 +46,12 @@ def log_key(table: str, version: int) -> str:
     return f"{table}/_delta_log/{version:020d}.json"
 
 
-def open_table(store: Store, table: str) -> DeltaTable | None:
-    """The table as it stands, None where there is none."""
-    return _opened(store, table, store.delta_options())
-
-
-def _opened(store: Store, table: str, options: Mapping[str, str]) -> DeltaTable | None:
+def open_table(store: Store, table: str, options: Mapping[str, str] | None = None) -> DeltaTable | None:
+    """The table as it stands, None where there is none; with the store's options of this moment, unless others are given."""
+    told = dict(store.delta_options() if options is None else options)
     with _told(store):
         try:
-            return DeltaTable(store.uri(table), storage_options=dict(options))
+            return DeltaTable(store.uri(table), storage_options=told)
         except TableNotFoundError:
             return None
 
@@ -94,7 +91,7 @@ def current_table(store: Store, table: str) -> DeltaTable | None:
     kept = _OPEN.tables.pop(uri, None)
     if kept is None or not _goes_on(store, table, kept):
         options = store.delta_options()  # of this moment: a handle goes on as long as the credentials in them do
-        handle = _opened(store, table, options)
+        handle = open_table(store, table, options)
         if handle is None:
             return None
         kept = _Kept(handle, handle.version(), options, None)

@@ -49,6 +49,7 @@ class Lent(NamedTuple):
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    wbufsize, disable_nagle_algorithm = -1, True  # else each answer waits for an acknowledgement of its first half
     server: "TokenServer"
     _real: http.client.HTTPConnection | None = None
 

@@ -109,3 +109,22 @@ def test_few_tables_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     for study in ("a", "b", "c"):
         delta.current_table(driver.store, f"study={study}/observation")
     assert [Path(uri).parent.name for uri in delta._OPEN.tables] == ["study=b", "study=c"]
+
+
+def test_a_handle_is_kept_by_the_credentials_that_it_was_opened_with(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They are renewed by another thread, in the midst of it: what is kept must not seem to have the new ones."""
+    driver, opened = Driver(tmp_path), []
+    driver.land("a")
+    told = iter(["old", *["new"] * 9])
+
+    def noted(uri: str, storage_options: dict[str, str]) -> DeltaTable:
+        opened.append(storage_options["AWS_SESSION_TOKEN"])
+        return DeltaTable(uri)
+
+    monkeypatch.setattr(delta, "DeltaTable", noted)
+    monkeypatch.setattr(FolderStore, "delta_options", lambda _: {"AWS_SESSION_TOKEN": next(told)})
+    for _ in range(3):
+        assert delta.current_table(driver.store, A) is not None
+    assert opened == ["old", "new"]

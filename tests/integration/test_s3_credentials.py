@@ -5,6 +5,8 @@ The server is a real one behind one that knows tokens (`tests/s3_tokens.py`).
 """
 
 import re
+import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +14,7 @@ import pytest
 
 from infra.local_kafka import Address
 from pipelines import delta
+from tests.credentials_source import GOOD_S, Source, credentials_source
 from tests.s3_server import S3Server
 from tests.s3_tokens import Lent, TokenServer, token_server
 from tests.worlds import Ended, World, make_world, once
@@ -62,16 +65,13 @@ def ended(done: Ended, words: str, server: TokenServer) -> None:
     [
         ("lake", "GET", r".*"),  # the start
         ("lake", "PUT", r"/lake/study.*\.parquet$"),
-        ("lake", "PUT", r"/lake/_control/manifests/"),
         ("lake", "PUT", r"/lake/_control/ledger/0+2\.json$"),
         ("lake", "GET", r"/lake/study.*/_delta_log/_last_checkpoint$"),  # delta-rs, after the entry
         ("lake", "PUT", r"/lake/study.*/_delta_log/0+\.json$"),  # delta-rs, the commit
         ("lake", "PUT", r"/lake/study.*/_delta_log/.*\.checkpoint\.parquet$"),
-        ("lake", "DELETE", r"/lake/_control/manifests/"),
         ("vault", "GET", r".*"),
         ("vault", "PUT", r"/vault/runs/"),
         ("vault", "PUT", r"/vault/holds/"),
-        ("vault", "DELETE", r"/vault/runs/"),
     ],
 )
 def test_credentials_that_expire_end_a_driver_in_words_and_their_repair_loses_nothing(
@@ -98,3 +98,48 @@ def test_credentials_that_expire_end_a_driver_in_words_and_their_repair_loses_no
     assert world.landed("sleep") == once(range(230))
     world.assert_sound()
     assert world.leavings() == [] and world.execute("lake", "check").returncode == 0
+
+
+# -- credentials that renew themselves
+
+
+@pytest.fixture
+def source(world: World, server: TokenServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Source]:
+    """From here on the lake's come from a container's endpoint, the vault's from a command that a profile names."""
+    for lent in (server.lend("lake-1", 0.0), server.lend("vault-1", 0.0)):
+        for name in (*lent.environment(), *lent.environment(OWN)):
+            monkeypatch.delenv(name, raising=False)
+    with credentials_source(server) as source:
+        asked = f"import urllib.request as u; print(u.urlopen('{source.url('vault')}').read().decode())"
+        command = tmp_path / "command"
+        command.write_text(f'#!/bin/sh\nexec {sys.executable} -S -c "{asked}"\n')
+        command.chmod(0o700)
+        config = tmp_path / "config"
+        config.write_text(f"[profile vault]\ncredential_process = {command}\n")
+        monkeypatch.setenv("AWS_CONFIG_FILE", str(config))
+        monkeypatch.setenv(f"{OWN}AWS_PROFILE", "vault")
+        monkeypatch.setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", source.url("lake"))
+        yield source
+
+
+def test_a_driver_goes_on_when_its_credentials_are_renewed(world: World, server: TokenServer, source: Source) -> None:
+    """For longer than any of them is good, with work on tables that it has open, and without one request too late."""
+    sent, ledger = 0, world.lake_folder / "_control" / "ledger"
+    with world.following("run", "--follow") as driver:
+        began = ends = time.monotonic()
+        while time.monotonic() < ends or len(list(ledger.glob("*"))) < 8:
+            assert driver.process.poll() is None and time.monotonic() < began + 200, driver.errors
+            people = world.reading("mia", range(sent, sent + 10)), world.reading("ben", range(sent + 10, sent + 15))
+            world.publish(*people)
+            sent += 15
+            time.sleep(1)
+            if not ledger.exists():
+                ends = time.monotonic() + 2 * GOOD_S
+        renewed = dict(source.given)
+        assert driver.end() == 0, driver.errors
+    assert server.refused == [] and min(renewed["lake"], renewed["vault"]) > 3
+    world.consent(world.link("ben"), world.grant("ben", "sleep"))
+    assert world.execute("run", "--once").returncode == 0
+    assert world.landed("sleep") == once(range(sent))
+    world.assert_sound()
+    assert world.leavings() == [] and server.refused == []
