@@ -1,8 +1,10 @@
 """Who we are to a server of objects, and how it is told when that goes wrong: whose bucket, which variable, what to do."""
 
 import json
+import logging
 import os
 import stat
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -30,6 +32,17 @@ def _nobody(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "credentials"))
     monkeypatch.setenv("AWS_REGION", "us-east-1")
+
+
+@pytest.fixture
+def heard() -> Iterator[list[logging.LogRecord]]:
+    """What the SDK logs."""
+    found: list[logging.LogRecord] = []
+    handler = logging.Handler(logging.WARNING)
+    handler.emit = found.append  # type: ignore[method-assign]
+    logging.getLogger("botocore").addHandler(handler)
+    yield found
+    logging.getLogger("botocore").removeHandler(handler)
 
 
 def refused(code: str, asked: str = "GetObject") -> ClientError:
@@ -123,7 +136,7 @@ def source(folder: Path, script: str) -> None:
     ],
 )
 def test_a_source_that_fails_is_told_without_what_it_has_printed(
-    script: str, why: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    script: str, why: str, tmp_path: Path, heard: list[logging.LogRecord]
 ) -> None:
     source(tmp_path, script)
     with pytest.raises(StorageFailed) as failure:
@@ -132,7 +145,7 @@ def test_a_source_that_fails_is_told_without_what_it_has_printed(
         f"the vault's bucket: credentials cannot be had from the profile that WELLSPRING_VAULT_AWS_PROFILE names ({why}): "
         "see that it answers, and start again"
     )
-    assert capsys.readouterr().err == ""
+    assert heard == []
 
 
 def given(folder: Path, name: str, minutes: float) -> None:
@@ -151,7 +164,7 @@ def test_what_delta_rs_is_told_is_renewed_with_what_we_have_ourselves(tmp_path: 
     assert [(one["AWS_ACCESS_KEY_ID"], one["AWS_SESSION_TOKEN"]) for one in told] == [("second", "t-second")] * 2
 
 
-def test_a_source_that_is_away_when_credentials_end_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_source_that_is_away_when_credentials_end_is_told(tmp_path: Path, heard: list[logging.LogRecord]) -> None:
     source(tmp_path, f"cat {tmp_path / 'said'}")
     given(tmp_path, "first", 5)
     objects = Objects("s3://studies", {**os.environ, "AWS_PROFILE": "own"}, LAKE)
@@ -160,7 +173,7 @@ def test_a_source_that_is_away_when_credentials_end_is_told(tmp_path: Path, caps
         for ask in (objects.access, lambda: objects.get("a")):
             with pytest.raises(StorageFailed, match="^the lake's bucket: credentials cannot be had from the profile"):
                 ask()
-    assert capsys.readouterr().err == ""
+    assert heard == []
 
 
 def test_a_variable_of_the_vault_s_that_would_be_passed_over_is_refused(
