@@ -4,8 +4,9 @@ from typing import Any
 
 import pytest
 
+from connectors.source_file import StorageFailed
 from quality.users import Role, User, Users, UsersError
-from quality.web.app import desk_app
+from quality.web.app import _unforeseen, desk_app
 from quality.web.attempts import FREE, MOST, Attempts
 from quality.web.sessions import Sessions
 from quality.web.settings import StewardSettings
@@ -336,3 +337,12 @@ def test_a_sign_in_that_fails_by_itself_says_nothing_of_why(world: Any) -> None:
     assert response.status_code == 500 and "Something went wrong here" in response.text
     assert "no-address" not in response.text
     assert browser.get("/").status_code == 303
+
+
+def test_a_bucket_that_fails_is_told_in_the_log_and_not_on_the_page(monkeypatch: pytest.MonkeyPatch) -> None:
+    words, logged = "the lake's bucket: the credentials have expired: renew AWS_PROFILE", list[str]()
+    monkeypatch.setattr("quality.web.app._log.error", lambda text, *parts: logged.append(text % parts))
+    for error, told in ((StorageFailed(words), f": {words}"), (ValueError("somebody's"), "")):
+        fault = _unforeseen(error)
+        assert (fault.status, logged.pop()) == (500, f"a page failed by {type(error).__name__}{told}")
+        assert "bucket" not in fault.words

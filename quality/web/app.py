@@ -20,6 +20,7 @@ from starlette.routing import Mount
 from starlette.routing import Route as HttpRoute
 from starlette.staticfiles import StaticFiles
 
+from connectors.source_file import StorageFailed
 from quality.desk import LakeDesk
 from quality.users import User, Users, UsersError
 from quality.web.alerts import Trials
@@ -196,8 +197,12 @@ def fault_page(visit: Visit, fault: Fault) -> Response:
 
 
 def _unforeseen(error: Exception) -> Fault:
-    """What is said of a failure: its kind in the log; whatever it says may hold what must not be seen or logged."""
-    _log.error("a page failed by %s", type(error).__name__)
+    """What is said of a failure: its kind in the log; whatever it says may hold what must not be seen or logged.
+
+    What a storage says is for operators: which place, whose credentials, what to do.
+    """
+    words = f": {error}" if isinstance(error, StorageFailed) else ""
+    _log.error("a page failed by %s%s", type(error).__name__, words)
     return Fault(500, "Something went wrong here. Nothing was changed by this page.")
 
 
