@@ -6,6 +6,7 @@ Exit codes: 0 done; 1 refused or failed, with a message; 2 wrong usage; 3 fenced
 
 import logging
 import os
+import re
 import sys
 from typing import NoReturn
 
@@ -71,6 +72,9 @@ app.command("demo", epilog=demo.EXAMPLE)(demo.demo)
 app.command("bench", epilog=bench.EXAMPLE)(bench.bench)
 
 
+_ADDED_BY_BEAM = re.compile(r" \[while running '[^']*'\]$")
+
+
 def execute(arguments: list[str] | None = None) -> int:
     """Run one command; its exit code. What went wrong is said on standard error, in words."""
     try:
@@ -81,7 +85,7 @@ def execute(arguments: list[str] | None = None) -> int:
         code = failure_of(error)
         if code is None:
             raise
-        print(f"wellspring: {error}", file=sys.stderr)
+        print(f"wellspring: {_ADDED_BY_BEAM.sub('', str(error))}", file=sys.stderr)
         return code
     return 0
 
@@ -89,6 +93,7 @@ def execute(arguments: list[str] | None = None) -> int:
 def main() -> NoReturn:
     """The console command. It leaves by os._exit, since a native library may abort while the interpreter ends."""
     logging.basicConfig(level=logging.ERROR, format="%(levelname)s %(name)s: %(message)s")
+    logging.getLogger("apache_beam.runners.common").setLevel(logging.CRITICAL)  # which logs what it then raises
     code = execute()
     sys.stdout.flush()
     sys.stderr.flush()

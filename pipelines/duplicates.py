@@ -35,10 +35,10 @@ class KeyedFile:
 
 
 class FileKeys:
-    """Keys, and records with their revisions, of data files; the least recently used are forgotten."""
+    """Keys, and records with their revisions, of data files in `store`; the least recently used are forgotten."""
 
     def __init__(self, store: Store, limit_bytes: int = CACHE_BYTES) -> None:
-        self._store, self._limit, self._room = store, limit_bytes, limit_bytes
+        self.store, self._limit, self._room = store, limit_bytes, limit_bytes
         self._held: OrderedDict[tuple[str, str], Any] = OrderedDict()
         self._bytes = 0
 
@@ -48,7 +48,7 @@ class FileKeys:
         Beside a large portion it costs little to read the file once more, a stretch at a time, and nothing of it is held.
         """
         if ("keys", path) not in self._held:
-            with self._store.open_file(path) as source:
+            with self.store.open_file(path) as source:
                 file = pq.ParquetFile(source, buffer_size=_BUFFER_BYTES, pre_buffer=False)
                 if portion * _SMALL > file.metadata.num_rows:
                     for batch in file.iter_batches(STRETCH, columns=["key64"], use_threads=False):
@@ -72,7 +72,7 @@ class FileKeys:
     def _get(self, kind: str, path: str, read: Callable[[pq.ParquetFile], Any]) -> Any:
         found = self._held.get((kind, path))
         if found is None:
-            with self._store.open_file(path) as source:
+            with self.store.open_file(path) as source:
                 found = read(pq.ParquetFile(source))
             self._held[kind, path] = found
             self._bytes += _size(found)

@@ -190,6 +190,7 @@ class Land(Stage):
         self._halt = Halt(self.plan, store)
         self._files = _LiveFiles(store, self.plan)
         self._keys = _FILE_KEYS.take(self.plan.lake, lambda: FileKeys(store))
+        self._keys.store = store  # files never change, but who reads them may
         self._landing = Landing(
             store,
             self.plan.n,
