@@ -136,9 +136,9 @@ def test_an_empty_object_is_there(objects: Objects) -> None:
     assert objects.tail("a", 9) == (found, b"")
 
 
-def test_only_one_module_knows_the_sdk() -> None:
+def test_only_the_modules_of_objects_know_the_sdk() -> None:
     rooms = ("schemas", "connectors", "quality", "pipelines", "infra")
     root = Path(__file__).parents[2]
     files: Iterator[Path] = (file for room in rooms for file in (root / room).rglob("*.py"))
     using = [file.name for file in files if "import boto" in file.read_text() or "from boto" in file.read_text()]
-    assert using == ["objects.py"]
+    assert sorted(using) == ["object_session.py", "object_words.py", "objects.py"]  # verbs, who we are, its errors
