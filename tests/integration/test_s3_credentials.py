@@ -149,4 +149,4 @@ def test_a_driver_goes_on_when_its_credentials_are_renewed(world: World, server:
     assert world.execute("run", "--once").returncode == 0
     assert world.landed("sleep") == once(range(sent))
     world.assert_sound()
-    assert world.leavings() == [] and server.refused == []
+    assert server.refused == []  # nor by whoever has looked since
