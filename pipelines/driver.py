@@ -134,8 +134,7 @@ class Driver:
         self._take_over("take-over" if take_over else "start", before, now)
         self._stack.enter_context(Heartbeat(self.store, self.ledger.epoch, self._wall))
         self.on_step("takeover")
-        if self.settings.runner.is_elsewhere and (left := cancel_jobs(self.settings.runner, str(self.settings.lake))):
-            self.say(f"{left} jobs of a driver that is gone are cancelled")
+        self.cancel_left()
         for entry in self.tables.recover(self.on_step):
             self.on_entry(entry)
         self._size = PlanSize(self._limits, self.ledger.entries(max(1, self.ledger.next_n - LEARN_FROM)))
@@ -145,6 +144,11 @@ class Driver:
         sweep_runs(self.store, self.vault.store, self.ledger.epoch)
         self.vault.sweep()
         self.on_step("swept")
+
+    def cancel_left(self) -> None:
+        """Cancel jobs of this lake that nobody waits for any more: they would keep the places of ours."""
+        if self.settings.runner.is_elsewhere and (left := cancel_jobs(self.settings.runner, str(self.settings.lake))):
+            self.say(f"{left} jobs that nobody waits for any more are cancelled")
 
     def _take_over(self, reason: str, before: Circumstances | None, now: Circumstances) -> None:
         """Become the one driver, and say what is different from when the last one did."""

@@ -58,6 +58,8 @@ def _follow(
         suites.turn()
         try:
             if time.monotonic() >= due:
+                if failures:
+                    driver.cancel_left()
                 due = _cycle(driver, lookout)
                 if failures:
                     say(f"{away} is back")

@@ -37,10 +37,19 @@ def pipeline_options(settings: RunnerSettings, name: str = "wellspring") -> Pipe
     return options
 
 
+class _Elsewhere(PipelineOptions):  # type: ignore[misc]
+    """What Beam's options do not say: which of the runners a job server is there for."""
+
+    @classmethod
+    def _add_argparse_args(cls, parser: Any) -> None:
+        parser.add_argument("--wellspring_runner")
+
+
 def _options_of(settings: RunnerSettings) -> Iterable[str]:
     if not settings.is_elsewhere:
         yield "--direct_running_mode=in_memory"
         return
+    yield f"--wellspring_runner={settings.kind}"
     yield f"--job_endpoint={settings.job_endpoint}"
     yield f"--environment_type={settings.workers.upper()}"
     if settings.workers == "external":
@@ -67,8 +76,16 @@ def refuse_lossy(options: PipelineOptions) -> None:
 class JobServerRunner(PortableRunner):  # type: ignore[misc]
     """Hands pipelines to a job server, as jobs that bear the name in the options."""
 
+    _environment: Any = None
+
     def create_job_service_handle(self, job_service: Any, options: PipelineOptions) -> JobServiceHandle:
         return _Handle(job_service, options)
+
+    def default_environment(self, options: PipelineOptions) -> Any:
+        """Made once: each that Beam makes leaves a folder in the place of temporary files."""
+        if self._environment is None:
+            self._environment = super().default_environment(options)
+        return self._environment
 
 
 class _Handle(JobServiceHandle):  # type: ignore[misc]
@@ -79,6 +96,14 @@ class _Handle(JobServiceHandle):  # type: ignore[misc]
             job_name=name, pipeline=proto_pipeline, pipeline_options=self.get_pipeline_options()
         )
         return self.job_service.Prepare(asked, timeout=self.timeout)
+
+    def run(self, preparation_id: str) -> tuple[str, Any, Any]:
+        """As Beam does, whose streams end after a minute where the job server has them before the job: a longer job
+        would then seem to have failed.
+        """
+        job = self.job_service.Run(beam_job_api_pb2.RunJobRequest(preparation_id=preparation_id)).job_id
+        messages = self.job_service.GetMessageStream(beam_job_api_pb2.JobMessagesRequest(job_id=job))
+        return job, messages, self.job_service.GetStateStream(beam_job_api_pb2.GetJobStateRequest(job_id=job))
 
 
 def job_name(lake: str) -> str:
@@ -100,7 +125,7 @@ def cancel_jobs(settings: RunnerSettings, lake: str) -> int:
         except grpc.RpcError as error:
             if error.code() == grpc.StatusCode.UNIMPLEMENTED:
                 return cancelled
-            raise RunnerUnreachable(_no_answer(settings.job_endpoint)) from None
+            raise RunnerUnreachable(_no_answer(settings.job_endpoint, settings.kind)) from None
     return cancelled
 
 
@@ -109,7 +134,7 @@ def submitted(run: Any, options: PipelineOptions) -> PipelineResult:
     try:
         return run()
     except (grpc.RpcError, grpc.FutureTimeoutError, TimeoutError):
-        raise RunnerUnreachable(_no_answer(options.view_as(PortableOptions).job_endpoint)) from None
+        raise _unreachable(options) from None
 
 
 def wait_for(result: PipelineResult, plan: Plan, store: Store, options: PipelineOptions) -> None:
@@ -121,7 +146,7 @@ def wait_for(result: PipelineResult, plan: Plan, store: Store, options: Pipeline
         _heed(result, plan, store)
         result.wait_until_finish()
     except grpc.RpcError:
-        raise RunnerUnreachable(_no_answer(options.view_as(PortableOptions).job_endpoint)) from None
+        raise _unreachable(options) from None
     except RuntimeError as error:
         raise RunnerFailed(f"the job failed: {str(error)[:_SHOWN]}") from None
 
@@ -134,7 +159,19 @@ def _heed(result: PipelineResult, plan: Plan, store: Store) -> None:
         raise failure
 
 
-def _no_answer(endpoint: str) -> str:
+def _unreachable(options: PipelineOptions) -> RunnerUnreachable:
+    return RunnerUnreachable(
+        _no_answer(options.view_as(PortableOptions).job_endpoint, options.view_as(_Elsewhere).wellspring_runner)
+    )
+
+
+def _no_answer(endpoint: str, kind: str) -> str:
+    if kind == "prism":
+        port = endpoint.rpartition(":")[2]
+        return (
+            f"no Prism answers at {endpoint}: start it with `prism --job_port={port} --serve_http=false`, or check the "
+            "setting runner.job_endpoint"
+        )
     return (
         f"no job server answers at {endpoint}: start one with `wellspring flink up`, or check the setting "
         "runner.job_endpoint"

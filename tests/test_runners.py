@@ -16,8 +16,8 @@ from pipelines import run, runners
 from pipelines.failure import StageFailed, telling
 from pipelines.graph import build
 from pipelines.plan import Plan
-from pipelines.runner_settings import PLANS_ELSEWHERE, RunnerFailed, RunnerRefused, RunnerSettings
-from pipelines.runners import JobServerRunner, job_name, pipeline_options, wait_for
+from pipelines.runner_settings import PLANS_ELSEWHERE, RunnerFailed, RunnerRefused, RunnerSettings, RunnerUnreachable
+from pipelines.runners import JobServerRunner, job_name, pipeline_options, submitted, wait_for
 from pipelines.settings import Limits, Settings, suited
 from pipelines.store import FolderStore
 from tests import test_graph
@@ -68,6 +68,25 @@ def test_plans_are_larger_elsewhere_unless_the_operator_says_how_large() -> None
 def test_jobs_of_a_lake_have_a_name_and_those_of_another_lake_another() -> None:
     assert job_name("/a") == job_name("/a") != job_name("/b")
     assert "/" not in job_name("/a")
+
+
+def test_who_finds_nobody_is_told_what_to_start() -> None:
+    def nobody() -> Any:
+        raise TimeoutError
+
+    with pytest.raises(RunnerUnreachable, match="^no job server answers at 127.0.0.1:8099: .* `wellspring flink up`"):
+        submitted(nobody, pipeline_options(RunnerSettings(kind="flink")))
+    with pytest.raises(RunnerUnreachable, match="^no Prism answers at h:8073: start it with `prism --job_port=8073 "):
+        submitted(nobody, pipeline_options(RunnerSettings(kind="prism", job_endpoint="h:8073")))
+
+
+def test_a_plan_after_the_first_leaves_no_folder_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    handing, options = JobServerRunner(), pipeline_options(RunnerSettings(kind="flink"))
+    told = handing.default_environment(options).to_runner_api(None)
+    left = list(tmp_path.iterdir())
+    assert handing.default_environment(options).to_runner_api(None) == told
+    assert list(tmp_path.iterdir()) == left
 
 
 # -- the wait
