@@ -7,6 +7,7 @@ import sys
 import grpc
 from apache_beam.portability.api import beam_provision_api_pb2, beam_provision_api_pb2_grpc, endpoints_pb2
 from apache_beam.runners.worker import sdk_worker_main
+from apache_beam.runners.worker.worker_id_interceptor import WorkerIdInterceptor
 from google.protobuf import json_format, text_format
 
 _ANSWER_S = 60.0
@@ -15,6 +16,7 @@ _ANSWER_S = 60.0
 def work(name: str, endpoint: str) -> None:
     """Be the worker of this name until the runner ends it; `endpoint` (host:port) tells it the rest."""
     os.environ.update(environment(name, provision(name, endpoint)))
+    WorkerIdInterceptor._worker_id = name  # which Beam looked up when it was imported: in a pool, before the fork
     sdk_worker_main.main(sys.argv)
 
 

@@ -24,7 +24,7 @@ def main(arguments: list[str] | None = None) -> None:
         parser.error("give --pool, or both --id and --provision_endpoint")
     from pipelines.worker import work
 
-    work(asked.id, asked.provision_endpoint)
+    work(asked.id.strip("'"), asked.provision_endpoint)  # Prism writes the name as for a shell, and asks none
 
 
 if __name__ == "__main__":

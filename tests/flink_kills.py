@@ -1,4 +1,4 @@
-"""Exactly once on Flink under SIGKILL: drivers, workers and TaskManagers are killed while jobs run.
+"""Exactly once on Flink under SIGKILL: drivers, workers, job servers and TaskManagers are killed while jobs run.
 
     python -m tests.flink_kills --kills 20
 
@@ -24,25 +24,32 @@ from infra.flink.local_flink import IN_ITSELF, LocalFlink
 from infra.local_kafka import LocalKafka
 from pipelines.settings import load_settings
 from tests.flink_cluster import Cluster, job_server
-from tests.worlds import World, make_world, once, wait_for
+from tests.worlds import Command, World, make_world, once, wait_for
 
 MESSAGES, SIZE = 100, 400
 LONGEST_S = 2.0  # of a job that has begun, before the kill
 
 
 @contextmanager
-def job_server_in(folder: Path, master: str = IN_ITSELF) -> Iterator[LocalFlink]:
-    """A job server and a worker pool of the test's own."""
-    flink = LocalFlink(folder, free_port(), free_port(), master, job_server(), "-Xmx1g")
-    try:
-        flink.up()
+def job_server_in(folder: Path, master: str = IN_ITSELF, retries: int = 60) -> Iterator[LocalFlink]:
+    """A job server for Flink and a worker pool, of the test's own."""
+    flink = LocalFlink(folder, free_port(), free_port(), master, job_server(), "-Xmx1g", retries)
+    with started(flink):
         yield flink
+
+
+@contextmanager
+def started(local: LocalFlink) -> Iterator[None]:
+    """Both processes run, and are gone at the end."""
+    try:
+        local.up()
+        yield
     finally:
         for name in ("job-server", "worker-pool"):
-            flink.kill(name)
+            local.kill(name)
 
 
-def on_flink(world: World, flink: LocalFlink, **more: Any) -> World:
+def on_job_server(world: World, flink: LocalFlink, **more: Any) -> World:
     """The world's plans are run there from now on, by its command too."""
     runner = {
         "kind": "flink",
@@ -58,7 +65,7 @@ def on_flink(world: World, flink: LocalFlink, **more: Any) -> World:
 
 @dataclass
 class Killing:
-    """A world whose driver, workers or TaskManager are killed."""
+    """A world whose driver, workers, job server or TaskManager are killed."""
 
     world: World
     flink: LocalFlink
@@ -90,9 +97,10 @@ class Killing:
             return any(c.raddr and c.raddr.port == port for c in worker.net_connections("tcp"))
         return False
 
-    def in_a_job(self) -> None:
-        """Wait until a worker reads, and until some moment after that."""
-        wait_for(lambda: any(map(self._reads, self.workers())), 240, every_s=0.02)
+    def in_a_job(self, command: Command) -> None:
+        """Wait until a worker of the driver's reads, and until some moment after that."""
+        wait_for(lambda: command.process.poll() is not None or any(map(self._reads, self.workers())), 240, every_s=0.02)
+        assert command.process.poll() is None, command.errors
         time.sleep(self.chance.uniform(0, LONGEST_S))
 
     def drivers(self, kills: int) -> None:
@@ -100,7 +108,7 @@ class Killing:
         for _ in range(kills):
             self.publish()
             with self.world.following("run", "--follow") as command:
-                self.in_a_job()
+                self.in_a_job(command)
                 command.process.kill()
 
     def while_driven(self, kills: int, kill: Callable[[], None]) -> None:
@@ -108,15 +116,22 @@ class Killing:
         with self.world.following("run", "--follow") as command:
             for _ in range(kills):
                 self.publish()
-                self.in_a_job()
+                self.in_a_job(command)
                 kill()
             wait_for(lambda: command.process.poll() is not None or self.is_done(), 240)
             assert command.process.poll() is None, command.errors
+            assert "runs have died" not in command.errors  # what was killed is nothing that its records did
 
     def a_worker(self) -> None:
         """Kill one of the workers."""
         for worker in [worker for worker in self.workers() if self._reads(worker)][:1]:
             worker.kill()
+
+    def the_job_server(self) -> None:
+        """Kill the job server, with the cluster inside it; as a supervisor would, start it again after a while."""
+        self.flink.kill("job-server")
+        time.sleep(self.chance.uniform(0, LONGEST_S))
+        self.flink.up()
 
     def is_done(self) -> bool:
         """Whether an entry has read all that was published."""
@@ -135,7 +150,7 @@ class Killing:
 @contextmanager
 def killing(folder: Path, bootstrap: str, flink: LocalFlink, seed: int, **more: Any) -> Iterator[Killing]:
     """A world to kill in, which is settled at the end."""
-    world = on_flink(make_world(folder / "world", bootstrap, studies=("sleep",), partitions=3), flink, **more)
+    world = on_job_server(make_world(folder / "world", bootstrap, studies=("sleep",), partitions=3), flink, **more)
     world.past *= 20
     world.consent(*(world.link(person) for person in ("ann", "bob")), world.grant("ann", "sleep", retro_from=0))
     world.consent(world.grant("bob", "sleep", retro_from=0))
@@ -149,6 +164,12 @@ def kill_drivers_and_workers(folder: Path, bootstrap: str, flink: LocalFlink, ki
     with killing(folder, bootstrap, flink, seed) as one:
         one.drivers(kills)
         one.while_driven(kills, one.a_worker)
+
+
+def kill_job_servers(folder: Path, bootstrap: str, flink: LocalFlink, kills: int, seed: int) -> None:
+    """With the cluster inside them, and all that is known of the job."""
+    with killing(folder, bootstrap, flink, seed) as one:
+        one.while_driven(kills, one.the_job_server)
 
 
 def kill_task_managers(folder: Path, bootstrap: str, kills: int, seed: int) -> None:
@@ -172,7 +193,7 @@ def kill_task_managers(folder: Path, bootstrap: str, kills: int, seed: int) -> N
 def main() -> None:
     """The command; anything lost, doubled or wrong ends it with an error."""
     parser = argparse.ArgumentParser(prog="python -m tests.flink_kills", description=str(__doc__).split("\n", 1)[0])
-    parser.add_argument("--kills", type=int, default=20, help="how many of each: drivers, workers, TaskManagers")
+    parser.add_argument("--kills", type=int, default=20, help="how many of each kind")
     parser.add_argument("--seed", type=int, default=None, help="the same moments again; by chance where not given")
     asked = parser.parse_args()
     seed = random.SystemRandom().randrange(1_000_000) if asked.seed is None else asked.seed
@@ -184,10 +205,13 @@ def main() -> None:
             bootstrap = kafka.up().bootstrap
             with job_server_in(folder / "flink") as flink:
                 kill_drivers_and_workers(folder / "drivers", bootstrap, flink, asked.kills, seed)
+                kill_job_servers(folder / "job-servers", bootstrap, flink, asked.kills, seed)
             kill_task_managers(folder / "cluster", bootstrap, asked.kills, seed)
         finally:
             kafka.kill()
-    print(f"{asked.kills} drivers, workers and TaskManagers killed: nothing lost, nothing doubled", end=" ")
+    print(
+        f"{asked.kills} drivers, workers, job servers and TaskManagers killed: nothing lost, nothing doubled", end=" "
+    )
     print(f"({time.monotonic() - began:.0f} s)")
 
 
