@@ -1,69 +1,21 @@
-"""A record that ends whoever reads it is found and rejected; a bug is not, and neither is what an operator has killed.
+"""A record that ends its process is found and rejected; a bug is not, and neither is what an operator has killed."""
 
-What stands in for a crash of native code is a `sitecustomize` in the path of the processes of a test.
-"""
-
-import os
 import signal
 import subprocess
 from collections import Counter
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from infra.local_kafka import Address
 from pipelines import attempts
-from tests.worlds import ROOT, World, make_world, once, wait_for
-
-MARK = "evil"
-PATCH = f"""
-import os, signal, time, schemas.contracts
-plain = schemas.contracts.decode
-def decode(value, contract):
-    if b"{MARK}" in value:
-        DO
-    return plain(value, contract)
-schemas.contracts.decode = decode
-"""
-ABORTS = "os.abort()"
-IS_KILLED = "os.kill(os.getpid(), signal.SIGKILL)"
-RAISES = 'raise KeyError("a bug")'
-HANGS = "open(os.environ['HANGS'], 'w').close(); time.sleep(600)"
+from tests.poisoned import ABORTS, HANGS, IS_KILLED, RAISES, environment, marked_world, reasons, run
+from tests.worlds import ROOT, World, once, wait_for
 
 
 @pytest.fixture
 def world(tmp_path: Path, broker: Address) -> World:
-    """Four messages of ten readings each, the third of them marked."""
-    made = make_world(tmp_path / "world", broker.bootstrap, studies=("sleep",), partitions=1)
-    made.consent(made.link("ann"), made.grant("ann", "sleep"))
-    for n in range(4):
-        marked = {"record_ids": [f"{MARK}{i}" for i in range(10)]} if n == 2 else {}
-        made.publish(made.reading("ann", range(n * 10, n * 10 + 10), **marked))
-    return made
-
-
-def environment(world: World, does: str) -> dict[str, str]:
-    folder = world.folder / "patch"
-    folder.mkdir(exist_ok=True)
-    (folder / "sitecustomize.py").write_text(PATCH.replace("DO", does), "utf-8")
-    return {**os.environ, "PYTHONPATH": f"{folder}{os.pathsep}{ROOT}", "HANGS": str(world.folder / "hangs")}
-
-
-def run(world: World, does: str) -> subprocess.CompletedProcess[str]:
-    """The command, in whose processes the marked record does what it does."""
-    words = world._words("run", "--once")
-    return subprocess.run(
-        words, capture_output=True, text=True, timeout=250, check=False, cwd=ROOT, env=environment(world, does)
-    )
-
-
-def reasons(world: World) -> Counter[str]:
-    found: Counter[str] = Counter()
-    for entry in world.entries("ingest"):
-        rejected: Any = entry.counts["rejected"]
-        found.update(rejected)
-    return found
+    return marked_world(tmp_path, broker.bootstrap)
 
 
 @pytest.mark.parametrize(("does", "number"), [(ABORTS, signal.SIGABRT), (IS_KILLED, signal.SIGKILL)])
