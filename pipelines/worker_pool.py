@@ -33,10 +33,20 @@ def serve(port: int) -> NoReturn:
 
     with listen(port, lambda **word: ours.sendall(json.dumps(word).encode() + b"\n")):
         _tell(f"workers can be had on port {port}")
-        signal.sigwait(_ENDS)
+        asked = signal.sigwait(_ENDS)
     ours.close()
-    os.waitpid(nursery, 0)
+    _, status = os.waitpid(nursery, 0)
+    if asked == signal.SIGCHLD:
+        _begin_anew(status)
     os._exit(0)
+
+
+def _begin_anew(status: int) -> NoReturn:
+    """Where what forks the workers was killed, be a new pool; where it has ended by itself, end with its exit code."""
+    if not os.WIFSIGNALED(status):
+        os._exit(os.waitstatus_to_exitcode(status) or 1)
+    _tell(f"the pool was ended by {signal.Signals(os.WTERMSIG(status)).name}, and is begun again")
+    os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
 
 
 def _leave(work: Callable[..., None], *arguments: object) -> NoReturn:

@@ -12,7 +12,15 @@ app = typer.Typer(help="What hands plans to Flink: a job server, and a worker po
 
 @app.command(epilog="Example: wellspring flink up")
 def up(config: Config = None) -> None:
-    """Build Beam's job server where it is missing, and start it and a worker pool; they stay when the command ends."""
+    """Start Beam's job server for Flink and a worker pool; they stay when the command ends.
+
+    The job server's jar is built once per user, in half a minute to a few minutes: by Maven (`mvn` on the path) and a JDK
+    17, which fetch about 200 MB from Maven Central. With runner.job_server_jar nothing is built, and a Java
+    runtime is enough.
+
+    It takes the ports of runner.job_endpoint (8099) and runner.worker_pool (8100), and two more that are free then, for
+    artifacts and expansion; a cluster inside the job server takes more while a job runs. All are open on every interface.
+    """
     settings = settings_of(config)
     of_settings(settings).up(progress)
     runner = settings.runner
