@@ -85,10 +85,11 @@ def attempt(plan: Plan, store: Store) -> Iterator[bool]:
 
     Where others read the records, it says nothing of these that the driver dies.
     """
-    attempts = _load(store)
+    kept = store.get(KEY)
+    attempts = _read(kept)
     careful = attempts.begin(plan)
     if not plan.is_elsewhere:
-        _save(store, attempts)
+        kept = _keep(store, attempts)
     try:
         yield careful
     except RunnerUnreachable:
@@ -103,17 +104,23 @@ def attempt(plan: Plan, store: Store) -> Iterator[bool]:
     else:
         attempts.survived()
     finally:
-        if attempts.running is None and _load(store).epoch <= attempts.epoch:  # else another driver has taken over
-            _save(store, attempts)
+        if (
+            attempts.running is None
+            and (kept is not None or attempts.suspicions)
+            and _read(store.get(KEY)).epoch <= attempts.epoch  # else another driver has taken over
+        ):
+            _keep(store, attempts)
 
 
-def _load(store: Store) -> Attempts:
-    word = store.get(KEY)
+def _read(word: bytes | None) -> Attempts:
     return Attempts() if word is None else Attempts.model_validate_json(word)
 
 
-def _save(store: Store, attempts: Attempts) -> None:
+def _keep(store: Store, attempts: Attempts) -> bytes | None:
+    """What is now kept; nothing, where there is nothing to remember."""
     if attempts.running is None and not attempts.suspicions:
         store.delete(KEY)
-    else:
-        store.put(KEY, attempts.model_dump_json().encode())
+        return None
+    word = attempts.model_dump_json().encode()
+    store.put(KEY, word)
+    return word

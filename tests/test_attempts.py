@@ -102,6 +102,32 @@ def test_a_job_server_that_is_away_is_no_death(tmp_path: Path) -> None:
     assert not is_careful(store, elsewhere)
 
 
+class Counted(FolderStore):
+    """Counts what it is asked about the word: in a bucket, each is a request."""
+
+    asked = 0
+
+    def get(self, key: str) -> bytes | None:
+        self.asked += key == KEY
+        return super().get(key)
+
+    def put(self, key: str, data: bytes) -> None:
+        self.asked += key == KEY
+        super().put(key, data)
+
+    def delete(self, key: str) -> None:
+        self.asked += key == KEY
+        super().delete(key)
+
+
+def test_a_run_of_others_asks_for_the_word_once_and_writes_none(tmp_path: Path) -> None:
+    store, made = Counted(tmp_path), plan(1, (0, 10, 20))
+    assert not is_careful(store, made.model_copy(update={"is_elsewhere": True}))
+    assert store.asked == 1
+    assert not is_careful(store, made)
+    assert store.asked == 1 + 4
+
+
 def test_an_overtaken_driver_takes_nothing_back_that_the_newer_one_has_said(tmp_path: Path) -> None:
     store, older, newer = FolderStore(tmp_path), plan(1, (0, 0, 5)), plan(2, (0, 10, 20))
     with attempt(older, store):
