@@ -35,7 +35,8 @@ class RunnerSettings(BaseModel):
         description="`embedded` runs plans in the driver's own process, `flink` and `prism` hand them to a job server.",
     )
     job_endpoint: Address = Field(
-        default="127.0.0.1:8099", description="Address of the job server; `wellspring flink up` starts one there."
+        default="127.0.0.1:8099",
+        description="Address of the job server, which `wellspring flink up` starts there, or of Prism.",
     )
     flink_master: str = Field(
         default="[local]",

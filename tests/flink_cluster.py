@@ -70,13 +70,21 @@ class Cluster:
             **_SIZES,
         }
         (folder / "flink-conf.yaml").write_text("", "utf-8")
-        self._manager = self._start("JobManager", "entrypoint.StandaloneSessionClusterEntrypoint", "256m")
-        wait_until_it_listens(self._manager, self.rest, folder / "JobManager.log")
+        self.start_manager()
         self.start_worker()
 
     @property
     def master(self) -> str:
         return f"127.0.0.1:{self.rest}"
+
+    def start_manager(self) -> None:
+        """A JobManager, which knows nothing of what one before it did."""
+        self._manager = self._start("JobManager", "entrypoint.StandaloneSessionClusterEntrypoint", "256m")
+        wait_until_it_listens(self._manager, self.rest, self._folder / "JobManager.log")
+
+    def kill_manager(self) -> None:
+        """Kill the JobManager (SIGKILL), and with it what is known of the job."""
+        kill(self._manager)
 
     def start_worker(self) -> None:
         """A TaskManager, which makes itself known to the JobManager."""

@@ -5,8 +5,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
+from infra.broker_process import listens_on
 from infra.flink.local_flink import LocalFlink
 from infra.local_kafka import Address, LocalKafka
 from pipelines.driver import Driver
@@ -18,7 +20,7 @@ from tests.demo_elsewhere import assert_the_same, published
 from tests.flink_kills import job_server_in, on_job_server
 from tests.kafka_batches import ZSTD, batch
 from tests.raw_produce import produce_batch
-from tests.worlds import make_world, once
+from tests.worlds import make_world, once, wait_for
 
 KILLS = 5
 
@@ -100,6 +102,20 @@ def test_an_error_on_a_worker_is_told_at_once_and_never_tried_again(
     with pytest.raises(StageFailed, match=r"^FileNotFoundError at pipelines/consent/\w+\.py:\d+$"):
         made.work()
     assert made.entries("ingest") == [] and made.landed("sleep") == Counter()
+
+
+def test_a_pool_that_was_killed_gives_workers_again(own_kafka: Address, flink: LocalFlink, tmp_path: Path) -> None:
+    pool = psutil.Process(flink.status()["worker-pool"])
+    (nursery,) = pool.children()
+    nursery.kill()
+    wait_for(lambda: [one.pid for one in pool.children() if one != nursery] and listens_on(pool, flink.pool_port))
+    made = on_job_server(make_world(tmp_path / "world", own_kafka.bootstrap, studies=("sleep",)), flink, parallelism=1)
+    made.consent(made.link("ann"), made.grant("ann", "sleep"))
+    made.publish(made.reading("ann", range(50)))
+    made.work()
+    assert made.landed("sleep") == once(range(50))
+    assert flink.status()["worker-pool"] == pool.pid
+    assert "is begun again" in (flink.folder / "worker-pool.log").read_text("utf-8")
 
 
 def test_without_a_job_server_it_says_so_and_what_to_do(own_kafka: Address, tmp_path: Path) -> None:
