@@ -18,6 +18,7 @@ from pipelines.consent.packed import DamagedError
 from pipelines.keys import KeyMissing
 from pipelines.places import store_of
 from pipelines.plan import Plan
+from pipelines.room import is_of_full_disk
 from pipelines.store import Store
 
 _FOR_OPERATORS: dict[str, type[Exception]] = {
@@ -40,11 +41,9 @@ def telling(plan: Plan) -> Iterator[None]:
         if not plan.is_elsewhere:
             raise
         kind = type(error).__name__
-        is_full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
-        number = f"[Errno {errno.ENOSPC}] " if is_full else ""
-        text = str(error) if kind in _FOR_OPERATORS else f"{number}{kind} at {_place(error)}"
-        word = json.dumps({"kind": kind, "text": text}).encode()
-        store_of(plan.lake).put(plan.failure_key, word)
+        text = str(error) if kind in _FOR_OPERATORS else f"{kind} at {_place(error)}"
+        word = {"kind": kind, "text": text, "is_of_full_disk": is_of_full_disk(error)}
+        store_of(plan.lake).put(plan.failure_key, json.dumps(word).encode())
         raise StageFailed(f"{kind} at {_place(error)}") from None
 
 
@@ -55,7 +54,9 @@ def failure_of_run(plan: Plan, store: Store) -> Exception | None:
         return None
     store.delete(plan.failure_key)
     said = json.loads(word)
-    return _FOR_OPERATORS.get(said["kind"], StageFailed)(said["text"])
+    if said["kind"] in _FOR_OPERATORS:
+        return _FOR_OPERATORS[said["kind"]](said["text"])
+    return OSError(errno.ENOSPC, said["text"]) if said["is_of_full_disk"] else StageFailed(said["text"])
 
 
 def _place(error: Exception) -> str:

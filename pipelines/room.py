@@ -32,9 +32,14 @@ def telling_no_room(places: Mapping[str, Place]) -> Iterator[None]:
         yield
     except Exception as error:
         full = [name for name, place in places.items() if isinstance(place, Path) and _free(place) < _LITTLE]
-        if any(_is_full(found) or (full and _is_of_files(found)) for found in _with_causes(error)):
+        if is_of_full_disk(error) or (full and any(map(_is_of_files, _with_causes(error)))):
             raise NoRoom(_words(full)) from None
         raise
+
+
+def is_of_full_disk(error: BaseException) -> bool:
+    """Whether it, or what it came from, says that a disk is full."""
+    return any(map(_is_full, _with_causes(error)))
 
 
 def _with_causes(error: BaseException) -> Iterator[BaseException]:

@@ -53,6 +53,7 @@ def test_in_the_drivers_own_process_errors_are_what_they_are(tmp_path: Path) -> 
         (MemoryError(), telling_no_memory(test_graph.plan())),
         (pa.ArrowMemoryError("malloc of size 9 failed"), telling_no_memory(test_graph.plan())),
         (OSError(errno.ENOSPC, "No space left on device"), telling_no_room({})),
+        (RuntimeError("Unable to copy data to file: No space left on device (os error 28)"), telling_no_room({})),
     ],
 )
 def test_what_a_driver_can_mend_is_known_by_what_travels(
