@@ -86,6 +86,21 @@ def test_a_job_may_take_longer_than_an_answer_of_its_server(
     assert made.landed("sleep") == once(range(50))
 
 
+def test_prism_ends_where_no_pool_answers_and_the_driver_says_that_it_is_gone(
+    own_kafka: Address, prism: LocalPrism, tmp_path: Path
+) -> None:
+    made = on_job_server(make_world(tmp_path / "world", own_kafka.bootstrap, studies=("sleep",)), prism, kind="prism")
+    made.consent(made.link("ann"), made.grant("ann", "sleep"))
+    made.publish(made.reading("ann", range(50)))
+    prism.kill("worker-pool")
+    with pytest.raises(RunnerUnreachable):
+        made.work()
+    assert prism.status()["job-server"] is None
+    prism.up()
+    made.work()
+    assert made.landed("sleep") == once(range(50))
+
+
 def test_without_prism_it_says_so_and_what_to_do(own_kafka: Address, tmp_path: Path) -> None:
     made = make_world(tmp_path / "world", own_kafka.bootstrap, studies=("sleep",))
     away = RunnerSettings(kind="prism", job_endpoint="127.0.0.1:9")
