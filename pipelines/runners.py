@@ -148,7 +148,16 @@ def wait_for(result: PipelineResult, plan: Plan, store: Store, options: Pipeline
     except grpc.RpcError:
         raise _unreachable(options) from None
     except RuntimeError as error:
-        raise RunnerFailed(f"the job failed: {str(error)[:_SHOWN]}") from None
+        raise _failed(str(error)) from None
+
+
+def _failed(said: str) -> RunnerFailed:
+    """What a job's end means: a JobManager that was begun anew knows nothing of it, and that is no doing of its records."""
+    if "FlinkJobNotFoundException" in said or ("JobSubmissionException" in said and "ConnectException" in said):
+        return RunnerUnreachable(
+            "Flink's JobManager has lost the job, or is not there: nothing of the job is committed"
+        )
+    return RunnerFailed(f"the job failed: {said[:_SHOWN]}")
 
 
 def _heed(result: PipelineResult, plan: Plan, store: Store) -> None:

@@ -173,12 +173,16 @@ def kill_job_servers(folder: Path, bootstrap: str, flink: LocalFlink, kills: int
 
 
 def kill_task_managers(folder: Path, bootstrap: str, kills: int, seed: int) -> None:
-    """On a cluster of its own, whose TaskManager is replaced each time."""
+    """On a cluster of its own, whose TaskManager is replaced each time; and, fewer times, its JobManager."""
     cluster = Cluster(folder / "cluster")
 
     def kill() -> None:
         cluster.kill_worker()
         cluster.start_worker()
+
+    def kill_manager() -> None:
+        cluster.kill_manager()
+        cluster.start_manager()
 
     try:
         with (
@@ -186,6 +190,7 @@ def kill_task_managers(folder: Path, bootstrap: str, kills: int, seed: int) -> N
             killing(folder, bootstrap, flink, seed) as one,
         ):
             one.while_driven(kills, kill)
+            one.while_driven(max(1, kills // 10), kill_manager)
     finally:
         cluster.close()
 

@@ -143,6 +143,19 @@ def test_a_job_that_fails_without_a_word_is_the_runners_failure(tmp_path: Path) 
         wait_for(job, plan_in(tmp_path), FolderStore(tmp_path), PipelineOptions([]))
 
 
+@pytest.mark.parametrize(
+    "said",
+    [
+        "org.apache.flink.runtime.rest.util.RestClientException: FlinkJobNotFoundException: Could not find Flink job (7)",
+        "JobSubmissionException: Failed to submit JobGraph. Caused by: java.net.ConnectException: Connection refused",
+    ],
+)
+def test_a_job_that_its_manager_has_lost_is_waited_for_as_a_job_server_is(said: str, tmp_path: Path) -> None:
+    job = Job(PipelineState.RUNNING, PipelineState.FAILED, said=said)
+    with pytest.raises(RunnerUnreachable, match="JobManager has lost the job"):
+        wait_for(job, plan_in(tmp_path), FolderStore(tmp_path), PipelineOptions([]))
+
+
 # -- runners on which it has not been run
 
 
