@@ -1,8 +1,9 @@
-"""What a principal is given to reach Kafka, as files: for Wellspring, for the environment, and for Java clients.
+"""What a principal is given to reach Kafka, as files: for Wellspring, the environment, clients in Java and in Python.
 
 All of them hold the password, so nobody but their owner can read them.
 """
 
+import json
 import os
 import shutil
 from collections.abc import Iterator
@@ -15,6 +16,7 @@ from connectors.kafka import KafkaSettings
 SETTINGS_FILE = "wellspring.yaml"
 ENVIRONMENT_FILE = "kafka.env"
 JAVA_FILE = "client.properties"
+PYTHON_FILE = "client.json"
 _MODULE = "org.apache.kafka.common.security.scram.ScramLoginModule"
 _FILES = ("ca_file", "cert_file", "key_file")
 
@@ -46,6 +48,7 @@ def write_client_files(folder: Path, settings: KafkaSettings, **more: object) ->
         SETTINGS_FILE: yaml.safe_dump({**more, "kafka": _section(inside)}, sort_keys=False),
         ENVIRONMENT_FILE: _environment(inside),
         JAVA_FILE: _properties(folder, inside),
+        PYTHON_FILE: _arguments(inside),
     }
     for name, text in contents.items():
         write_private(folder / name, text)
@@ -115,3 +118,14 @@ def _properties(folder: Path, settings: KafkaSettings) -> str:
         login = f'{_MODULE} required username="{settings.username}" password="{secret}";'
         lines |= {"sasl.mechanism": settings.mechanism, "sasl.jaas.config": login.replace("\\", "\\\\")}
     return "".join(f"{key}={value}\n" for key, value in lines.items())
+
+
+def _arguments(settings: KafkaSettings) -> str:
+    """For kafka-python, in its own names; paths are names of files in the folder."""
+    said = {"bootstrap_servers": settings.bootstrap, "security_protocol": settings.security}
+    if settings.login and settings.password is not None:
+        said |= {"sasl_mechanism": settings.mechanism, "sasl_plain_username": settings.username or ""}
+        said |= {"sasl_plain_password": settings.password.get_secret_value()}
+    own = {"ssl_cafile": settings.ca_file, "ssl_certfile": settings.cert_file, "ssl_keyfile": settings.key_file}
+    said |= {name: file.name for name, file in own.items() if file is not None}
+    return json.dumps(said, indent=2) + "\n"

@@ -1,12 +1,20 @@
 """What a principal is given: files that only their owner reads, and that say the same in three languages."""
 
+import json
 import subprocess
 from pathlib import Path
 
 import pytest
 from pydantic import SecretStr
 
-from connectors.client_files import ENVIRONMENT_FILE, JAVA_FILE, SETTINGS_FILE, read_client_files, write_client_files
+from connectors.client_files import (
+    ENVIRONMENT_FILE,
+    JAVA_FILE,
+    PYTHON_FILE,
+    SETTINGS_FILE,
+    read_client_files,
+    write_client_files,
+)
 from connectors.kafka import KafkaSettings
 from pipelines.settings import load_settings
 
@@ -51,7 +59,7 @@ def test_only_their_owner_reads_them(tmp_path: Path) -> None:
     assert folder.stat().st_mode & 0o777 == 0o700
     assert {file.stat().st_mode & 0o777 for file in folder.iterdir()} == {0o600}
     assert {file.name for file in folder.iterdir()} == {
-        *(SETTINGS_FILE, ENVIRONMENT_FILE, JAVA_FILE),
+        *(SETTINGS_FILE, ENVIRONMENT_FILE, JAVA_FILE, PYTHON_FILE),
         *("ca.crt", "acme.crt", "acme.key", "acme.pem"),
     }
 
@@ -105,6 +113,22 @@ def test_java_finds_key_and_certificate_in_one_file(tmp_path: Path) -> None:
     assert said["ssl.keystore.location"] == "acme.pem"
     assert (tmp_path / "acme" / "acme.pem").read_text() == "acme.key\nacme.crt\n"
     assert "sasl.mechanism" not in said
+
+
+def test_python_is_told_in_its_own_words(tmp_path: Path) -> None:
+    write_client_files(tmp_path / "acme", login(tmp_path))
+    assert json.loads((tmp_path / "acme" / PYTHON_FILE).read_text()) == {
+        "bootstrap_servers": "kafka.example.org:9094",
+        "security_protocol": "SASL_SSL",
+        "sasl_mechanism": "SCRAM-SHA-512",
+        "sasl_plain_username": "acme",
+        "sasl_plain_password": PASSWORD,
+        "ssl_cafile": "ca.crt",
+    }
+    write_client_files(tmp_path / "acme", certificate(tmp_path))
+    said = json.loads((tmp_path / "acme" / PYTHON_FILE).read_text())
+    assert (said["ssl_certfile"], said["ssl_keyfile"]) == ("acme.crt", "acme.key")
+    assert "sasl_mechanism" not in said
 
 
 def test_a_value_that_would_end_its_quotation_is_written_nowhere(tmp_path: Path) -> None:

@@ -1,10 +1,10 @@
-"""A first message of the sensor-reading contract, with nothing but fastavro, kafka-python and PyYAML.
+"""A first message of the sensor-reading contract, with nothing but fastavro and kafka-python.
 
-pip install fastavro kafka-python pyyaml
+pip install fastavro kafka-python
 python first_message.py ACCESS TOPIC SUBJECT CONTRACT
-python first_message.py acme/wellspring.yaml acme.sensor-reading.v1 p-17 sensor-reading.1.1.avsc
+python first_message.py acme/client.json acme.sensor-reading.v1 p-17 sensor-reading.1.1.avsc
 
-ACCESS is the wellspring.yaml of the folder that you were given, or host:port of a broker that is open to everybody.
+ACCESS is the client.json of the folder that you were given, or host:port of a broker that is open to everybody.
 """
 
 import io
@@ -15,32 +15,11 @@ import time
 from pathlib import Path
 
 import fastavro
-import yaml
 from kafka import KafkaProducer
 
-NAMES = {
-    "bootstrap": "bootstrap_servers",
-    "security": "security_protocol",
-    "mechanism": "sasl_mechanism",
-    "username": "sasl_plain_username",
-    "password": "sasl_plain_password",
-    "ca_file": "ssl_cafile",
-    "cert_file": "ssl_certfile",
-    "key_file": "ssl_keyfile",
-}  # of the file's settings, as kafka-python calls them
-
-
-def client(access: str) -> dict[str, str]:
-    if not access.endswith(".yaml"):
-        return {"bootstrap_servers": access}
-    kafka = yaml.safe_load(Path(access).read_text(encoding="utf-8"))["kafka"]
-    if "username" in kafka:
-        kafka.setdefault("mechanism", "SCRAM-SHA-512")
-    files = {name: str(Path(access).parent / kafka[name]) for name in kafka if name.endswith("_file")}
-    return {NAMES[name]: value for name, value in {**kafka, **files}.items() if name in NAMES}
-
-
 access, topic, subject, contract = sys.argv[1:]
+client = json.loads(Path(access).read_text()) if access.endswith(".json") else {"bootstrap_servers": access}
+client |= {name: str(Path(access).parent / file) for name, file in client.items() if name.endswith("file")}
 with open(contract, encoding="utf-8") as file:
     schema = fastavro.parse_schema(json.load(file))
 canonical = fastavro.schema.to_parsing_canonical_form(schema)
@@ -62,7 +41,7 @@ body = io.BytesIO()
 fastavro.schemaless_writer(body, schema, message)
 value = b"\xc3\x01" + fingerprint + body.getvalue()
 
-producer = KafkaProducer(**client(access), acks="all")
+producer = KafkaProducer(**client, acks="all")
 record = producer.send(topic, key=subject.encode(), value=value).get(timeout=10)
 producer.close()
 print(f"{len(heart_rates)} readings are at {record.topic}, partition {record.partition}, offset {record.offset}")

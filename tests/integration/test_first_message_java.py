@@ -115,7 +115,7 @@ def test_the_python_program_comes_in_by_the_folder_that_a_partner_is_given(
 ) -> None:
     office = office_with_a_partner(secured, tmp_path / "office", way)
     folder = (office.folder / "credentials" / office.partner).rename(tmp_path / "away")
-    words = [sys.executable, str(EXAMPLES / "first_message.py"), "away/wellspring.yaml", office.topic]
+    words = [sys.executable, str(EXAMPLES / "first_message.py"), "away/client.json", office.topic]
     done = run([*words, subject("ann"), str(CONTRACT)], folder.parent)
     assert done.returncode == 0, done.stderr
     assert_accepted(office, done.stdout)

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import yaml
 
-from connectors.client_files import JAVA_FILE, SETTINGS_FILE, read_client_files
+from connectors.client_files import JAVA_FILE, PYTHON_FILE, SETTINGS_FILE, read_client_files
 from connectors.granting import everything_of, grant
 from connectors.kafka import KafkaRefused, KafkaSettings, KafkaUnreachable, consumer, producer
 from connectors.kafka_python import TopicPartition
@@ -131,7 +131,7 @@ def test_what_it_is_given_is_its_own_alone_and_works_where_it_is_carried(office:
     folder = office.folder / "credentials" / name
     assert folder.stat().st_mode & 0o777 == 0o700
     assert {file.name for file in folder.iterdir()} == {
-        *(SETTINGS_FILE, JAVA_FILE, "kafka.env", "ca.crt", "partners.yaml"),
+        *(SETTINGS_FILE, JAVA_FILE, PYTHON_FILE, "kafka.env", "ca.crt", "partners.yaml"),
     }
     assert {file.stat().st_mode & 0o777 for file in folder.iterdir()} == {0o600}
     away = folder.rename(office.folder / "away")
