@@ -4,7 +4,9 @@
 
 The broker is restarted and killed, the driver is paused, floods and garbage come in, records are judged again, people
 consent and withdraw by the hundred. After each disturbance everything that had come in until then must be read, and
-every request done. At the end the lake is compared with what the broker acknowledged, as after the kills.
+every request done. Each kind comes once while the driver warms up, so that it has done by then all that it will do, and
+what it takes more after that is growth. At the end the lake is compared with what the broker acknowledged, as after the
+kills.
 """
 
 import argparse
@@ -96,18 +98,6 @@ class Soak:
                 process.kill()
 
     # -- disturbances
-
-    @property
-    def disturbances(self) -> tuple[Callable[[psutil.Process], None], ...]:
-        return (
-            self.restart_broker,
-            self.flood,
-            self.pause_driver,
-            self.garbage,
-            self.kill_broker,
-            self.judge_again,
-            self.change_minds,
-        )
 
     def restart_broker(self, driver: psutil.Process) -> None:
         self.kafka.down()
@@ -214,6 +204,17 @@ class Soak:
         return sum(info.files for info in tables(self.world.store)) + len(kept)
 
 
+DISTURBANCES = (
+    Soak.restart_broker,
+    Soak.flood,
+    Soak.pause_driver,
+    Soak.garbage,
+    Soak.kill_broker,
+    Soak.judge_again,
+    Soak.change_minds,
+)
+
+
 def soak(folder: Path, minutes: float, disturbances: int, seed: int, say: Callable[[str], None]) -> Figures:
     """Let a driver follow for so long, disturb it so many times, and compare."""
     began = time.monotonic()
@@ -242,15 +243,18 @@ def soak(folder: Path, minutes: float, disturbances: int, seed: int, say: Callab
 def _live(
     world: Soak, driver: psutil.Process, figures: Figures, seconds: float, disturbances: int, say: Callable[[str], None]
 ) -> None:
-    """The disturbances come evenly after the warm-up, and the last part is left to memory and files."""
-    began = time.monotonic()
+    """Each kind of disturbance in the warm-up, the others evenly after it; the last part is left to memory and files."""
+    began, kinds = time.monotonic(), len(DISTURBANCES)
     first, last = seconds * WARM, seconds * (1 - WARM / 2)
-    _wait_until(began + first)
-    early = _taken(world, driver)
+    early = (0.0, 0, 0)
     for n in range(disturbances):
-        _wait_until(began + first + n * (last - first) / disturbances)
-        disturb = world.disturbances[n % len(world.disturbances)]
-        disturb(driver)
+        if n == kinds:
+            _wait_until(began + first)
+            early = _taken(world, driver)
+        after = n * first / (kinds + 1) if n < kinds else first + (n - kinds) * (last - first) / (disturbances - kinds)
+        _wait_until(began + after)
+        disturb = DISTURBANCES[n % kinds]
+        disturb(world, driver)
         taken = world.catch_up(driver)
         name = disturb.__name__
         if taken is None:
@@ -290,6 +294,8 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=7, help="the same traffic again")
     parser.add_argument("--json", action="store_true", help="the figures as one JSON object")
     asked = parser.parse_args()
+    if asked.disturbances <= (kinds := len(DISTURBANCES)):
+        parser.error(f"--disturbances: expected more than {kinds}, since each of {kinds} kinds comes once to warm up")
     with tempfile.TemporaryDirectory(prefix="wellspring-soak-") as folder:
         figures = soak(
             Path(folder) / "soak",
