@@ -146,7 +146,11 @@ class Driver:
         self.on_step("swept")
 
     def cancel_left(self) -> None:
-        """Cancel jobs of this lake that nobody waits for any more: they would keep the places of ours."""
+        """Cancel jobs of this lake that nobody waits for any more: they would keep the places of ours.
+
+        Fenced where another driver has taken over: those that run are its own.
+        """
+        self.commits.refuse_if_overtaken()
         if self.settings.runner.is_elsewhere and (left := cancel_jobs(self.settings.runner, str(self.settings.lake))):
             self.say(f"{left} jobs that nobody waits for any more are cancelled")
 

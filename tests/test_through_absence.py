@@ -1,13 +1,16 @@
 """What a driver that follows does when the job server comes back: first it cancels what it had handed over before."""
 
 import threading
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from pipelines import follow
-from pipelines.runner_settings import RunnerUnreachable
+from pipelines import driver, follow
+from pipelines.entries import Fenced
+from pipelines.runner_settings import RunnerSettings, RunnerUnreachable
+from tests.offline import Offline
 
 
 def test_what_was_handed_over_before_the_job_server_went_is_cancelled_before_the_next_plan(
@@ -22,11 +25,27 @@ def test_what_was_handed_over_before_the_job_server_went_is_cancelled_before_the
         stop.set()
         return []
 
-    driver: Any = SimpleNamespace(cycle=cycle, cancel_left=lambda: done.append("cancel"), unfinished=None)
-    driver.settings = SimpleNamespace(limits=SimpleNamespace(freshness_s=0), quality=SimpleNamespace(every_s=0))
+    one: Any = SimpleNamespace(cycle=cycle, cancel_left=lambda: done.append("cancel"), unfinished=None)
+    one.settings = SimpleNamespace(limits=SimpleNamespace(freshness_s=0), quality=SimpleNamespace(every_s=0))
     idle: Any = SimpleNamespace(turn=lambda *_: None, missed=lambda: None, cycled=lambda _: None, is_busy=False)
     monkeypatch.setattr(follow, "answer_next", lambda _: None)
     monkeypatch.setattr(follow, "BACKOFF_S", (0.0,))
-    follow._follow(driver, idle, idle, idle, stop, said.append)
+    follow._follow(one, idle, idle, idle, stop, said.append)
     assert done == ["cycle", "cancel", "cycle"]
     assert said == ["waiting for the job server: it is away", "the job server is back"]
+
+
+def test_an_overtaken_driver_cancels_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What runs under the lake's name by then is another driver's."""
+    made = Offline(tmp_path / "lake")
+    older = made.driver
+    older.settings = older.settings.model_copy(update={"runner": RunnerSettings(kind="flink")})
+    cancelled: list[str] = []
+    monkeypatch.setattr(driver, "cancel_jobs", lambda _, lake: cancelled.append(lake) or 1)
+    older.cancel_left()
+    assert cancelled == [str(older.settings.lake)]
+    Offline(tmp_path / "lake", there=True).close()
+    with pytest.raises(Fenced):
+        older.cancel_left()
+    assert len(cancelled) == 1
+    made.close()
