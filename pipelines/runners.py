@@ -152,10 +152,16 @@ def wait_for(result: PipelineResult, plan: Plan, store: Store, options: Pipeline
 
 
 def _failed(said: str) -> RunnerFailed:
-    """What a job's end means: a JobManager that was begun anew knows nothing of it, and that is no doing of its records."""
+    """What a job's end means. RunnerUnreachable, of which its records are no cause, where nothing of it has run to an end
+    since the JobManager was begun anew, or since Flink had no places for it.
+    """
     if "FlinkJobNotFoundException" in said or ("JobSubmissionException" in said and "ConnectException" in said):
         return RunnerUnreachable(
             "Flink's JobManager has lost the job, or is not there: nothing of the job is committed"
+        )
+    if "NoResourceAvailableException" in said:
+        return RunnerUnreachable(
+            "Flink has fewer free task slots than runner.parallelism: add TaskManagers, or cancel jobs that keep them"
         )
     return RunnerFailed(f"the job failed: {said[:_SHOWN]}")
 

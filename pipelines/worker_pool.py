@@ -2,7 +2,8 @@
 
 Beam's own pool starts an interpreter for each worker of each job, and two seconds of imports in it. Here one process
 imports everything, once, and every worker is a fork of it. It holds no connection and no thread, so that a fork is safe;
-the runner is talked to by another process, its parent. Either ends with the other.
+the runner is talked to by another process, its parent. Where the former is killed, the latter begins anew; where the
+latter is, both end, and a supervisor has to begin it again.
 """
 
 import json
@@ -33,12 +34,31 @@ def serve(port: int) -> NoReturn:
 
     with listen(port, lambda **word: ours.sendall(json.dumps(word).encode() + b"\n")):
         _tell(f"workers can be had on port {port}")
-        asked = signal.sigwait(_ENDS)
+        status = _until_asked_or_dead(nursery)
     ours.close()
-    _, status = os.waitpid(nursery, 0)
-    if asked == signal.SIGCHLD:
+    if status is not None:
         _begin_anew(status)
+    os.waitpid(nursery, 0)
     os._exit(0)
+
+
+def _until_asked_or_dead(nursery: int) -> int | None:
+    """Wait until this process is told to end, which gives None, or the nursery has: how.
+
+    In a container this is the first process, and has the workers of a nursery that was killed for children, too.
+    """
+    while signal.sigwait(_ENDS) == signal.SIGCHLD:
+        for pid, status in iter(_who_has_ended, (0, 0)):
+            if pid == nursery:
+                return status
+    return None
+
+
+def _who_has_ended() -> tuple[int, int]:
+    try:
+        return os.waitpid(-1, os.WNOHANG)
+    except ChildProcessError:
+        return 0, 0
 
 
 def _begin_anew(status: int) -> NoReturn:

@@ -156,6 +156,14 @@ def test_a_job_that_its_manager_has_lost_is_waited_for_as_a_job_server_is(said: 
         wait_for(job, plan_in(tmp_path), FolderStore(tmp_path), PipelineOptions([]))
 
 
+def test_a_job_for_which_flink_has_no_places_is_waited_for(tmp_path: Path) -> None:
+    """Another one may keep them, which a job server that is gone has left there."""
+    said = "JobExecutionException. Caused by: NoResourceAvailableException: Could not acquire the minimum required resources."
+    job = Job(PipelineState.RUNNING, PipelineState.FAILED, said=said)
+    with pytest.raises(RunnerUnreachable, match="fewer free task slots than runner.parallelism"):
+        wait_for(job, plan_in(tmp_path), FolderStore(tmp_path), PipelineOptions([]))
+
+
 # -- runners on which it has not been run
 
 

@@ -233,7 +233,7 @@ def test_driver_job_server_task_managers_and_workers_find_each_other(program: Pa
     assert (given["job-host"], given["job-port"]) == ("0.0.0.0", port)
     artifacts = pipeline_options(runner).view_as(PortableOptions).artifact_endpoint
     assert artifacts == f"{host}:{given['artifact-port']}"
-    assert runner.options[0] == "--max_cache_memory_usage_mb=100"
+    assert runner.options[1] == "--max_cache_memory_usage_mb=100"  # the operator's come last, and hold
     assert services[host]["selector"].items() <= labels.items()
     ports = {one["port"] for one in services[host]["ports"]}
     assert {int(given["job-port"]), int(given["artifact-port"])} <= ports

@@ -138,7 +138,7 @@ securityContext: {{- include "wellspring.confined" . | nindent 2 }}
 {{- $slots := mul .Values.flink.taskManagers .Values.flink.slots }}
 {{- $server := printf "%s-flink-jobserver" (include "wellspring.name" .) }}
 {{- $own := default dict (get $settings "runner") }}
-{{- $options := append (default list (get $own "options")) (printf "--artifact_endpoint=%s:8098" $server) }}
+{{- $options := prepend (default list (get $own "options")) (printf "--artifact_endpoint=%s:8098" $server) }}
 {{- $runner := dict "kind" "flink" "job_endpoint" (printf "%s:8099" $server) "worker_pool" "localhost:50000" "parallelism" $slots }}
 {{- $_ := set $settings "runner" (merge (dict "options" $options) $own $runner) }}
 {{- end }}
