@@ -1,6 +1,7 @@
 """What goes wrong with a bucket, in words: whose bucket it is, which variables say so, and what to do. Never a key, an
 address or what a source of credentials has printed."""
 
+import re
 from collections.abc import Mapping
 from typing import NamedTuple
 
@@ -22,6 +23,7 @@ from botocore.exceptions import (
 
 from connectors.object_called import KEY, PROFILE, SECRET, TOKEN, Called
 
+_IS_A_CODE = re.compile(r"[A-Za-z0-9.]{1,64}")  # it comes from whatever answers there
 _WORDS = {
     "403": "this user may not do that with the bucket: see the rights of {key}",
     "AccessDenied": "this user may not do that with the bucket: see the rights of {key}",
@@ -76,7 +78,8 @@ class Spoken(NamedTuple):
             return self._unrenewed(error)
         if isinstance(error, ClientError):
             code = code_of(error)
-            return self._filled(_WORDS.get(code, f"the server answers {code} ({{endpoint}}; {{who}})"))
+            known = code if _IS_A_CODE.fullmatch(code) else "what is no code"
+            return self._filled(_WORDS.get(code, f"the server answers {known} ({{endpoint}}; {{who}})"))
         if isinstance(error, (*_REFRESHED, ProfileNotFound, PartialCredentialsError, ConfigParseError, ConfigNotFound)):
             return self._unrenewed(error)
         if isinstance(error, NoCredentialsError):

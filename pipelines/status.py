@@ -8,6 +8,7 @@ import sqlite3
 from collections.abc import Callable, Mapping
 from contextlib import closing
 from datetime import datetime
+from functools import cache
 from typing import Any
 
 import psutil
@@ -40,23 +41,23 @@ _SAID = (LakeError, KafkaUnreachable, KafkaRefused, DataMissing, KeyMissing, Reg
 
 def status(settings: Settings, now_us: int) -> Json:
     """All of it as JSON; times are RFC 3339."""
-    store = store_of(settings.lake)
-    ledger = Ledger(store)
+    store = cache(lambda: store_of(settings.lake))
+    ledger = cache(lambda: Ledger(store()))
     recent: list[Entry] = []
     return {
         "at": rfc3339(now_us),
         "registries": _told(lambda: _registries(settings)),
-        "driver": _told(lambda: _driver(store, now_us)),
-        "ledger": _told(lambda: _ledger(ledger, recent, now_us)),
+        "driver": _told(lambda: _driver(store(), now_us)),
+        "ledger": _told(lambda: _ledger(ledger(), recent, now_us)),
         "kafka": {
             "bootstrap": settings.kafka.bootstrap,
-            **_told(lambda: _with_freshness(in_kafka(settings, load_partners(settings.partners), ledger), now_us)),
+            **_told(lambda: _with_freshness(in_kafka(settings, load_partners(settings.partners), ledger()), now_us)),
         },
-        "consent": _told(lambda: _consent(settings, load_studies(settings.studies), ledger, now_us)),
-        "quality": _told(lambda: judging_status.status(store)),
-        "quarantine": _told(lambda: _quarantine(settings, load_studies(settings.studies), ledger, now_us)),
+        "consent": _told(lambda: _consent(settings, load_studies(settings.studies), ledger(), now_us)),
+        "quality": _told(lambda: judging_status.status(store())),
+        "quarantine": _told(lambda: _quarantine(settings, load_studies(settings.studies), ledger(), now_us)),
         "alerts": _told(lambda: alerting.status(settings)),
-        "requests": _told(lambda: _requests(store)),
+        "requests": _told(lambda: _requests(store())),
         "disks": _disks(settings, recent),
     }
 

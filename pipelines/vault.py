@@ -23,9 +23,9 @@ from pipelines.store import FolderStore, Store
 
 VAULT_COPY = "the bucket of the vault's copy"
 _OWN, _SHARED = "WELLSPRING_VAULT_AWS_", "AWS_"
-_OWN_MEANT = IDENTITY | {
-    *("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_REGION", "AWS_DEFAULT_REGION", "AWS_CA_BUNDLE"),
-}
+_ENDPOINT = frozenset({"AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3"})
+_REGION = frozenset({"AWS_REGION", "AWS_DEFAULT_REGION"})
+_OWN_MEANT = IDENTITY | _ENDPOINT | _REGION | {"AWS_CA_BUNDLE"}
 
 
 class Vault(Protocol):
@@ -194,8 +194,9 @@ def vault_environment(environ: Mapping[str, str] = os.environ) -> dict[str, str]
     """
     own = {_SHARED + name.removeprefix(_OWN): value for name, value in environ.items() if name.startswith(_OWN)}
     shared = {name: value for name, value in environ.items() if name.startswith(_SHARED)}
-    if own.keys() & IDENTITY:
-        shared = {name: value for name, value in shared.items() if name not in IDENTITY}
+    for alike in (IDENTITY, _ENDPOINT, _REGION):
+        if own.keys() & alike:
+            shared = {name: value for name, value in shared.items() if name not in alike}
     return {**shared, **own}
 
 

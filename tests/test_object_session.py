@@ -59,6 +59,12 @@ def test_each_refusal_names_the_bucket_and_the_variables_that_are_its_own(code: 
         assert is_of_server or prefix != "AWS_" or "WELLSPRING" not in words
 
 
+@pytest.mark.parametrize("code", ["a{b}", "{endpoint!r}", "x" * 70, "a b"])
+def test_what_a_server_says_in_place_of_a_code_is_not_passed_on(code: str) -> None:
+    words = Spoken(LAKE, KEYS).of(refused(code))
+    assert words.startswith("the lake's bucket: the server answers what is no code (AWS_ENDPOINT_URL; ")
+
+
 def test_a_vault_that_is_reached_as_the_lake_is_names_the_variables_that_are_set() -> None:
     called = VAULT._replace(own=frozenset({"AWS_ENDPOINT_URL"}))
     assert Spoken(called, KEYS).of(refused("InvalidAccessKeyId")).endswith("does not know AWS_ACCESS_KEY_ID")

@@ -231,3 +231,10 @@ def test_the_vault_s_own_variables_go_before_and_identities_are_not_mixed() -> N
     }
     endpoint = {"WELLSPRING_VAULT_AWS_ENDPOINT_URL": "http://v"}
     assert vault_environment({**lake, **endpoint}) == {**lake, "AWS_ENDPOINT_URL": "http://v"}
+    shared = {**lake, "AWS_ENDPOINT_URL_S3": "http://l"}
+    region = {"WELLSPRING_VAULT_AWS_DEFAULT_REGION": "v"}
+    assert vault_environment({**shared, **endpoint, **region}) == {
+        **{name: value for name, value in lake.items() if name != "AWS_REGION"},
+        "AWS_ENDPOINT_URL": "http://v",
+        "AWS_DEFAULT_REGION": "v",
+    }

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from connectors.kafka import KafkaUnreachable
+from connectors.source_file import StorageFailed
 from pipelines import status as status_module
 from pipelines.commands.status import _size
 from pipelines.entries import now_us
@@ -56,6 +57,16 @@ def test_what_is_away_is_said_and_the_rest_is_told(deployment: Path, capsys: pyt
     assert found["problems"][0] == {
         "urgency": "now", "about": "kafka", "what": AWAY, "next": found["problems"][0]["next"],
     }  # fmt: skip
+
+
+def test_a_lake_that_cannot_even_be_named_keeps_nothing_else_from_being_told(
+    deployment: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(status_module, "store_of", failing(StorageFailed("the lake's bucket: there is no profile")))
+    found = told(deployment)
+    for part in ("driver", "ledger", "consent", "requests"):
+        assert found[part] == {"error": "the lake's bucket: there is no profile"}
+    assert found["registries"] == {"partners": 1, "studies": 1} and found["disks"]
 
 
 @pytest.mark.parametrize(
