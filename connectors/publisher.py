@@ -45,19 +45,14 @@ class Receipt:
     """What became of the records given to a publisher: their sum is the number of records that `send` took.
 
     `reasons` counts the failed ones by words; a record that failed with UNKNOWN may be in the topic nevertheless.
-    `refusal` says in full what will be refused again: who may not write where, and what to do; empty where nothing is.
+    `refusals` say in full why some were refused, and will be again; first who may not write where, and what to do.
     """
 
     acknowledged: int = 0
     failed: int = 0
     in_flight: int = 0
     reasons: dict[str, int] = field(default_factory=dict)
-    refusal: str = ""
-
-    @property
-    def refusals(self) -> list[str]:
-        """Why some were refused, in words; nothing of those whose fate is not known."""
-        return [self.refusal] if self.refusal else [words for words in self.reasons if words != UNKNOWN]
+    refusals: tuple[str, ...] = ()
 
 
 Progress = Callable[[Receipt], None]
@@ -199,8 +194,8 @@ class Publisher:
     def receipt(self) -> Receipt:
         """As of now."""
         found = self._account.receipt
-        refused = found.refusals
-        return replace(found, refusal=_in_full(self._settings, self._topic, refused[0])) if refused else found
+        decided = sorted(found.reasons.keys() - {UNKNOWN}, key=lambda words: (words != NOT_WITH_THE_TOPIC, words))
+        return replace(found, refusals=tuple(_in_full(self._settings, self._topic, words) for words in decided))
 
     def send(self, key: bytes, value: bytes, headers: Iterable[tuple[str, bytes]] = ()) -> None:
         """Take one record, as soon as there is room for it.

@@ -1,6 +1,6 @@
 """Sending what a file holds: batches become messages, and the receipt counts what the broker has confirmed."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple, Protocol
 
 import pyarrow as pa
@@ -31,7 +31,7 @@ class Fate(Protocol):
     @property
     def in_flight(self) -> int: ...
     @property
-    def refusals(self) -> list[str]:
+    def refusals(self) -> Sequence[str]:
         """Why some were refused for good, in words."""
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from connectors.granting import RightOutcome, grant
 from connectors.kafka import KafkaRefused, KafkaUnreachable
+from connectors.principals import system
 from connectors.quotas import Quota, quota_of, set_quota
 from connectors.ranges import DataMissing, RangeReader
 from connectors.source_file import StorageFailed
@@ -37,7 +38,7 @@ def remove(settings: Settings, name: str, folder: Path, *, with_topics: bool, dr
     In the order of what is urgent, so that who is stopped in between has left nobody in. PartnerRefused where nothing of
     that name is known, or its topics are still read.
     """
-    if name == settings.authority or name.startswith((OURS, settings.principals)) or name in ALMIGHTY:
+    if name == settings.authority or name.startswith(OURS) or name in (*system(settings.principals), *ALMIGHTY):
         raise PartnerRefused(
             "that is no partner's name: it is the consent authority's, or one of the system's principals"
         )

@@ -23,6 +23,19 @@ def test_neither_the_consent_authority_nor_the_system_is_a_partner(
         list(remove(Settings(authority="office"), name, tmp_path, with_topics=True, dry_run=False))
 
 
+def test_a_partner_whose_name_the_system_s_own_begin_with_since_then_is_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "partners.yaml").write_text("partners: [{name: north-lab}]\n", encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(partner_removal, "list_topics", lambda *_: [])
+    settings = Settings(principals="north-")
+    with pytest.raises(PartnerRefused, match="that is no partner's name"):
+        list(remove(settings, "north-driver", tmp_path, with_topics=False, dry_run=False))
+    list(remove(settings, "north-lab", tmp_path, with_topics=False, dry_run=False))
+    assert list(load_partners(tmp_path / "partners.yaml")) == []
+
+
 def test_a_vault_or_lake_that_cannot_be_asked_keeps_nobody_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Who removes a partner need not have the vault at hand."""
     (tmp_path / "partners.yaml").write_text("partners: [{name: acme}, {name: other}]\n", encoding="utf-8")

@@ -13,6 +13,7 @@ from connectors.kafka import KafkaRefused, KafkaSettings
 from connectors.kafka_python import (
     KafkaError,
     KafkaTimeoutError,
+    MessageSizeTooLargeError,
     NotEnoughReplicasError,
     TopicAuthorizationFailedError,
 )
@@ -191,3 +192,14 @@ def test_no_producer_stays_of_a_topic_that_cannot_be_asked_for(
     with pytest.raises(raised):
         opened(monkeypatch, producer)
     assert producer.closed
+
+
+def test_every_refusal_is_told_and_what_wants_a_right_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    with opened(monkeypatch, Producer()) as sends:
+        for error in (MessageSizeTooLargeError(), KafkaTimeoutError(), TopicAuthorizationFailedError()):
+            leave = sends._account.enter(1)
+            assert leave
+            leave(error)
+        first, second = sends.receipt.refusals
+        assert "may not write to this topic" in first
+        assert second == "acme.sensor-reading.v1: a record is larger than the topic allows"

@@ -58,7 +58,7 @@ def refuse_unconfirmed(receipts: Iterable[Receipt], of: int) -> None:
     """Refused where any message was not acknowledged: with the broker's reason, where it has given one."""
     told = list(receipts)
     count = sum(sum(receipt.reasons.values()) for receipt in told)
-    if refused := sorted({words for receipt in told for words in receipt.refusals}):
+    if refused := list(dict.fromkeys(words for receipt in told for words in receipt.refusals)):
         raise Refused(f"{count} of {of} were not taken: {'; '.join(refused)}")
     if count:
         raise Refused(
