@@ -88,6 +88,7 @@ def test_a_worker_that_is_stopped_is_gone_and_the_others_are_not(nursery: _Nurse
     assert [worker.name for worker in nursery.workers.values()] == ["1-2"] and len(sleepers.begun) == 2
 
 
+@pytest.mark.filterwarnings("ignore:.*use of fork:DeprecationWarning")  # the child begins processes and waits
 @pytest.mark.parametrize("is_dead", [True, False])
 def test_a_pool_waits_for_its_nursery_and_not_for_workers_that_it_has_inherited(is_dead: bool) -> None:
     """In a container it is the first process, to which those of a nursery that was killed belong."""
@@ -96,15 +97,10 @@ def test_a_pool_waits_for_its_nursery_and_not_for_workers_that_it_has_inherited(
         signal.pthread_sigmask(signal.SIG_BLOCK, worker_pool._ENDS)
         inherited, nursery = subprocess.Popen(["true"]), subprocess.Popen(["sleep", "600"])
         os.waitid(os.P_PID, inherited.pid, os.WEXITED | os.WNOWAIT)
-        subprocess.Popen(
-            [
-                "sh",
-                "-c",
-                f"sleep 0.3; kill -{'KILL' if is_dead else 'TERM'} $0",
-                str(nursery.pid if is_dead else os.getpid()),
-            ]
-        )
+        kill = f"kill -KILL {nursery.pid}" if is_dead else f"kill -TERM {os.getpid()}"
+        subprocess.Popen(["sh", "-c", f"sleep 0.3; {kill}"])
         status = worker_pool._until_asked_or_dead(nursery.pid)
-        os.kill(nursery.pid, signal.SIGKILL) if not is_dead else None
+        if not is_dead:
+            nursery.kill()
         os._exit(0 if status == (signal.SIGKILL if is_dead else None) else 1)
     assert os.waitstatus_to_exitcode(os.waitpid(pool, 0)[1]) == 0
