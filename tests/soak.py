@@ -176,12 +176,12 @@ class Soak:
         found: dict[str, int] = in_child(ask, self.log)
         return found
 
-    def catch_up(self, driver: psutil.Process) -> float | None:
+    def catch_up(self, *alive: psutil.Process) -> float | None:
         """Seconds until all that has come in is read and all that was asked for is done; None where it never is."""
         began, ends = time.monotonic(), self.ends()
         while time.monotonic() - began < CATCHES_UP_S:
-            if driver.status() == psutil.STATUS_ZOMBIE:
-                raise RuntimeError(f"the driver has ended:\n{end_of(self.log)}")
+            if any(process.status() == psutil.STATUS_ZOMBIE for process in alive):
+                raise RuntimeError(f"the driver or the traffic has ended:\n{end_of(self.log)}")
             read = Progress.of(self.world.ledger.head()).offsets
             waits = any(asked.waits for asked in everything(self.world.store))
             if not waits and all(read.get(key, 0) >= end for key, end in ends.items()):
@@ -223,10 +223,10 @@ def soak(folder: Path, minutes: float, disturbances: int, seed: int, say: Callab
     figures = Figures()
     try:
         with (
-            traffic(lambda: Traffic(world.world, world.noted, seed, late=True).run(), world.log),
+            traffic(lambda: Traffic(world.world, world.noted, seed, late=True).run(), world.log) as sender,
             world.driver() as driver,
         ):
-            _live(world, driver, figures, minutes * 60, disturbances, say)
+            _live(world, driver, psutil.Process(sender), figures, minutes * 60, disturbances, say)
         floods = world.noted.with_suffix(".floods")
         with world.noted.open("a", encoding="utf-8") as file:
             file.write(floods.read_text(encoding="utf-8") if floods.exists() else "")
@@ -241,7 +241,13 @@ def soak(folder: Path, minutes: float, disturbances: int, seed: int, say: Callab
 
 
 def _live(
-    world: Soak, driver: psutil.Process, figures: Figures, seconds: float, disturbances: int, say: Callable[[str], None]
+    world: Soak,
+    driver: psutil.Process,
+    sender: psutil.Process,
+    figures: Figures,
+    seconds: float,
+    disturbances: int,
+    say: Callable[[str], None],
 ) -> None:
     """Each kind of disturbance in the warm-up, the others evenly after it; the last part is left to memory and files."""
     began, kinds = time.monotonic(), len(DISTURBANCES)
@@ -251,11 +257,15 @@ def _live(
         if n == kinds:
             _wait_until(began + first)
             early = _taken(world, driver)
-        after = n * first / (kinds + 1) if n < kinds else first + (n - kinds) * (last - first) / (disturbances - kinds)
+        after = (
+            (n + 1) * first / (kinds + 1)
+            if n < kinds
+            else first + (n - kinds) * (last - first) / (disturbances - kinds)
+        )
         _wait_until(began + after)
         disturb = DISTURBANCES[n % kinds]
         disturb(world, driver)
-        taken = world.catch_up(driver)
+        taken = world.catch_up(driver, sender)
         name = disturb.__name__
         if taken is None:
             figures.problems.append(f"after {name} the driver did not catch up within {CATCHES_UP_S:.0f} s")

@@ -243,11 +243,11 @@ def torture(folder: Path, kills: int, seed: int, naive: bool = False, say: Calla
 
 
 @contextmanager
-def traffic(run: Callable[[], object], log: Path) -> Iterator[None]:
-    """Lets traffic run in a process of its own, and ends it in good order."""
+def traffic(run: Callable[[], object], log: Path) -> Iterator[int]:
+    """Lets traffic run in a process of its own, and ends it in good order; its process id."""
     child = fork(run, log)
     try:
-        yield
+        yield child
     finally:
         os.kill(child, signal.SIGTERM)
         _, status = os.waitpid(child, 0)
