@@ -68,6 +68,12 @@ class _Handler(BaseHTTPRequestHandler):
 
     do_GET = do_PUT = do_POST = do_HEAD = do_DELETE = _hand_on
 
+    def handle_expect_100(self) -> bool:
+        """At once: a client waits a second for it before it sends a body without."""
+        done = super().handle_expect_100()
+        self.wfile.flush()
+        return done
+
     def _ask(self, headers: Mapping[str, str], body: bytes) -> http.client.HTTPResponse:
         if self._real is None:
             self._real = http.client.HTTPConnection(self.server.real, timeout=30)
