@@ -3,7 +3,7 @@
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -45,14 +45,20 @@ class Receipt:
     """What became of the records given to a publisher: their sum is the number of records that `send` took.
 
     `reasons` counts the failed ones by words; a record that failed with UNKNOWN may be in the topic nevertheless.
-    `refusals` say in full why some were refused, and will be again; first who may not write where, and what to do.
+    `told` has each reason in full: in which topic, for whom, and what to do.
     """
 
     acknowledged: int = 0
     failed: int = 0
     in_flight: int = 0
     reasons: dict[str, int] = field(default_factory=dict)
-    refusals: tuple[str, ...] = ()
+    told: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def refusals(self) -> list[str]:
+        """Why some were refused, and will be again: what wants a right first. Nothing of those whose fate is not known."""
+        decided = sorted(self.reasons.keys() - {UNKNOWN}, key=lambda words: (words != NOT_WITH_THE_TOPIC, words))
+        return [self.told.get(words, words) for words in decided]
 
 
 Progress = Callable[[Receipt], None]
@@ -194,8 +200,7 @@ class Publisher:
     def receipt(self) -> Receipt:
         """As of now."""
         found = self._account.receipt
-        decided = sorted(found.reasons.keys() - {UNKNOWN}, key=lambda words: (words != NOT_WITH_THE_TOPIC, words))
-        return replace(found, refusals=tuple(_in_full(self._settings, self._topic, words) for words in decided))
+        return replace(found, told={words: _in_full(self._settings, self._topic, words) for words in found.reasons})
 
     def send(self, key: bytes, value: bytes, headers: Iterable[tuple[str, bytes]] = ()) -> None:
         """Take one record, as soon as there is room for it.
