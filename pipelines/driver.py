@@ -27,7 +27,7 @@ from pipelines.holds import Changes, Holds
 from pipelines.keys import KeyRing
 from pipelines.lake_check import refuse_unfinished
 from pipelines.ledger import LakeError, Ledger, OnStep
-from pipelines.memory import NoMemory, ceiling_mb, give_back, within
+from pipelines.memory import NoMemory, ceiling_mb, within
 from pipelines.pinned import Pinned
 from pipelines.places import store_of
 from pipelines.plan import Plan, PlannedRange, partition_key, partition_of
@@ -233,7 +233,6 @@ class Driver:
             entries = [entry for entry in (self._ingest(), *self._redrives()) if entry is not None]
             entries += self._compactions()
             clear_removed(self.store, self.ledger, self.tables.standing, self.clock())
-            give_back()
             return entries
 
     @contextmanager

@@ -6,7 +6,6 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
-import pyarrow as pa
 
 from pipelines.entries import Kind, LakeError
 from pipelines.halt import PlanTooLarge
@@ -50,15 +49,6 @@ def _is_want_of_memory(error: BaseException | None) -> bool:
             return True
         error = error.__cause__ or error.__context__
     return False
-
-
-def give_back() -> None:
-    """Let go of what Arrow has freed and keeps for later; a millisecond or two.
-
-    Its allocator keeps it by thread, and each run has threads of its own: a driver that followed for half an hour grew
-    by a sixth (`tests/soak.py`), without anything being held.
-    """
-    pa.default_memory_pool().release_unused()
 
 
 def within(limits: Limits, ceiling_mb: int) -> Limits:
