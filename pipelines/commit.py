@@ -6,7 +6,7 @@ next driver: the ledger and the vault say how far it has come.
 
 import json
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol
+from typing import Any
 
 from apache_beam.options.pipeline_options import PipelineOptions
 
@@ -24,13 +24,8 @@ from pipelines.progress import Progress, json_of, private_of
 from pipelines.requests import ask
 from pipelines.run import Result, read_manifest, run
 from pipelines.tables import Tables
+from pipelines.tell import Teller
 from pipelines.vault import Vault
-
-
-class Tells(Protocol):
-    """Tells partners which of their records an entry has rejected, once each."""
-
-    def rejected(self, pointers: list[list[Any]], n: int) -> None: ...
 
 
 class Commits:
@@ -39,7 +34,7 @@ class Commits:
     `teller` is there once the driver has reached Kafka.
     """
 
-    teller: Tells
+    teller: Teller
 
     def __init__(
         self,

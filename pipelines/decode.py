@@ -91,14 +91,12 @@ _GATHER: dict[str, Callable[[str | None, _Refuse], _Gathered]] = {
     lab_results.CONTRACT: Reports,
 }
 READING_CONTRACTS = tuple(_GATHER)
+"""The contracts whose messages hold readings."""
 
 
 def reading_topics(partners: Iterable[Partner]) -> list[str]:
     """The partners' topics that a run reads."""
     return [one.topic(contract) for one in partners for contract in one.contracts if contract in READING_CONTRACTS]
-
-
-"""The contracts whose messages hold readings."""
 
 
 def _marked(raw: pa.RecordBatch, name: str, reason: Reason) -> dict[int, Reason]:

@@ -36,10 +36,8 @@ def in_kafka(settings: Settings, partners: Mapping[str, Partner], ledger: Ledger
     progress = Progress.of(ledger.head())
     with closing(vault_of(settings)) as vault:
         taken = _taken_in(vault)
-    data, deciding = (
-        reading_topics(partners.values()),
-        [settings.consent_topic, settings.link_topic, *kit_topics(partners.values())],
-    )
+    data = reading_topics(partners.values())
+    deciding = [settings.consent_topic, settings.link_topic, *kit_topics(partners.values())]
     with RangeReader(settings.kafka, fetch_bytes=_FIRST_BYTES, patience_s=PATIENCE_S) as reader:
         with Identity(settings.kafka) as asked:
             check_cluster(progress, asked.cluster_id(), asked.topic_ids([*data, *deciding]), partners)
