@@ -18,6 +18,7 @@ from connectors.source_file import StorageFailed
 from connectors.topics import delete_topics, list_topics
 from connectors.users import shut_out, user_exists
 from pipelines.credentials import Made
+from pipelines.decode import READING_CONTRACTS
 from pipelines.entries import LakeError, now_us
 from pipelines.figures import unread
 from pipelines.heartbeat import live_heartbeat
@@ -29,7 +30,7 @@ from pipelines.places import store_of, words_of
 from pipelines.progress import Progress
 from pipelines.settings import Settings
 from pipelines.vault import vault_of
-from schemas.registry import ALMIGHTY, OURS, Partner, load_partners, save_partners
+from schemas.registry import ALMIGHTY, OURS, contract_of, load_partners, save_partners
 
 
 def remove(settings: Settings, name: str, folder: Path, *, with_topics: bool, dry_run: bool) -> Iterator[Step]:
@@ -53,7 +54,7 @@ def remove(settings: Settings, name: str, folder: Path, *, with_topics: bool, dr
         yield Step(f"entry in {settings.partners.name}", _gone(dry_run))
         if kept is not None:
             yield Step(f"{kept.name}, the registry with its comments", Made.MADE)
-    unread_ones = list(_unread(settings, name, topics))
+    unread_ones = list(_unread(settings, topics))
     yield from _topics(settings, topics, with_topics=with_topics, dry_run=dry_run)
     yield from [*unread_ones, *_held(settings, name, dry_run=dry_run)]
     if (folder / name).is_dir():
@@ -94,9 +95,9 @@ def _topics(settings: Settings, topics: list[str], *, with_topics: bool, dry_run
         yield Step(f"topic {topic}", _gone(dry_run) if with_topics else "stays")
 
 
-def _unread(settings: Settings, name: str, topics: list[str]) -> Iterator[Step]:
-    """What was sent and no driver has read: none will, once the partner is out of the registry."""
-    data = [topic for topic in topics if topic != Partner.model_construct(name=name).topic("rejected")]
+def _unread(settings: Settings, topics: list[str]) -> Iterator[Step]:
+    """Records of the data that no driver has read: none will, once the partner is out of the registry."""
+    data = [topic for topic in topics if contract_of(topic) in READING_CONTRACTS]
     try:
         progress = Progress.of(Ledger(store_of(settings.lake)).head())
         with RangeReader(settings.kafka) as reader:

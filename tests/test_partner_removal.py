@@ -49,6 +49,34 @@ def test_a_vault_or_lake_that_cannot_be_asked_keeps_nobody_in(tmp_path: Path, mo
     assert list(load_partners(tmp_path / "partners.yaml")) == ["other"]
 
 
+def test_kit_events_are_the_register_s_and_not_what_a_driver_has_left_unread(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[list[str]] = []
+
+    class Reader:
+        def __init__(self, *_: object) -> None: ...
+        def __enter__(self) -> "Reader":
+            return self
+
+        def __exit__(self, *_: object) -> None: ...
+        def begin_offsets(self, topics: list[str]) -> dict[tuple[str, int], int]:
+            return {}
+
+        def end_offsets(self, topics: list[str]) -> dict[tuple[str, int], int]:
+            asked.append(topics)
+            return {(topic, 0): 5 for topic in topics}
+
+    (tmp_path / "partners.yaml").write_text("partners: [{name: lab}]\n", encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    topics = [f"lab.{contract}.v1" for contract in ("kit-event", "lab-result", "rejected", "sensor-reading")]
+    monkeypatch.setattr(partner_removal, "list_topics", lambda *_: [TopicSpec(topic, 1) for topic in topics])
+    monkeypatch.setattr(partner_removal, "RangeReader", Reader)
+    steps = [step.what for step in remove(Settings(), "lab", tmp_path, with_topics=False, dry_run=True)]
+    assert asked == [["lab.lab-result.v1", "lab.sensor-reading.v1"]]
+    assert "records that no driver has read yet: 10" in steps
+
+
 def failing(error: Exception) -> Any:
     def fail(*_: object) -> None:
         raise error
