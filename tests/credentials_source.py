@@ -13,6 +13,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 from tests.s3_tokens import TokenServer
+from tests.serving import serving
 
 RENEWED_S, GOOD_S = 3.0, 20.0
 _SDK_RENEWS = timedelta(minutes=15)
@@ -63,11 +64,5 @@ class Source(ThreadingHTTPServer):
 @contextmanager
 def credentials_source(server: TokenServer) -> Iterator[Source]:
     """Of that server, while the block lasts."""
-    with Source(server) as source:
-        thread = threading.Thread(target=source.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        try:
-            yield source
-        finally:
-            source.shutdown()
-            thread.join()
+    with serving(Source(server)) as source:
+        yield source

@@ -12,6 +12,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import urlsplit
 
+from tests.serving import serving
+
 VERSIONING = b"<VersioningConfiguration/>"
 _ERROR = "<Error><Code>{}</Code></Error>"
 
@@ -102,16 +104,10 @@ class LaxServer(ThreadingHTTPServer):
 @contextmanager
 def lax_server(fault: str) -> Iterator[dict[str, str]]:
     """The environment by which its clients find it, while the block lasts."""
-    with LaxServer(fault) as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        try:
-            yield {
-                "AWS_ENDPOINT_URL": f"http://127.0.0.1:{server.server_port}",
-                "AWS_ACCESS_KEY_ID": "somebody",
-                "AWS_SECRET_ACCESS_KEY": "not-a-secret",
-                "AWS_REGION": "us-east-1",
-            }
-        finally:
-            server.shutdown()
-            thread.join()
+    with serving(LaxServer(fault)) as server:
+        yield {
+            "AWS_ENDPOINT_URL": f"http://127.0.0.1:{server.server_port}",
+            "AWS_ACCESS_KEY_ID": "somebody",
+            "AWS_SECRET_ACCESS_KEY": "not-a-secret",
+            "AWS_REGION": "us-east-1",
+        }

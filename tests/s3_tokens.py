@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 from tests.s3_server import S3Server
+from tests.serving import serving
 
 _ERROR = '<?xml version="1.0" encoding="UTF-8"?>\n<Error><Code>{}</Code><Message>{}</Message>{}</Error>'
 _EXPIRED = (400, "ExpiredToken", "The provided token has expired.")
@@ -28,6 +29,7 @@ _FORGED = (
     "SignatureDoesNotMatch",
     "The request signature we calculated does not match the signature you provided.",
 )
+
 _TOKEN = "x-amz-security-token"
 _HOP_BY_HOP = {"connection", "keep-alive", "transfer-encoding", "expect"}
 _SIGNED = re.compile(r"AWS4-HMAC-SHA256 Credential=([^/]+)/(\S+?), ?SignedHeaders=(\S+?), ?Signature=(\S+)")
@@ -182,11 +184,5 @@ def _signature(method: str, target: str, headers: Mapping[str, str], secret: str
 @contextmanager
 def token_server(s3: S3Server) -> Iterator[TokenServer]:
     """Before that server, while the block lasts."""
-    with TokenServer(s3) as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        try:
-            yield server
-        finally:
-            server.shutdown()
-            thread.join()
+    with serving(TokenServer(s3)) as server:
+        yield server

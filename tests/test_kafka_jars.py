@@ -2,7 +2,6 @@
 
 import hashlib
 import io
-import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -12,6 +11,7 @@ import pytest
 
 from infra import kafka_jars
 from infra.kafka_jars import Jar, JarsMissing, cache_folder, fetch_jars, kafka_version, read_lock, repository
+from tests.serving import serving
 
 CONTENTS = {"org.example:one:1.0": b"first jar", "org.example.deep:two:2.1": b"second jar" * 10_000}
 JARS = [Jar(name, hashlib.sha256(content).hexdigest(), len(content)) for name, content in CONTENTS.items()]
@@ -60,13 +60,9 @@ def server(environ: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Iterator
     class Planned(Mirror):
         plan: list[tuple[int, bool]] = []
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), Planned) as listening:
-        thread = threading.Thread(target=listening.serve_forever, args=(0.01,))
-        thread.start()
+    with serving(ThreadingHTTPServer(("127.0.0.1", 0), Planned)) as listening:
         environ["WELLSPRING_MAVEN_REPOSITORY"] = f"http://127.0.0.1:{listening.server_port}/maven2"
         yield Planned
-        listening.shutdown()
-        thread.join()
 
 
 def left_over(environ: dict[str, str]) -> list[str]:

@@ -1,7 +1,6 @@
 """Signing in by an identity provider, which the test itself is: the way there and back, and all that can be forged."""
 
 import json
-import threading
 from base64 import urlsafe_b64encode
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -22,6 +21,7 @@ from quality.web.app import desk_app
 from quality.web.settings import StewardSettings
 from tests.certificates import Authority
 from tests.desks import FakeDesk
+from tests.serving import serving
 from tests.steward_world import desk
 from tests.stewards import Browser, Clock
 
@@ -93,14 +93,9 @@ def provider(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Provid
         def log_message(self, *_: Any) -> None:
             pass
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Answers)
-    said.issuer = f"http://127.0.0.1:{server.server_address[1]}"
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    yield said
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with serving(ThreadingHTTPServer(("127.0.0.1", 0), Answers)) as server:
+        said.issuer = f"http://127.0.0.1:{server.server_address[1]}"
+        yield said
 
 
 @pytest.fixture(scope="module")

@@ -37,6 +37,16 @@ def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Address]:
         kafka.down()
 
 
+@pytest.fixture(scope="module")
+def own_kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Address]:
+    """A broker of a module's own: the topics of the demo have names of their own, which other tests use as well."""
+    kafka = LocalKafka(tmp_path_factory.mktemp("kafka"))
+    try:
+        yield kafka.up()
+    finally:
+        kafka.down()
+
+
 @pytest.fixture(scope="session")
 def secured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SecuredBroker]:
     """The session's secured broker: nobody stops it, and every test uses partners and principals of its own."""

@@ -35,6 +35,7 @@ from tests.certificates import Authority
 from tests.documents import OPERATORS, blocks
 from tests.offline import Offline
 from tests.readings import grant, linked, message
+from tests.serving import serving
 
 SECRET = "the secret that both sides know"
 PASSWORD = "the password of the mailbox"
@@ -96,14 +97,11 @@ def hook(authority: tuple[Path, Path]) -> Iterator[Hook]:
     class Server(HTTPServer):
         def handle_error(self, *_: object) -> None: ...
 
-    with Server(("127.0.0.1", 0), Handler) as server:
-        server.socket = tls_of(authority).wrap_socket(server.socket, server_side=True)
-        made.port = server.server_address[1]
-        thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
-        thread.start()
+    server = Server(("127.0.0.1", 0), Handler)
+    server.socket = tls_of(authority).wrap_socket(server.socket, server_side=True)
+    made.port = server.server_address[1]
+    with serving(server):
         yield made
-        server.shutdown()
-        thread.join()
 
 
 def to_hook(port: int, ca: Path, **more: Any) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import pytest
 
 from infra.broker_process import listens_on
 from infra.flink.local_flink import LocalFlink
-from infra.local_kafka import Address, LocalKafka
+from infra.local_kafka import Address
 from pipelines.driver import Driver
 from pipelines.failure import StageFailed
 from pipelines.runner_settings import RunnerFailed, RunnerSettings
@@ -23,16 +23,6 @@ from tests.raw_produce import produce_batch
 from tests.worlds import make_world, once, wait_for
 
 KILLS = 5
-
-
-@pytest.fixture(scope="module")
-def own_kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Address]:
-    """The topics of the demo have names of their own, which other tests use as well."""
-    kafka = LocalKafka(tmp_path_factory.mktemp("kafka"))
-    try:
-        yield kafka.up()
-    finally:
-        kafka.down()
 
 
 @pytest.fixture(scope="module")

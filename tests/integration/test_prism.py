@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from infra.local_kafka import Address, LocalKafka
+from infra.local_kafka import Address
 from pipelines.blocks import Block
 from pipelines.runner_settings import RunnerSettings, RunnerUnreachable
 from pipelines.settings import Settings
@@ -20,16 +20,6 @@ from tests.worlds import make_world, once
 
 KILLS = 3
 ANSWER_S = 4
-
-
-@pytest.fixture(scope="module")
-def own_kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Address]:
-    """The topics of the demo have names of their own, which other tests use as well."""
-    kafka = LocalKafka(tmp_path_factory.mktemp("kafka"))
-    try:
-        yield kafka.up()
-    finally:
-        kafka.down()
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,6 @@ a server of our own that answers as OSV does, and where none answers."""
 import json
 import re
 import subprocess
-import threading
 import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,6 +15,7 @@ from typing import Any
 import pytest
 
 from tests.documents import ROOT
+from tests.serving import serving
 
 UV = ROOT / ".venv" / "bin" / "uv"
 pytestmark = pytest.mark.skipif(not UV.exists(), reason="no uv in .venv: make setup")
@@ -71,14 +71,8 @@ def osv(*vulnerable: str) -> Iterator[tuple[str, list[str]]]:
         def log_message(self, *_: object) -> None:
             """Nobody listens."""
 
-    with HTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{server.server_address[1]}", asked
-        finally:
-            server.shutdown()
-            thread.join()
+    with serving(HTTPServer(("127.0.0.1", 0), Handler)) as server:
+        yield f"http://127.0.0.1:{server.server_address[1]}", asked
 
 
 def test_the_list_is_what_the_lock_file_installs(tmp_path: Path) -> None:
