@@ -15,7 +15,7 @@ from pipelines.messages import SensorMessages
 from pipelines.reports import Reports
 from schemas.contracts import decode
 from schemas.reasons import Reason, Rejected
-from schemas.registry import Partner, contract_of
+from schemas.registry import SENSOR_READING, contract_of
 
 
 class Pointer(NamedTuple):
@@ -83,20 +83,12 @@ class _Gathered(Protocol):
     def block(self, meta: dict[str, Any]) -> Block | None: ...
 
 
-SENSOR_READING = "sensor-reading"
 _Refuse = Callable[[int, Rejected], None]
 _GATHER: dict[str, Callable[[str | None, _Refuse], _Gathered]] = {
     SENSOR_READING: lambda *_: SensorMessages(),
     app_export.CONTRACT: lambda *_: ExportMessages(),
     lab_results.CONTRACT: Reports,
 }
-READING_CONTRACTS = tuple(_GATHER)
-"""The contracts whose messages hold readings."""
-
-
-def reading_topics(partners: Iterable[Partner]) -> list[str]:
-    """The partners' topics that a run reads."""
-    return [one.topic(contract) for one in partners for contract in one.contracts if contract in READING_CONTRACTS]
 
 
 def _marked(raw: pa.RecordBatch, name: str, reason: Reason) -> dict[int, Reason]:

@@ -17,7 +17,6 @@ from pipelines.compaction import DEFAULT, choose, compact
 from pipelines.consent.follow import follow, follow_kits, kit_topics
 from pipelines.consent.kept_register import KeptRegister
 from pipelines.consent.snapshot import Snapshots
-from pipelines.decode import reading_topics
 from pipelines.entries import Entry, Kind, now_us
 from pipelines.figures import unread
 from pipelines.files import family_of
@@ -47,7 +46,7 @@ from pipelines.write import write_sorted
 from schemas.families import FAMILIES
 from schemas.laboratories import load_laboratories
 from schemas.metrics import catalogue
-from schemas.registry import load_partners, load_studies
+from schemas.registry import load_partners, load_studies, reading_topics
 
 Clock = Callable[[], int]
 REDRIVE_HOLDS = 5_000

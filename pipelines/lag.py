@@ -9,7 +9,6 @@ from connectors.topics import wanted_topics
 from pipelines.consent.follow import kit_topics
 from pipelines.consent.register import FILE as REGISTER
 from pipelines.consent.register import Register
-from pipelines.decode import reading_topics
 from pipelines.entries import LakeError, rfc3339
 from pipelines.figures import Partition, by_topic, not_taken_in, unread
 from pipelines.ledger import Ledger
@@ -17,7 +16,7 @@ from pipelines.plan import partition_key
 from pipelines.progress import Progress, check_cluster, check_offsets
 from pipelines.settings import Settings
 from pipelines.vault import Vault, vault_of
-from schemas.registry import Partner
+from schemas.registry import Partner, reading_topics
 
 PATIENCE_S = 5.0
 LOOKED_INTO = 8

@@ -18,7 +18,6 @@ from connectors.source_file import StorageFailed
 from connectors.topics import delete_topics, list_topics
 from connectors.users import shut_out, user_exists
 from pipelines.credentials import Made
-from pipelines.decode import READING_CONTRACTS
 from pipelines.entries import LakeError, now_us
 from pipelines.figures import unread
 from pipelines.heartbeat import live_heartbeat
@@ -30,7 +29,7 @@ from pipelines.places import store_of, words_of
 from pipelines.progress import Progress
 from pipelines.settings import Settings
 from pipelines.vault import vault_of
-from schemas.registry import ALMIGHTY, OURS, contract_of, load_partners, save_partners
+from schemas.registry import ALMIGHTY, OURS, READING_CONTRACTS, contract_of, load_partners, save_partners
 
 
 def remove(settings: Settings, name: str, folder: Path, *, with_topics: bool, dry_run: bool) -> Iterator[Step]:

@@ -28,6 +28,10 @@ KIT = "kit"
 OURS = "wellspring-"
 """How the names of the system's own principals begin: nobody else may bear one, since Kafka knows everybody by name."""
 
+SENSOR_READING = "sensor-reading"
+READING_CONTRACTS = (SENSOR_READING, "app-export", "lab-result")
+"""The contracts whose messages hold readings."""
+
 ALMIGHTY = frozenset(("admin", "administrator", "anonymous", "broker", "controller", "kafka", "root", "superuser"))
 """Names under which clusters have principals who may do everything."""
 
@@ -65,7 +69,7 @@ class Partner(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     name: PartnerName
-    contracts: tuple[Name, ...] = ("sensor-reading",)
+    contracts: tuple[Name, ...] = (SENSOR_READING,)
     partitions: Annotated[int, Field(ge=1, le=512)] = 4
     live_devices: bool = True
     assumed_zone: Zone | None = None
@@ -83,6 +87,11 @@ class Partner(BaseModel):
 def contract_of(topic: str) -> str:
     """The contract of a partner's topic, `<partner>.<contract>.v1`."""
     return topic.rsplit(".", 2)[1]
+
+
+def reading_topics(partners: Iterable[Partner]) -> list[str]:
+    """The partners' topics that a run reads."""
+    return [one.topic(contract) for one in partners for contract in one.contracts if contract in READING_CONTRACTS]
 
 
 class Study(BaseModel):

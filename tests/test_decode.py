@@ -15,6 +15,7 @@ from pipelines.normalise import normalise
 from schemas.contract_check import check
 from schemas.contracts import HEADER_BYTES, encode
 from schemas.reasons import Reason, Rejected
+from schemas.registry import READING_CONTRACTS
 from tests.messages import (
     ACME,
     LATER,
@@ -101,6 +102,12 @@ def test_what_the_reader_marked_is_not_looked_into() -> None:
     assert block is not None
     assert [(p.offset, p.reason) for p in pointers] == [(100, Reason.TOO_LARGE), (101, Reason.CORRUPT)]
     assert column(block.messages, "offset").tolist() == [102]
+
+
+@pytest.mark.parametrize("contract", READING_CONTRACTS)
+def test_every_topic_that_a_run_reads_can_be_decoded(contract: str) -> None:
+    _, pointers = decode_block(records(b"x"), f"acme.{contract}.v1", 3, np.zeros(1, np.int64))
+    assert [p.reason for p in pointers] == [Reason.NOT_AVRO]
 
 
 def test_no_message_at_all_makes_no_block() -> None:
