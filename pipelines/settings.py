@@ -19,7 +19,7 @@ from connectors.kafka import AbsolutePath, KafkaSettings
 from connectors.topics import Held
 from pipelines.places import Address, Place
 from pipelines.runner_settings import PLANS_ELSEWHERE, RunnerKind, RunnerSettings
-from pipelines.settings_source import BETWEEN, PREFIX, SECRETS_VARIABLE, blamed, not_json
+from pipelines.settings_source import BETWEEN, PREFIX, SECRETS_VARIABLE, blamed, misspelt, not_json
 from quality.alert_settings import AlertSettings
 from quality.web.settings import StewardSettings
 from schemas.registry import OURS
@@ -237,6 +237,8 @@ def _content(file: Path) -> dict[str, Any]:
 
 
 def _settings(content: dict[str, Any], name: str) -> Settings:
+    if (words := misspelt(Settings)) is not None:
+        raise SettingsError(words)
     try:
         return Settings(**content)
     except ValidationError as error:

@@ -3,9 +3,12 @@
 import json
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
+
+from pydantic import BaseModel
 
 PREFIX, BETWEEN = "WELLSPRING_", "__"
 SECRETS_VARIABLE = "WELLSPRING_SECRETS"
@@ -24,6 +27,31 @@ def blamed(file: str, place: Sequence[str | int]) -> str:
             return given[name][0]
     below = [words for name, (words, _) in sorted(given.items()) if name.startswith(_name(place) + BETWEEN)]
     return f"{file} with {', '.join(below)}" if below else file
+
+
+def misspelt(model: type[BaseModel]) -> str | None:
+    """Which variable, or file of a secret, would be passed over though its name is nearly that of a setting, and which.
+
+    Kubernetes' addresses of a service, which may be called as one of our sections is, are none of it.
+    """
+    given, names = _given(), {name.replace("_", ""): name for name in _names(model)}
+    sections = {_name([section]) for section in model.model_fields}
+    services = tuple(name.removesuffix("SERVICE_HOST") for name in given if name.endswith("_SERVICE_HOST"))
+    for name, (words, _) in sorted(given.items()):
+        if name.split(BETWEEN)[0] in sections or (services and name.startswith(services)):
+            continue
+        if near := get_close_matches(name.replace("_", ""), names, n=1, cutoff=0.95):
+            return f"{words} is the name of no setting: expected {names[near[0]]}"
+        if BETWEEN in name:
+            return f"{words} is the name of no setting: expected WELLSPRING_SECTION__SETTING"
+    return None
+
+
+def _names(model: type[BaseModel], above: tuple[str, ...] = ()) -> Iterator[str]:
+    for name, field in model.model_fields.items():
+        yield _name((*above, name))
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            yield from _names(field.annotation, (*above, name))
 
 
 def not_json(error: Exception) -> str | None:

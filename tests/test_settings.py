@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.settings import SettingsError, load_settings, shown
+from pipelines.settings import Settings, SettingsError, load_settings, shown
 
 SECRET = "hunter2-of-the-broker"
 
@@ -163,6 +163,50 @@ def test_who_said_what_cannot_be_used_is_named(
         load_settings(written(tmp_path, text))
     assert words in str(raised.value)
     assert SECRET not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        (
+            "WELLSPRING_KAFKA_BOOTSTRAP",
+            "the variable WELLSPRING_KAFKA_BOOTSTRAP is the name of no setting: expected WELLSPRING_KAFKA__BOOTSTRAP",
+        ),
+        (
+            "wellspring_vaultwork",
+            "the variable wellspring_vaultwork is the name of no setting: expected WELLSPRING_VAULT_WORK",
+        ),
+        (
+            "WELLSPRING_LIMIT__PLAN_MB",
+            "the variable WELLSPRING_LIMIT__PLAN_MB is the name of no setting: expected WELLSPRING_LIMITS__PLAN_MB",
+        ),
+        ("WELLSPRING_ZZ__ZZ", "the variable WELLSPRING_ZZ__ZZ is the name of no setting: expected"),
+    ],
+)
+def test_a_variable_that_would_be_passed_over_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, words: str
+) -> None:
+    monkeypatch.setenv(name, SECRET)
+    with pytest.raises(SettingsError) as raised:
+        load_settings(written(tmp_path, ""))
+    assert str(raised.value).startswith(words) and SECRET not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    "name", ["WELLSPRING_CONFIG_2", "WELLSPRING_STEWARD_PASSWORD", "WELLSPRING_VAULT_AWS_REGION", "WELLSPRING_JAVA"]
+)
+def test_a_variable_of_another_s_is_nobody_s_setting(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setenv(name, "x")
+    assert load_settings(written(tmp_path, "")) == Settings()
+
+
+def test_what_kubernetes_says_of_a_service_is_nobody_s_setting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WELLSPRING_STEWARD_SERVICE_HOST", "10.0.0.7")
+    monkeypatch.setenv("WELLSPRING_STEWARD_PORT", "tcp://10.0.0.7:8080")
+    monkeypatch.setenv("WELLSPRING_STEWARD_PORT_8080_TCP_ADDR", "10.0.0.7")
+    load_settings(written(tmp_path, ""))
 
 
 def test_a_secret_that_cannot_be_used_is_named_by_its_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
