@@ -5,6 +5,8 @@ import json
 import sys
 import time
 from collections.abc import Iterable
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -79,13 +81,27 @@ class JobServerRunner(PortableRunner):  # type: ignore[misc]
     _environment: Any = None
 
     def create_job_service_handle(self, job_service: Any, options: PipelineOptions) -> JobServiceHandle:
-        return _Handle(job_service, options)
+        return _Handle(_InTime(job_service), options)
 
     def default_environment(self, options: PipelineOptions) -> Any:
         """Made once: each that Beam makes leaves a folder in the place of temporary files."""
         if self._environment is None:
             self._environment = super().default_environment(options)
         return self._environment
+
+
+class _InTime:
+    """A job server's answers, each within `_ANSWER_S`: one that hangs and keeps its connections is as one that is gone.
+
+    Its streams go on as long as the job.
+    """
+
+    def __init__(self, service: Any) -> None:
+        self._service = service
+
+    def __getattr__(self, name: str) -> Any:
+        call = getattr(self._service, name)
+        return call if name.endswith("Stream") else partial(call, timeout=_ANSWER_S)
 
 
 class _Handle(JobServiceHandle):  # type: ignore[misc]
@@ -169,8 +185,9 @@ def _failed(said: str) -> RunnerFailed:
 def _heed(result: PipelineResult, plan: Plan, store: Store) -> None:
     failure = failure_of_run(plan, store)
     if failure is not None:
-        if not PipelineState.is_terminal(result.state):
-            result.cancel()
+        with suppress(grpc.RpcError):
+            if not PipelineState.is_terminal(result.state):
+                result.cancel()
         raise failure
 
 

@@ -1,15 +1,19 @@
 """Which runner, by which options; what of it is refused; how a job is waited for."""
 
 import json
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import apache_beam as beam
+import grpc
 import pytest
 from apache_beam.options.pipeline_options import PipelineOptions
-from apache_beam.portability.api import beam_runner_api_pb2
+from apache_beam.portability.api import beam_job_api_pb2, beam_job_api_pb2_grpc, beam_runner_api_pb2
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
-from apache_beam.runners.portability.portable_runner import PortableRunner
+from apache_beam.runners.portability.portable_runner import PipelineResult, PortableRunner
 from apache_beam.runners.runner import PipelineState
 
 from pipelines import run, runners
@@ -162,6 +166,54 @@ def test_a_job_for_which_flink_has_no_places_is_waited_for(tmp_path: Path) -> No
     job = Job(PipelineState.RUNNING, PipelineState.FAILED, said=said)
     with pytest.raises(RunnerUnreachable, match="fewer free task slots than runner.parallelism"):
         wait_for(job, plan_in(tmp_path), FolderStore(tmp_path), PipelineOptions([]))
+
+
+class Hanging(beam_job_api_pb2_grpc.JobServiceServicer):  # type: ignore[misc]
+    """A job server that takes every question, keeps its connections, and answers none until it is let go."""
+
+    def __init__(self) -> None:
+        self.let_go = threading.Event()
+
+    def GetState(self, request: Any, context: Any) -> Any:
+        self.let_go.wait(60)
+        return beam_job_api_pb2.JobStateEvent()
+
+
+@pytest.fixture
+def hanging() -> Iterator[str]:
+    """Its address."""
+    service, server = Hanging(), grpc.server(ThreadPoolExecutor(2))
+    beam_job_api_pb2_grpc.add_JobServiceServicer_to_server(service, server)
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    yield f"127.0.0.1:{port}"
+    service.let_go.set()
+    server.stop(None).wait()
+
+
+def test_a_job_server_that_hangs_is_waited_for_as_one_that_is_gone(
+    hanging: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runners, "_ANSWER_S", 0.2)
+    options = pipeline_options(RunnerSettings(kind="flink", job_endpoint=hanging))
+    with grpc.insecure_channel(hanging) as channel:
+        stub = beam_job_api_pb2_grpc.JobServiceStub(channel)
+        service = JobServerRunner().create_job_service_handle(stub, options).job_service
+        job = PipelineResult(service, "job", iter(()), iter(()))
+        with pytest.raises(RunnerUnreachable, match=f"no job server answers at {hanging}"):
+            wait_for(job, plan_in(tmp_path), FolderStore(tmp_path), options)
+
+
+def test_what_a_stage_has_said_is_raised_though_the_job_server_is_gone(tmp_path: Path) -> None:
+    class Gone(Job):
+        def cancel(self) -> None:
+            raise grpc.RpcError
+
+    plan = plan_in(tmp_path)
+    with pytest.raises(StageFailed), telling(plan):
+        raise KeyError
+    with pytest.raises(StageFailed, match="KeyError"):
+        wait_for(Gone(PipelineState.RUNNING), plan, FolderStore(tmp_path), PipelineOptions([]))
 
 
 # -- runners on which it has not been run
