@@ -6,7 +6,6 @@ Exit codes: 0 done; 1 refused or failed, with a message; 2 wrong usage; 3 fenced
 
 import logging
 import os
-import re
 import sys
 from typing import NoReturn
 
@@ -72,9 +71,6 @@ app.command("demo", epilog=demo.EXAMPLE)(demo.demo)
 app.command("bench", epilog=bench.EXAMPLE)(bench.bench)
 
 
-_ADDED_BY_BEAM = re.compile(r" \[while running '[^']*'\]$")
-
-
 def execute(arguments: list[str] | None = None) -> int:
     """Run one command; its exit code. What went wrong is said on standard error, in words."""
     try:
@@ -85,7 +81,7 @@ def execute(arguments: list[str] | None = None) -> int:
         code = failure_of(error)
         if code is None:
             raise
-        print(f"wellspring: {_ADDED_BY_BEAM.sub('', str(error))}", file=sys.stderr)
+        print(f"wellspring: {error}", file=sys.stderr)
         return code
     return 0
 

@@ -34,11 +34,15 @@ class StageFailed(Exception):
 
 @contextmanager
 def telling(plan: Plan) -> Iterator[None]:
-    """Leave word of an error, where the plan runs in other processes than the driver's."""
+    """Leave word of an error, where the plan runs in other processes than the driver's; in its own, raise it as it is.
+
+    Beam would add a step's name to the text, or make another kind of error of it.
+    """
     try:
         yield
     except Exception as error:
         if not plan.is_elsewhere:
+            error._tagged_with_step = True  # type: ignore[attr-defined]
             raise
         kind = type(error).__name__
         text = str(error) if kind in _FOR_OPERATORS else f"{kind} at {_place(error)}"

@@ -17,8 +17,6 @@ import pytest
 
 from connectors.kafka import KafkaRefused, KafkaUnreachable
 from connectors.ranges import DataDamaged, DataMissing
-from connectors.source_file import StorageFailed
-from pipelines import cli
 from pipelines.commands.common import Refused, failure_of
 from pipelines.entries import Fenced, LakeError, LedgerLost
 from pipelines.keys import KeyMissing
@@ -433,14 +431,3 @@ def test_a_command_starts_without_the_run() -> None:
     code = "import pipelines.cli, sys; print(*{'pipelines.decode', 'pipelines.claims'} & set(sys.modules))"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert loaded.stdout.split() == []
-
-
-def test_what_beam_adds_to_an_error_is_not_said(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    def fail(args: Any) -> None:
-        raise StorageFailed("the lake's bucket: the server failed [while running 'Land/ParDo(_Run)/ParDo(_Run)']")
-
-    monkeypatch.setattr(cli, "app", fail)
-    assert cli.execute([]) == 1
-    assert capsys.readouterr().err == "wellspring: the lake's bucket: the server failed\n"

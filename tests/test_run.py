@@ -1,5 +1,6 @@
 """Running a plan: on which pipeline, and on which never."""
 
+import errno
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import Barrier, get_ident
@@ -7,10 +8,11 @@ from threading import Barrier, get_ident
 import pytest
 from apache_beam.options.pipeline_options import PipelineOptions
 
+from connectors.source_file import StorageFailed
 from pipelines.accounts import note
 from pipelines.prepared import Prepared
 from pipelines.run import IN_MEMORY, RunnerRefused, _pipeline, read_manifest, run
-from pipelines.stages import write_manifest
+from pipelines.stages import Ranges, write_manifest
 from pipelines.store import FolderStore
 from tests.test_graph import plan
 
@@ -32,6 +34,21 @@ def test_plans_after_one_another_share_a_pipeline_and_threads_share_none() -> No
     with ThreadPoolExecutor(2) as threads:
         (first, again), (other, _) = threads.map(own, range(2))
     assert first is again and first is not other
+
+
+@pytest.mark.parametrize(
+    "error", [StorageFailed("the lake's bucket: the server failed"), OSError(errno.ENOSPC, "No space left on device")]
+)
+def test_an_error_in_a_stage_comes_as_it_is(error: Exception, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing of a step's name is added to its words, and it is of its own kind."""
+
+    def fail(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(Ranges, "each", fail)
+    with pytest.raises(type(error)) as raised:
+        run(plan(), FolderStore(tmp_path), IN_MEMORY)
+    assert (type(raised.value), str(raised.value)) == (type(error), str(error))
 
 
 def notes_of(attempt: str) -> list[str]:
