@@ -4,8 +4,8 @@ Keys are 64-bit hashes that contain the study's and the member's secret, so equa
 A data file never changes, so its keys are read once and kept while there is room.
 """
 
-from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections import OrderedDict, defaultdict
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -35,11 +35,16 @@ class KeyedFile:
 
 
 class FileKeys:
-    """Keys, and records with their revisions, of data files in `store`; the least recently used are forgotten."""
+    """Keys, and records with their revisions, of data files in `store`.
+
+    Those of files that no longer live are forgotten when `keep_only` says so, and where there is no room the least
+    recently used.
+    """
 
     def __init__(self, store: Store, limit_bytes: int = CACHE_BYTES) -> None:
         self.store, self._limit, self._room = store, limit_bytes, limit_bytes
-        self._held: OrderedDict[tuple[str, str], Any] = OrderedDict()
+        self._held: OrderedDict[_Part, Any] = OrderedDict()
+        self._of_table: defaultdict[str, set[_Part]] = defaultdict(set)
         self._bytes = 0
 
     def answer(self, path: str, asked: Asked, portion: int) -> None:
@@ -64,6 +69,11 @@ class FileKeys:
         """([n] key64, [n] revision) of the file's rows that have a record id."""
         return self._get("numbers", path, _read_numbers)  # type: ignore[no-any-return]
 
+    def keep_only(self, table: str, live: Collection[str]) -> None:
+        """Forget the table's files but these: where many small ones have been made into one, nobody asks for them again."""
+        for part in [part for part in self._of_table[table] if part[1] not in live]:
+            self._drop(part)
+
     def make_room(self, plan_bytes: int) -> None:
         """The keys of a plan, so many bytes, count as held: a long backlog has many, and needs few of files."""
         self._room = max(self._limit // _LEAST, self._limit - plan_bytes)
@@ -75,6 +85,7 @@ class FileKeys:
             with self.store.open_file(path) as source:
                 found = read(pq.ParquetFile(source))
             self._held[kind, path] = found
+            self._of_table[_table_of(path)].add((kind, path))
             self._bytes += _size(found)
             self._forget()
         else:
@@ -83,7 +94,18 @@ class FileKeys:
 
     def _forget(self) -> None:
         while self._bytes > self._room and len(self._held) > 1:
-            self._bytes -= _size(self._held.popitem(last=False)[1])
+            self._drop(next(iter(self._held)))
+
+    def _drop(self, part: "_Part") -> None:
+        self._bytes -= _size(self._held.pop(part))
+        self._of_table[_table_of(part[1])].discard(part)
+
+
+_Part = tuple[str, str]  # which of the columns, of which file
+
+
+def _table_of(path: str) -> str:
+    return path.partition("/month=")[0]
 
 
 def _size(held: Any) -> int:

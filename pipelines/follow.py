@@ -15,6 +15,7 @@ from pipelines.answer import answer_next
 from pipelines.driver import Driver
 from pipelines.judging import Judging
 from pipelines.lookout import Lookout
+from pipelines.memory import give_back
 from pipelines.metrics import Metrics
 from pipelines.runner_settings import RunnerUnreachable
 from pipelines.suite_turns import SuiteTurns
@@ -75,8 +76,10 @@ def _follow(
             stop.wait(BACKOFF_S[min(failures, len(BACKOFF_S) - 1)])
             failures, due = failures + 1, 0.0
             continue
-        if entry is None and driver.unfinished is None and not judging.is_busy:
-            stop.wait(max(0.0, min(due - time.monotonic(), LOOK_S)))
+        left_s = due - time.monotonic()
+        if entry is None and driver.unfinished is None and not judging.is_busy and left_s > 0:
+            give_back()
+            stop.wait(min(left_s, LOOK_S))
 
 
 def _cycle(driver: Driver, lookout: Lookout) -> float:

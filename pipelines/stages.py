@@ -188,9 +188,9 @@ class Land(Stage):
     def start(self) -> None:
         store = store_of(self.plan.lake)
         self._halt = Halt(self.plan, store)
-        self._files = _LiveFiles(store, self.plan)
         self._keys = _FILE_KEYS.take(self.plan.lake, lambda: FileKeys(store))
         self._keys.store = store  # files never change, but who reads them may
+        self._files = _LiveFiles(store, self.plan, self._keys)
         self._landing = Landing(
             store,
             self.plan.n,
@@ -218,8 +218,8 @@ _FILE_KEYS: Lent[FileKeys] = Lent()  # caches of keys by lake: files never chang
 class _LiveFiles:
     """The live files of tables as the plan finds them, a replay's replacements in place of what they replace."""
 
-    def __init__(self, store: Store, plan: Plan) -> None:
-        self._store, self._replaced = store, plan.replaced
+    def __init__(self, store: Store, plan: Plan, keys: FileKeys) -> None:
+        self._store, self._replaced, self._keys = store, plan.replaced, keys
         self._tables: dict[str, list[Any]] = {}
 
     def __call__(self, table: str, month: str) -> list[KeyedFile]:
@@ -227,6 +227,7 @@ class _LiveFiles:
         files = self._tables.get(table)
         if files is None:
             files = self._tables[table] = self._open(table)
+            self._keys.keep_only(table, {file.path for file in files})
         return [
             KeyedFile(file.path, file.start_min_us, file.start_max_us) for file in files if month in ("", file.month)
         ]

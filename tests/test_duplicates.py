@@ -117,6 +117,24 @@ def test_a_file_is_read_once_and_the_least_used_are_forgotten(tmp_path: Path, mo
         assert len(reads) == expected, path
 
 
+def test_files_that_no_longer_live_are_forgotten_and_other_tables_stay(tmp_path: Path) -> None:
+    mine, other, keys = "study=a/observation", "study=b/observation", np.arange(100)
+    cache = FileKeys(FolderStore(tmp_path))
+    paths = [f"{table}/month=2025-0{month}/1.parquet" for table in (mine, other) for month in (1, 2)]
+    for path in paths:
+        (tmp_path / path).parent.mkdir(parents=True)
+        columns = {"key64": keys, "record64": pa.nulls(100, pa.int64()), "revision": pa.array([0] * 100, pa.int16())}
+        pq.write_table(pa.table(columns), tmp_path / path)
+        assert held(cache, path, keys).all()
+        cache.numbers(path)
+    held_of_one = cache._bytes // 4
+    cache.keep_only(mine, paths[1:2])
+    assert cache._bytes == 3 * held_of_one and {path for _, path in cache._held} == set(paths[1:])
+    cache.keep_only(mine, [])
+    assert cache._bytes == 2 * held_of_one and {path for _, path in cache._held} == set(paths[2:])
+    assert held(cache, paths[0], keys).all(), "forgotten or not, the answer is the same"
+
+
 def test_the_keys_of_a_plan_leave_less_room_for_those_of_files(tmp_path: Path) -> None:
     table = Lake(tmp_path)
     cache, keys = FileKeys(table.store, limit_bytes=10 * 100 * 8), np.arange(100)

@@ -1,5 +1,7 @@
 """Too little memory: plans are made smaller, beforehand where it is known and afterwards where it was not."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -65,3 +67,22 @@ def test_the_limit_of_the_container_counts(tmp_path: Path, name: str, content: s
     file.write_text(content)
     assert (ceiling_mb(tmp_path) == 512) is limited
     assert ceiling_mb(tmp_path) <= ceiling_mb(tmp_path / "nowhere")
+
+
+_FREED = """
+import pipelines.memory
+import psutil
+
+taken = [bytes(100_000) for _ in range(1_000)]
+kept = taken[::50]
+before = psutil.Process().memory_info().rss
+del taken
+pipelines.memory.give_back()
+print(before - psutil.Process().memory_info().rss)
+"""
+
+
+def test_what_was_freed_between_what_is_kept_is_given_back() -> None:
+    """In a process of its own, whose Arrow is loaded as the driver's is. Of itself the allocator gives back the end alone."""
+    done = subprocess.run([sys.executable, "-c", _FREED], capture_output=True, text=True, check=True)
+    assert int(done.stdout) > 60_000_000

@@ -506,6 +506,20 @@ def test_a_request_does_not_wait_until_the_next_cycle_is_due(tmp_path: Path, mon
     assert driver.done == ["cycle", "entry", "entry", "closed"] and waited[0] <= LOOK_S
 
 
+def test_a_driver_gives_memory_back_before_it_waits_and_not_between_two_plans(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    driver: Any = Following(tmp_path, busy=False, most=9, days=1)
+    monkeypatch.setattr(follow, "give_back", lambda: driver.done.append("given back"))
+    monkeypatch.setattr(driver.stop, "wait", lambda seconds: driver.stop.set())
+    follow_until(driver, driver.stop, lambda text: None)
+    assert driver.done == ["cycle", "judge", "given back", "closed"]
+    busy: Any = Following(tmp_path, busy=True, most=3)
+    monkeypatch.setattr(follow, "give_back", lambda: busy.done.append("given back"))
+    follow_until(busy, busy.stop, lambda text: None)
+    assert busy.done == ["cycle", "cycle", "cycle", "closed"]
+
+
 def test_a_long_request_and_a_full_backlog_take_turns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(answer.KINDS, "count", count)
     driver: Any = Following(tmp_path, busy=True, most=6)
