@@ -66,7 +66,7 @@ class Unfinished(Protocol):
 class Driver:
     """One driver's life. `on_step` hears of each step (tests stop it there), `on_entry` of each entry once it is applied.
 
-    `say` takes what an operator should read.
+    `say` takes what an operator should read. StorageUnfit where the lake's server, or the vault's, may lose a commit.
     """
 
     def __init__(
@@ -87,6 +87,8 @@ class Driver:
         self.laboratories = load_laboratories(settings.laboratories)
         self.store = store_of(settings.lake)
         self.vault = vault_of(settings)
+        for store in (self.store, self.vault.store):  # before anything is made there that has to last
+            check_store(store, say)
         self.ledger = Ledger(self.store)
         self.tables = Tables(self.store, self.ledger)
         self.pinned = Pinned(self.store, self.tables.live_files, self.studies.values())
@@ -117,8 +119,6 @@ class Driver:
 
     def start(self, take_over: bool = False) -> None:
         """Become the driver. DriverAlive, Fenced, LedgerLost, DataGone, KafkaUnreachable, StorageFailed say why not."""
-        for store in (self.store, self.vault.store):
-            check_store(store, self.say)
         refuse_unfinished(self.store)
         beat = live_heartbeat(self.store, self.clock())
         if beat is not None and not take_over:

@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 
 from connectors.object_race import StorageUnfit
+from pipelines.keys import _name
+from pipelines.object_vault import SALT
 from pipelines.places import store_of
 from pipelines.store import Store
 from pipelines.store_check import KEY, check_store
@@ -14,6 +16,11 @@ from tests.command import execute
 from tests.lax_s3 import lax_server
 
 Use = Callable[[dict[str, str]], Store]
+LASTING = {
+    "lake": ["_control/heartbeat.json", "_control/ledger/000000000001.json"],
+    "vault": ["vault-id", SALT, _name("sleep"), _name("cycle")],
+}
+"""What lies in a place once a driver has started or keys were made."""
 
 
 @pytest.fixture
@@ -91,18 +98,28 @@ def test_a_sound_server_passes_the_race(use: Use) -> None:
 
 
 @pytest.mark.parametrize("fault", ["ignores", "unlocked"])
-def test_a_driver_does_not_start_on_it(
-    fault: str, use: Use, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(
+    ("place", "words"),
+    [
+        ("lake", "run --once"),
+        ("vault", "run --once"),
+        ("vault", "studies keys"),
+        ("vault", "studies add cycle"),
+    ],
+)
+def test_nothing_that_has_to_last_is_written_on_it(
+    fault: str, place: str, words: str, use: Use, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    """Neither as lake nor as vault, by a driver or by whoever makes keys."""
     (tmp_path / "partners.yaml").write_text("partners: []\n")
-    (tmp_path / "studies.yaml").write_text("studies: []\n")
-    (tmp_path / "wellspring.yaml").write_text("lake: s3://studies/lake\n")
+    (tmp_path / "studies.yaml").write_text("studies: [{id: sleep}]\n")
+    (tmp_path / "wellspring.yaml").write_text(f"{place}: s3://studies/{place}\n")
     with lax_server(fault) as environment:
-        store = use(environment)
-        done = execute(["run", "--once", "--config", str(tmp_path / "wellspring.yaml")])
+        use(environment)
+        done = execute([*words.split(), "--config", str(tmp_path / "wellspring.yaml")])
         assert done == 1 and "several writers create one object" in capsys.readouterr().err
-        assert store.get("_control/heartbeat.json") is None
-        assert store.get("_control/ledger/000000000001.json") is None
+        store = store_of(f"s3://studies/{place}")
+        assert [name for name in LASTING[place] if store.get(name) is not None] == []
 
 
 def test_a_folder_needs_no_check(tmp_path: Path) -> None:

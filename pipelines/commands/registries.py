@@ -51,9 +51,14 @@ def add(
 
 
 def _key_made(settings: Settings, study: str) -> bool:
+    return _ring_of_fit_vault(settings).create(study)
+
+
+def _ring_of_fit_vault(settings: Settings) -> KeyRing:
+    """Where keys may be made: StorageUnfit where two makers of one key could both believe that theirs is kept."""
     vault = vault_of(settings)
     check_store(vault.store, say)
-    return KeyRing(vault).create(study)
+    return KeyRing(vault)
 
 
 @studies.command("keys", epilog="Example: wellspring studies keys")
@@ -67,6 +72,8 @@ def make_keys(config: Config = None) -> None:
     lacking = [study for study in load_studies(settings.studies) if not ring.has(study)]
     if lost := [study for study in lacking if study in landed]:
         raise Refused(f"the ledger knows the keys of {', '.join(lost)}: restore the vault's folder keys/")
+    if lacking:
+        ring = _ring_of_fit_vault(settings)
     for study in lacking:
         ring.create(study)
         say(f"the key of study {study} was made in the vault")
