@@ -252,6 +252,14 @@ def test_every_cause_for_which_kafka_cannot_be_used_is_in_the_table() -> None:
     assert [one for one in words if one not in said] == []
 
 
+def test_all_that_is_said_of_a_bucket_is_in_the_table() -> None:
+    said = "".join(cell for _, cell, kind, _ in tables(OPERATORS, "errors") if "StorageFailed" in kind)
+    words = [re.split(r"[{(]", text)[0].strip() for text in code(sources()["connectors.object_words"]).texts]
+    words = [text for text in words if text[:1].islower() and text.count(" ") > 3]
+    assert len(words) > 12
+    assert [text for text in words if text not in said] == []
+
+
 def _pattern(quoted: str) -> re.Pattern[str]:
     """Texts that say this, whatever stands for `…`."""
     return re.compile(".*".join(re.escape(part.strip()) for part in quoted.split("…")), re.DOTALL)
