@@ -45,4 +45,4 @@ def diff(config: Config = None, as_json: AsJson = False) -> None:
     if as_json:
         put({"changed": lines})
     else:
-        say("\n".join(map(str, lines)) or "nothing is different")
+        print("\n".join(map(str, lines)) or "nothing is different")

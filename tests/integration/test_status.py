@@ -1,6 +1,7 @@
 """How everything stands, over a real broker: while a driver works, once it has stopped or was killed, and without Kafka."""
 
 import json
+import time
 from types import SimpleNamespace
 from typing import Any
 
@@ -44,7 +45,9 @@ def test_a_stream_is_followed_from_the_first_record_to_the_last(broker: Address,
     assert waits["kafka"]["unread"] == {world.topic: {"0": 2}} and waits["kafka"]["records"] == 2
     assert waits["kafka"]["consent_unread"] == {world.settings.consent_topic: 1, world.settings.link_topic: 1}
     assert waits["at"] > waits["kafka"]["oldest_unread"] and waits["at"] < waits["kafka"]["kept_until"]
-    assert waits["kafka"]["behind_s"] >= 0.0
+    first = waits["kafka"]["behind_s"]
+    time.sleep(0.5)
+    assert asked(world, 1)["kafka"]["behind_s"] >= first + 0.5
     assert about(waits) == [("now", "driver")]
 
     world.work()
@@ -61,6 +64,15 @@ def test_a_stream_is_followed_from_the_first_record_to_the_last(broker: Address,
     assert "no driver is at work" in words.stdout and "wellspring run --follow" in words.stdout
     told = words.stdout + json.dumps([new, waits, done])
     assert [name for person in ("ann", "bob") for name in (subject(person), member(person)) if name in told] == []
+
+
+def test_what_is_held_and_will_soon_be_given_up_is_told(broker: Address, tmp_path: Any) -> None:
+    world = make_world(tmp_path / "world", broker.bootstrap, studies=("sleep",), partitions=1, hold_hours=1.0)
+    world.publish(world.reading("bob", range(5)))
+    world.work()
+    found = asked(world, 0)
+    assert found["consent"]["expiring"] == found["consent"]["held"] != {}
+    assert sum(found["consent"]["expiring"].values()) == 5
 
 
 def test_a_driver_that_works_is_told_from_one_that_was_killed(broker: Address, tmp_path: Any) -> None:

@@ -1,9 +1,11 @@
 """A new version starts on what an older one left, a plan in flight among it: nothing is lost, and its tables are this one's."""
 
+import json
 from pathlib import Path
 
 import pyarrow as pa
 import pytest
+import yaml
 
 from infra.local_kafka import Address
 from pipelines import circumstances
@@ -93,6 +95,22 @@ def assert_of_this_version(world: World) -> None:
         for table in driver.tables.names():
             for file in driver.tables.live_files(table):
                 assert footer(world.store, file.path).schema.equals(FAMILIES[table.split("/")[1]].schema)
+
+
+def test_changed_settings_are_told_before_the_start_at_it_and_in_its_entry(world: World) -> None:
+    """Once: whoever starts it again has changed nothing."""
+    world.work()
+    content = yaml.safe_load(world.config.read_text(encoding="utf-8"))
+    content.setdefault("limits", {})["hold_hours"] = 48.0
+    world.config.write_text(yaml.safe_dump(content), encoding="utf-8")
+    line = "limits.hold_hours: 72.0 -> 48.0"
+    assert json.loads(world.execute("settings", "diff", "--json").stdout) == {"changed": [line]}
+    assert line in world.execute("settings", "diff").stdout
+    for changed in ([line], []):
+        done = world.execute("run", "--once")
+        assert done.returncode == 0 and (line in done.stdout + done.stderr) == bool(changed)
+        assert world.entries(Kind.TAKEOVER)[-1].cause.get("changed", []) == changed
+        assert json.loads(world.execute("settings", "diff", "--json").stdout) == {"changed": []}
 
 
 @pytest.mark.parametrize("step", ["apply.table", "apply.committed", "apply.done"])
