@@ -47,7 +47,7 @@ def restore(world: World, monkeypatch: pytest.MonkeyPatch, lake: str, vault: str
 
 @pytest.mark.parametrize(
     ("own", "backup"),
-    [(FOLDER, FOLDER), (FOLDER, BUCKET), (BUCKET, FOLDER)],
+    [(FOLDER, FOLDER), (FOLDER, BUCKET), (BUCKET, FOLDER), (BUCKET, BUCKET)],
 )
 def test_from_a_copy_that_was_taken_of_a_driver_at_work_another_goes_on(
     broker: Address, s3: S3Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, own: str, backup: str
