@@ -7,9 +7,9 @@ kept here, and nothing of it is passed on but the kind of event: a line of it ca
 import logging
 import socket
 import ssl
+import time
 from collections import deque
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from typing import Protocol
 
 from connectors.kafka_python import (
@@ -28,6 +28,8 @@ from connectors.kafka_python import (
 
 _log = logging.getLogger("wellspring.kafka")
 _KEPT_EVENTS = 64
+_RECENT_S = 60.0
+"""For so long what was logged may be why a connection fails: kafka-python tries again twice a second, and logs it again."""
 PROBE_SHARE = 0.2  # of the time allowed to connect: kept to look for the cause
 
 
@@ -51,14 +53,15 @@ class _Events(logging.Handler):
 
     def __init__(self) -> None:
         super().__init__()
-        self.texts: deque[str] = deque(maxlen=_KEPT_EVENTS)
+        self.texts: deque[tuple[float, str]] = deque(maxlen=_KEPT_EVENTS)
 
     def emit(self, record: logging.LogRecord) -> None:
         if record.levelno >= logging.WARNING and record.name != "kafka.protocol.parser":
             faults = [arg for arg in record.args or () if isinstance(arg, BaseException)]
             if record.exc_info and record.exc_info[1] is not None:
                 faults.append(record.exc_info[1])
-            self.texts.extend([told(fault) for fault in faults] or [record.getMessage()])
+            texts = [told(fault) for fault in faults] or [record.getMessage()]
+            self.texts.extend((time.monotonic(), text) for text in texts)
         record.msg, record.args, record.exc_info = f"{record.name}:{record.lineno}", None, None  # for other handlers
         _log.debug("%s %s", record.levelname, record.msg)
 
@@ -81,16 +84,18 @@ def told(error: BaseException) -> str:
     return f"{type(error).__name__} {error}"
 
 
-@contextmanager
-def watched() -> Iterator[deque[str]]:
-    """What kafka-python logs inside the block, oldest first. For `cause` alone: the texts are not fit for a log."""
+def forget() -> None:
+    """A connection is begun: what was logged before says nothing of it."""
     _events.texts.clear()
-    yield _events.texts
 
 
 def recent() -> list[str]:
-    """What kafka-python has logged since the last connection was begun. For `cause` alone."""
-    return list(_events.texts)
+    """What kafka-python has logged in the last minute, since a connection was begun; oldest first.
+
+    For `cause` alone: the texts are not fit for a log.
+    """
+    now = time.monotonic()
+    return [text for at, text in list(_events.texts) if now - at < _RECENT_S]
 
 
 _NO_TLS = "TLS is not expected there"

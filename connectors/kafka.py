@@ -13,7 +13,7 @@ from cryptography.x509.oid import NameOID
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, model_validator
 
 from connectors import bounded
-from connectors.causes import PROBE_SHARE, cause, in_words, recent, told, watched
+from connectors.causes import PROBE_SHARE, cause, forget, in_words, recent, told
 from connectors.kafka_mends import Loop, TlsContext, mend
 from connectors.kafka_python import (
     KafkaAdminClient,
@@ -208,15 +208,17 @@ def _connected(settings: KafkaSettings, make: Callable[..., Client], options: di
             client._manager.call_soon(client._manager.close)
 
     everything = {**client_options(settings), **options, "kafka_client": network}
-    with watched() as events, ExitStack() as unfinished, _at_the_latest(settings.connect_timeout_s, stop):
+    forget()
+    last = ""
+    with ExitStack() as unfinished, _at_the_latest(settings.connect_timeout_s, stop):
         try:
             connected = make(**everything)
         except (KafkaError, OSError) as error:
-            events.append(told(error))
+            last = told(error)
         else:
             unfinished.pop_all()
             return connected
-    raise KafkaUnreachable(cause(settings, list(events)))
+    raise KafkaUnreachable(cause(settings, [*recent(), last]))
 
 
 def _given_up(client: KafkaNetClient) -> None:

@@ -202,6 +202,15 @@ def test_the_clients_log_passes_on_no_text(logged: deque[str]) -> None:
     assert "kafka.net.manager" in said
 
 
+def test_what_was_logged_long_ago_is_no_cause_of_a_failure_now(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A client that stays open has been through other failures, which were mended."""
+    logging.getLogger("kafka.net").warning("CERTIFICATE_VERIFY_FAILED: certificate has expired")
+    assert "certificate has expired" in recent()[-1]
+    later = time.monotonic() + 61
+    monkeypatch.setattr(time, "monotonic", lambda: later)
+    assert recent() == []
+
+
 def test_refusals_have_words_and_never_their_own_text() -> None:
     assert in_words(TopicAuthorizationFailedError({"acme.secret"})) == "this user may not do that with the topic"
     assert in_words(UnknownTopicOrPartitionError("x")) == "there is no such topic"
