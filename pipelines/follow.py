@@ -36,7 +36,7 @@ def work_off(driver: Driver) -> None:
 def follow_until(
     driver: Driver, stop: threading.Event, say: Callable[[str], None], metrics: Metrics | None = None
 ) -> None:
-    """Go on until `stop` is set. While Kafka or the job server is away it says so once and waits; all else ends it."""
+    """Go on until `stop` is set. While Kafka or the job server is away it says each cause once and waits; all else ends it."""
     with (
         closing(Judging(driver)) as judging,
         closing(Lookout(driver, judging, metrics)) as lookout,
@@ -53,7 +53,7 @@ def _follow(
     stop: threading.Event,
     say: Callable[[str], None],
 ) -> None:
-    failures, away, due = 0, "", time.monotonic()
+    failures, away, due, causes = 0, "", time.monotonic(), set[str]()
     while not stop.is_set():
         lookout.turn()
         suites.turn()
@@ -64,14 +64,15 @@ def _follow(
                 due = _cycle(driver, lookout)
                 if failures:
                     say(f"{away} is back")
-                failures = 0
+                failures, causes = 0, set()
             entry = answer_next(driver)
             if entry is None and driver.unfinished is None and time.monotonic() < due:
                 entry = judging.turn(driver.settings.quality.every_s)
         except (KafkaUnreachable, RunnerUnreachable) as error:
             away = "Kafka" if isinstance(error, KafkaUnreachable) else "the job server"
-            if not failures:
-                say(f"waiting for {away}: {error}")
+            if str(error) not in causes:  # a broker that comes back with an expired certificate is another matter
+                say(f"{away} is still away: {error}" if failures else f"waiting for {away}: {error}")
+                causes.add(str(error))
             lookout.missed()
             stop.wait(BACKOFF_S[min(failures, len(BACKOFF_S) - 1)])
             failures, due = failures + 1, 0.0

@@ -7,21 +7,21 @@ from typing import Any
 
 import pytest
 
+from connectors.kafka import KafkaUnreachable
 from pipelines import driver, follow
 from pipelines.entries import Fenced
 from pipelines.runner_settings import RunnerSettings, RunnerUnreachable
 from tests.offline import Offline
 
 
-def test_what_was_handed_over_before_the_job_server_went_is_cancelled_before_the_next_plan(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    stop, done, said = threading.Event(), list[str](), list[str]()
+def followed(monkeypatch: pytest.MonkeyPatch, *failures: Exception) -> tuple[list[str], list[str]]:
+    """What a driver does whose cycles fail so, one after another, until one goes well; and what it says."""
+    stop, done, said, left = threading.Event(), list[str](), list[str](), list(failures)
 
     def cycle() -> list[Any]:
         done.append("cycle")
-        if len(done) == 1:
-            raise RunnerUnreachable("it is away")
+        if left:
+            raise left.pop(0)
         stop.set()
         return []
 
@@ -31,8 +31,26 @@ def test_what_was_handed_over_before_the_job_server_went_is_cancelled_before_the
     monkeypatch.setattr(follow, "answer_next", lambda _: None)
     monkeypatch.setattr(follow, "BACKOFF_S", (0.0,))
     follow._follow(one, idle, idle, idle, stop, said.append)
+    return done, said
+
+
+def test_what_was_handed_over_before_the_job_server_went_is_cancelled_before_the_next_plan(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    done, said = followed(monkeypatch, RunnerUnreachable("it is away"))
     assert done == ["cycle", "cancel", "cycle"]
     assert said == ["waiting for the job server: it is away", "the job server is back"]
+
+
+def test_each_cause_of_an_absence_is_said_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A broker that was restarted with an expired certificate is no longer one that is not there."""
+    silent, expired = KafkaUnreachable("nothing listens there"), KafkaUnreachable("its certificate has expired")
+    _, said = followed(monkeypatch, silent, silent, expired, silent, expired)
+    assert said == [
+        "waiting for Kafka: nothing listens there",
+        "Kafka is still away: its certificate has expired",
+        "Kafka is back",
+    ]
 
 
 def test_an_overtaken_driver_cancels_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -90,6 +90,15 @@ def own_folder(tmp_path: Path) -> Iterator[Path]:
         LocalKafka(tmp_path / "kafka").kill()
 
 
+def start_expired(broker: SecuredBroker) -> None:
+    """Start it again with a certificate that has expired, on the port for logins alone."""
+    broker.kafka.down()
+    expired = broker.kafka.folder.path.parent / "expired.pem"
+    broker.kafka.folder.secured.authority(NOW).issue(BROKER, expired, NOW, timedelta(hours=-1))
+    extra = {"listener.name.scram.ssl.keystore.location": str(expired)}
+    start_secured(broker.kafka.folder.path, extra, broker.address.port)
+
+
 @pytest.mark.timeout(600)
 def test_an_expired_certificate_is_said_and_nothing_is_lost_or_doubled_by_it(own_folder: Path, tmp_path: Path) -> None:
     broker = start_secured(own_folder)
@@ -98,11 +107,7 @@ def test_an_expired_certificate_is_said_and_nothing_is_lost_or_doubled_by_it(own
     world.publish(world.reading("ann", range(10)))
     world.work()
     world.publish(world.reading("ann", range(10, 20)))
-    broker.kafka.down()
-
-    expired = own_folder.parent / "expired.pem"
-    broker.kafka.folder.secured.authority(NOW).issue(BROKER, expired, NOW, timedelta(hours=-1))
-    start_secured(own_folder, {"listener.name.scram.ssl.keystore.location": str(expired)}, broker.address.port)
+    start_expired(broker)
     ended = world.command("run", "--once")
     assert (ended.returncode, "Traceback" in ended.stderr) == (1, False)
     assert "the broker's certificate has expired" in ended.stderr
@@ -113,6 +118,49 @@ def test_an_expired_certificate_is_said_and_nothing_is_lost_or_doubled_by_it(own
     start_secured(own_folder, port=broker.address.port)
     world.publish(world.reading("ann", range(15, 30)))
     world.work()
+    assert world.landed("sleep") == once(range(30))
+    world.assert_sound()
+
+
+def by_the_other_door(world: World, broker: SecuredBroker) -> World:
+    """The same deployment, as the broker itself reaches it by its own certificate, on the port for certificates."""
+    secured = broker.kafka.folder.secured
+    kafka = KafkaSettings(
+        bootstrap=f"127.0.0.1:{certificate_port(broker.address.port)}",
+        security="SSL",
+        ca_file=secured.ca_file,
+        cert_file=secured.broker_pem,
+        key_file=secured.broker_pem,
+    )
+    return replace(world, settings=world.settings.model_copy(update={"kafka": kafka}))
+
+
+@pytest.mark.timeout(600)
+def test_a_driver_that_follows_waits_while_the_certificate_is_expired_and_goes_on_after_the_repair(
+    own_folder: Path, tmp_path: Path
+) -> None:
+    broker = start_secured(own_folder)
+    world = world_on(broker, tmp_path / "world")
+    world.consent(world.link("ann"), world.grant("ann", "sleep"))
+    world.publish(world.reading("ann", range(10)))
+    with world.following("run", "--follow") as driver:
+
+        def has_ended() -> bool:
+            return driver.process.poll() is not None
+
+        wait_for(lambda: world.landed("sleep") == once(range(10)) or has_ended())
+        start_expired(broker)
+        wait_for(lambda: "the broker's certificate has expired" in driver.errors or has_ended())
+        by_the_other_door(world, broker).publish(world.reading("ann", range(10, 20)))
+
+        broker.kafka.down()
+        start_secured(own_folder, port=broker.address.port)
+        world.publish(world.reading("ann", range(15, 30)))
+        wait_for(lambda: world.landed("sleep") == once(range(30)) or has_ended())
+        assert driver.end() == 0, driver.errors
+    for said in ("waiting for Kafka", "the broker's certificate has expired", "Kafka is back"):
+        assert driver.errors.count(said) == 1, driver.errors
+    assert "Traceback" not in driver.errors
     assert world.landed("sleep") == once(range(30))
     world.assert_sound()
 
