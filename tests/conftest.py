@@ -27,7 +27,7 @@ ROOT = Path(__file__).parent.parent
 REAL = "tests/integration"
 WITH_SERVERS_OF_THEIR_OWN = {
     *("test_secure", "test_partners", "test_three_brokers", "test_connectors_security", "test_local_kafka"),
-    *("test_s3", "test_s3_vault", "test_backup", "test_objects", "test_watch_bucket"),
+    *("test_s3", "test_s3_gone", "test_s3_vault", "test_backup", "test_objects", "test_watch_bucket"),
     *("test_flink", "test_prism", "test_poison_elsewhere"),
     *("test_helm", "test_compose_loader", "test_supply", "test_exactly_once"),
 }

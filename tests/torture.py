@@ -28,17 +28,16 @@ from typing import Any, NoReturn
 
 from connectors.ranges import OffsetRange, RangeReader
 from infra.local_kafka import LocalKafka
-from pipelines.driver import Driver
-from pipelines.entries import Kind, now_us
+from pipelines.entries import now_us
 from pipelines.holds import Holds
 from pipelines.lake_check import lake_check
 from pipelines.law import entry_law
-from pipelines.plan import Plan, PlannedRange
 from pipelines.vault import vault_of
 from schemas.contracts import contracts, decode
 from schemas.metrics import catalogue
 from tests.canaries import leaks_in_folder
 from tests.naive import NaiveDriver, visible
+from tests.steps import SteppedDriver, Steps
 from tests.traffic import Acknowledged, Traffic
 from tests.worlds import DAY, HOUR, World, holds_law, lay_out, make_topics
 
@@ -80,45 +79,22 @@ class Figures:
     problems: list[str] = field(default_factory=list)
 
 
-class Steps:
-    """Hears of a driver's steps, tells the parent through a pipe, and kills a process, its own, at the target."""
+class Told(Steps):
+    """Tells the parent of each step through a pipe, and kills a process, its own, at the target."""
 
     def __init__(self, pipe: int, target: str | None, victim: int = 0) -> None:
-        self.doing = "start"
+        super().__init__()
         self._pipe, self._target, self._victim = pipe, target, victim
-        self._met: Counter[str] = Counter()
 
-    def begin(self, doing: str) -> None:
-        self.doing = doing
-        self._met.clear()
-
-    def __call__(self, step: str) -> None:
-        if step == "compacted":
-            self.begin("compact")
-        label = f"{self.doing} {step}"
-        self._met[label] += 1
-        if self._met[label] > 1:
-            label += f" {self._met[label]}"
-        os.write(self._pipe, f"{label}\n".encode())
-        if label == self._target:
+    def came(self) -> None:
+        os.write(self._pipe, f"{self.label}\n".encode())
+        if self.label == self._target:
             os.kill(self._victim or os.getpid(), signal.SIGKILL)
-
-
-class Victim(Driver):
-    """The driver, which also says what kind of entry it is at."""
-
-    def __init__(self, world: World, steps: Steps) -> None:
-        super().__init__(world.settings, on_step=steps)
-        self._steps = steps
-
-    def plan(self, kind: Kind, ranges: list[PlannedRange], **more: Any) -> Plan:
-        self._steps.begin(str(kind))
-        return super().plan(kind, ranges, **more)
 
 
 def live(world: World, steps: Steps) -> NoReturn:
     """A driver's life: it ends by being killed."""
-    driver = Victim(world, steps)
+    driver = SteppedDriver(world.settings, steps)
     driver.start()
     while True:
         if not driver.cycle():
@@ -192,7 +168,7 @@ def kill_one(
 ) -> Life:
     """Let a driver live until its target or, without one, for so long; then it is dead. RuntimeError if it ends itself."""
     receive, send = os.pipe()
-    child = fork(lambda: begin(world, Steps(send, target)), log)
+    child = fork(lambda: begin(world, Told(send, target)), log)
     os.close(send)
     deadline = time.monotonic() + (after_s if target is None else LONGEST_S)
     status = None

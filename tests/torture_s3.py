@@ -32,13 +32,14 @@ from pipelines.vault import FolderVault, vault_of
 from schemas.contracts import contracts
 from schemas.metrics import catalogue
 from tests.s3_server import S3Server, s3_server, versitygw
+from tests.steps import Steps
 from tests.torture import (
     LIMITS,
     RANDOM_S,
     STUDIES,
     TARGETS,
     Figures,
-    Steps,
+    Told,
     end_of,
     end_with,
     fork,
@@ -135,7 +136,7 @@ def fell_one(world: World, server: S3Server, target: str | None, after_s: float,
     Which step came last before. RuntimeError where the driver goes on, or ends in any other way than by words.
     """
     receive, send = os.pipe()
-    steps = Steps(send, target, server.pid)
+    steps = Told(send, target, server.pid)
     child = fork(lambda: _until_it_falls(world, steps), log)
     os.close(send)
     status = _waited(child, after_s if target is None else COMES_S)

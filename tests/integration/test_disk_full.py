@@ -5,15 +5,29 @@ import shutil
 import subprocess
 from collections import Counter
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from infra.local_kafka import Address
-from tests.worlds import make_world, once
+from tests.arrivals import WORLD, Arrivals
+from tests.s3_server import S3Server
+from tests.steps import Once, heard_by
+from tests.worlds import World, make_world, once
 
 MB = 1024 * 1024
 PAGE = 4096
+ROOM = (0, PAGE, 2 * PAGE)
+IN_FOLDERS = (
+    *("ingest planned", "ingest ran", "ingest manifest", "ingest append.checked", "ingest append.done"),
+    *("ingest apply.table 2", "ingest told"),
+    *("redrive planned", "redrive ran", "redrive append.checked", "redrive append.done", "redrive told"),
+    *("compact begun", "compact compacted", "compact append.checked", "compact append.done"),
+)
+"""From which steps on there is no room on the disk of lake and vault."""
+IN_BUCKETS = ("start takeover", "ingest planned", "ingest told", "ingest held", "redrive planned", "compact begun")
+"""From which steps on there is none on the disk where files are on their way to a bucket."""
 
 
 @pytest.fixture
@@ -74,3 +88,43 @@ def test_a_disk_that_is_full_at_any_write_of_a_cycle_ends_the_driver_in_words(
     published = next(numbers)
     for study in ("sleep", "cycle"):
         assert world.landed(study) == once(range(published))
+
+
+def fill_from_each(steps: tuple[str, ...], world: World, disk: Path, words: str) -> None:
+    """At one step after another there is next to no room left on the disk: a command ends in these words. Afterwards
+    all that has come is there once, and a cycle has done all that it can do."""
+    arrivals, ballast = Arrivals(world), Ballast(disk)
+    for step, room in zip(steps, itertools.cycle(ROOM)):
+        arrivals.come()
+        world.work()  # there is something to redrive, and to compact
+        arrivals.come()
+        full = Once(step, partial(ballast.leave, room))
+        with heard_by(full):
+            ended = world.execute("run", "--once")
+        ballast.drop()
+        assert full.happened, step
+        assert (ended.returncode, words in ended.stderr, "Traceback" in ended.stderr) == (1, True, False), (step, ended)
+        assert full.doing == step.partition(" ")[0], (step, full.label)
+    arrivals.settle()
+    arrivals.assert_once()
+    assert {str(entry.kind) for entry in world.entries()} >= {"ingest", "redrive", "compact"}
+
+
+@pytest.mark.timeout(600)
+def test_a_disk_that_is_full_at_ingest_redrive_or_compaction_loses_and_doubles_nothing(
+    small_disk: Path, broker: Address
+) -> None:
+    world = make_world(small_disk / "world", broker.bootstrap, **WORLD)
+    fill_from_each(IN_FOLDERS, world, small_disk, "is full: what was under way is not committed")
+
+
+@pytest.mark.timeout(600)
+def test_a_full_disk_of_files_on_their_way_to_a_bucket_loses_and_doubles_nothing(
+    small_disk: Path, broker: Address, s3: S3Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """TMPDIR and the working folder of the vault are there."""
+    monkeypatch.setenv("TMPDIR", str(small_disk))
+    monkeypatch.setattr("tempfile.tempdir", str(small_disk))
+    places = {"bucket": s3.bucket, "vault_bucket": s3.bucket}
+    world = make_world(small_disk / "world", broker.bootstrap, **places, **WORLD)
+    fill_from_each(IN_BUCKETS, world, small_disk, "full")
