@@ -57,7 +57,6 @@ class Arrivals:
         world.assert_sound()
         # what compaction replaced is kept for its readers for a while
         assert [left for left in world.leavings() if "no entry names it" in left] == []
-        assert list(world.store.temps()) == []
         with closing(vault_of(world.settings)) as vault, closing(Holds(vault, 1, 1)) as holds:
             assert holds.open_readings() == {}
             found = holds.totals()
