@@ -12,6 +12,7 @@ import grpc
 import pytest
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.portability.api import beam_job_api_pb2, beam_job_api_pb2_grpc, beam_runner_api_pb2
+from apache_beam.runners.dataflow.dataflow_runner import DataflowRunner
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from apache_beam.runners.portability.portable_runner import PipelineResult, PortableRunner
 from apache_beam.runners.runner import PipelineState
@@ -25,6 +26,7 @@ from pipelines.runners import JobServerRunner, job_name, pipeline_options, submi
 from pipelines.settings import Limits, Settings, suited
 from pipelines.store import FolderStore
 from tests import test_graph
+from tests.documents import OPERATORS, blocks
 
 
 def of(settings: RunnerSettings) -> dict[str, Any]:
@@ -218,29 +220,66 @@ def test_what_a_stage_has_said_is_raised_though_the_job_server_is_gone(tmp_path:
 
 # -- runners on which it has not been run
 
+UNTRIED = ("DataflowRunner", "SparkRunner")
+
+
+def documented(runner: str) -> list[str]:
+    """The options that the operators' document gives for it, one a line."""
+    (text,) = [one.text for one in blocks(OPERATORS) if one.marked("options") == runner]
+    return text.split()
+
 
 @pytest.fixture
-def pipeline() -> beam.Pipeline:
-    made = beam.Pipeline()
+def _nothing_else_says_where(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beam would ask the machine's own settings of Google's tools for a region."""
+    monkeypatch.setattr(DataflowRunner, "get_default_gcp_region", lambda _: None)
+
+
+def constructed(words: list[str]) -> beam.Pipeline:
+    """The graph for these options, which Beam's validator has passed; ValueError where it has not."""
+    options = PipelineOptions(words)
+    runners.refuse_lossy(options)
+    made = beam.Pipeline(options=options)
     build(made, test_graph.plan())
     return made
 
 
-@pytest.mark.parametrize(
-    "words",
-    [
-        ["--runner=SparkRunner", "--spark_master_url=spark://127.0.0.1:7077", "--environment_type=EXTERNAL"],
-        ["--runner=DataflowRunner", "--project=p", "--region=europe-west1", "--temp_location=gs://b/t"],
-    ],
-    ids=["Spark", "Dataflow"],
-)
-def test_the_graph_can_be_told_to_others_as_bounded_and_of_known_parts(words: list[str], pipeline: Any) -> None:
-    """What a portable runner is handed: no more than that was tried of these."""
-    options = PipelineOptions([*words, "--environment_config=127.0.0.1:8100"])
-    runners.refuse_lossy(options)
-    told = PortableRunner.get_proto_pipeline(pipeline, options)
+@pytest.mark.usefixtures("_nothing_else_says_where")
+@pytest.mark.parametrize("runner", UNTRIED)
+def test_the_graph_is_built_and_told_to_others_by_the_documented_options(runner: str) -> None:
+    """What a runner is handed, as bounded and of parts that each knows: no more than that was tried of these."""
+    pipeline = constructed(documented(runner))
+    assert type(pipeline.runner).__name__ == runner
+    told = PortableRunner.get_proto_pipeline(pipeline, pipeline.options)
     again = beam_runner_api_pb2.Pipeline.FromString(told.SerializeToString())
     bounded = beam_runner_api_pb2.IsBounded.BOUNDED
     assert all(one.is_bounded == bounded for one in again.components.pcollections.values())
     kinds = {one.spec.urn for one in again.components.transforms.values() if not one.subtransforms}
     assert kinds <= {f"beam:transform:{name}:v1" for name in ("impulse", "pardo", "group_by_key", "flatten")}
+
+
+@pytest.mark.parametrize("runner", UNTRIED)
+def test_beam_knows_every_documented_option(runner: str) -> None:
+    words = documented(runner)
+    known = PipelineOptions(words).get_all_options(drop_default=True)
+    for word in words:
+        name, value = word.removeprefix("--").split("=", 1)
+        assert str(known.get(name)) == value
+
+
+@pytest.mark.usefixtures("_nothing_else_says_where")
+@pytest.mark.parametrize(
+    ("runner", "left_out", "missed"),
+    [
+        ("DataflowRunner", "project", "project"),
+        ("DataflowRunner", "region", "region"),
+        ("DataflowRunner", "temp_location", "temp_location"),
+        ("SparkRunner", "environment_config", "external_service_address"),
+    ],
+)
+def test_an_option_that_is_left_out_is_missed_at_construction(runner: str, left_out: str, missed: str) -> None:
+    words = documented(runner)
+    fewer = [word for word in words if not word.startswith(f"--{left_out}=")]
+    assert len(fewer) == len(words) - 1
+    with pytest.raises(ValueError, match=f"validations errors.*\n.*{missed}"):
+        constructed(fewer)
