@@ -10,7 +10,7 @@ from typing import Any
 import psutil
 import pytest
 
-from infra.broker_process import free_port, kill, spawn
+from infra.broker_process import free_port, is_alive, kill, spawn
 from infra.flink.jar import cached_jar, job_server_jar
 from infra.flink.local_flink import wait_until_it_listens
 from infra.java import find_java
@@ -82,17 +82,17 @@ class Cluster:
         self._manager = self._start("JobManager", "entrypoint.StandaloneSessionClusterEntrypoint", "256m")
         wait_until_it_listens(self._manager, self.rest, self._folder / "JobManager.log")
 
-    def kill_manager(self) -> None:
-        """Kill the JobManager (SIGKILL), and with it what is known of the job."""
-        kill(self._manager)
+    def kill_manager(self) -> bool:
+        """Kill the JobManager (SIGKILL), and with it what is known of the job; whether it ran."""
+        return _kill(self._manager)
 
     def start_worker(self) -> None:
         """A TaskManager, which makes itself known to the JobManager."""
         self._worker = self._start("TaskManager", "taskexecutor.TaskManagerRunner", "320m")
 
-    def kill_worker(self) -> None:
-        """Kill the TaskManager (SIGKILL)."""
-        kill(self._worker)
+    def kill_worker(self) -> bool:
+        """Kill the TaskManager (SIGKILL); whether it ran."""
+        return _kill(self._worker)
 
     def close(self) -> None:
         for process in (self._worker, self._manager):
@@ -106,3 +106,9 @@ class Cluster:
         main = f"org.apache.flink.runtime.{main}"
         words = [*java, logging, "-cp", str(self._jar), main, "--configDir", str(self._folder), *settings]
         return spawn(words, self._folder / f"{name}.log")
+
+
+def _kill(process: psutil.Process) -> bool:
+    ran = is_alive(process)
+    kill(process)
+    return ran

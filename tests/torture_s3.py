@@ -10,27 +10,21 @@ one undisturbed driver makes of the same topics in a lake in a folder.
 import argparse
 import os
 import random
-import shutil
 import signal
 import sys
 import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable
-from contextlib import closing
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
-
-import yaml
 
 from connectors.source_file import StorageFailed
 from infra.local_kafka import LocalKafka
 from pipelines.entries import LakeError
-from pipelines.settings import load_settings
-from pipelines.vault import FolderVault, vault_of
 from schemas.contracts import contracts
 from schemas.metrics import catalogue
+from tests.beside import beside, compare
 from tests.s3_server import S3Server, s3_server, versitygw
 from tests.steps import Steps
 from tests.torture import (
@@ -51,7 +45,7 @@ from tests.torture import (
     traffic,
 )
 from tests.traffic import Acknowledged, Traffic
-from tests.worlds import DAY, World, lay_out, make_topics, number_of
+from tests.worlds import DAY, World, lay_out, make_topics
 
 COMES_S, ENDS_S = 10.0, 120.0
 FELLED_AT: tuple[tuple[str, ...], ...] = tuple(
@@ -65,9 +59,6 @@ FELLED_AT: tuple[tuple[str, ...], ...] = tuple(
     for step in steps
 )
 """After which steps of a driver the server is killed; schedule() puts random moments among them."""
-
-_OF_THE_LAKE = ("entry",)
-_OF_THE_RECORD = ("origin", "received")
 
 
 @dataclass
@@ -171,45 +162,6 @@ def _waited(child: int, seconds: float) -> int | None:
             return status
         time.sleep(0.01)
     return None
-
-
-# -- the same records in another lake
-
-
-def beside(world: World) -> World:
-    """A deployment with the same topics and keys, and a lake in a folder that knows of nothing yet."""
-    folder = world.folder.parent / "beside"
-    folder.mkdir()
-    for name in ("partners.yaml", "studies.yaml"):
-        shutil.copy(world.folder / name, folder / name)
-    with closing(vault_of(world.settings)) as vault:
-        for key in (f"keys/{study}.key" for study in STUDIES):
-            FolderVault(folder / "vault").create(key, vault.secret(key) or b"")
-    content = yaml.safe_load(world.config.read_text(encoding="utf-8"))
-    config = folder / "wellspring.yaml"
-    config.write_text(yaml.safe_dump({**content, "lake": "lake", "vault": "vault"}), encoding="utf-8")
-    return replace(world, folder=folder, config=config, settings=load_settings(config), bucket=None)
-
-
-def compare(world: World, other: World, repeated: set[int]) -> dict[str, int]:
-    """The other's driver works off the same topics; how many rows there are, and how many only one of the two has.
-
-    Of readings that were sent twice, the one that was held may land after its repetition: those are the same whichever
-    record they came in.
-    """
-
-    def said(row: dict[str, Any]) -> str:
-        left_out = _OF_THE_LAKE + (_OF_THE_RECORD if number_of(row["value"]) in repeated else ())
-        return repr({name: value for name, value in row.items() if name not in left_out})
-
-    other.work()
-    compared = differing = 0
-    for study in STUDIES:
-        for view in ("observation", "quarantine"):
-            found, wanted = (Counter(map(said, each.rows(study, view=view))) for each in (world, other))
-            compared += wanted.total()
-            differing += ((found - wanted) + (wanted - found)).total()
-    return {"compared": compared, "differing": differing}
 
 
 def main() -> None:

@@ -1,7 +1,7 @@
 """What comes in while drivers are killed: people who appear, are linked late or consent late, and send readings.
 
-Everything that the broker has acknowledged is noted in a file, one JSON object a line, so that the lake can be compared
-with it afterwards.
+`Traffic` sends as time goes by, `Batches` as much at a time as a job is to have. Everything that the broker has
+acknowledged is noted in a file, one JSON object a line, so that the lake can be compared with it afterwards.
 """
 
 import json
@@ -106,6 +106,60 @@ class Traffic:
             yield message, {"again": True, "first": first, "count": count}
         if self._chance.random() < 0.2:
             yield (b"s-p0", b"no message"), {"garbage": True}
+
+
+class Batches:
+    """Records by the batch, each of which is work for a job.
+
+    Of two people whom everybody knows, of one who is linked late, and of one who withdraws later and then sends again; and
+    a record that is no message. What is late is said with the first batch that is sent after all before it has been read:
+    so the readings of those who are linked late are held until then.
+    """
+
+    MESSAGES, SIZE = 100, 40
+
+    def __init__(self, world: World, noted: Path) -> None:
+        self.world, self.noted = world, noted
+        self.sent = self.records = self.withheld = self._next = 0
+        self._owed: list[tuple[int, int]] = []
+        world.consent(*(said for person in (0, 1) for said in (world.link(f"p{person}"), *self._grants(person))))
+
+    def publish(self) -> None:
+        """The next batch; all of it is acknowledged when this returns."""
+        left = self.say_what_is_owed() if self.is_read() else []
+        late, leaving = 6 * self.sent + 7, 6 * self.sent + 4
+        self.world.consent(*self._grants(late), self.world.link(f"p{leaving}"), *self._grants(leaving))
+        self._owed.append((late, leaving))
+        noted = [self._message(person) for person in (*(0, 1) * (self.MESSAGES // 2), late, leaving)]
+        noted += [(self._message(person)[0], {"withheld": True}) for person in left]
+        noted.append(((b"s-p0", b"no message"), {"garbage": True}))
+        self.world.publish(*(message for message, _ in noted))
+        with open(self.noted, "a", encoding="utf-8") as file:
+            file.writelines(json.dumps(note) + "\n" for _, note in noted)
+        self.records += len(noted)
+        self.withheld += len(left) * self.SIZE
+        self.sent += 1
+
+    def is_read(self) -> bool:
+        """Whether entries have read all that was published."""
+        read = sum(entry.counts["records"]["read"] for entry in self.world.entries("ingest"))  # type: ignore[index,call-overload]
+        return bool(read == self.records)
+
+    def say_what_is_owed(self) -> list[int]:
+        """Links, and withdrawals; who has withdrawn."""
+        for late, leaving in self._owed:
+            self.world.consent(self.world.link(f"p{late}"), self.world.withdraw(f"p{leaving}", "sleep"))
+        time.sleep(0.01)  # the broker says in milliseconds when a record came in: what comes now came after this
+        left, self._owed = [leaving for _, leaving in self._owed], []
+        return left
+
+    def _grants(self, person: int) -> list[Consent]:
+        return [self.world.grant(f"p{person}", study) for study in studies_of(person)]
+
+    def _message(self, person: int) -> tuple[Message, dict[str, Any]]:
+        first, self._next = self._next, self._next + self.SIZE
+        message = self.world.reading(f"p{person}", range(first, self._next))
+        return message, {"person": person, "first": first, "count": self.SIZE}
 
 
 def studies_of(person: int) -> list[str]:

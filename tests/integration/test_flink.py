@@ -17,7 +17,7 @@ from pipelines.runner_settings import RunnerFailed, RunnerSettings
 from pipelines.settings import Settings
 from tests import flink_kills
 from tests.demo_elsewhere import assert_the_same, published
-from tests.flink_kills import job_server_in, on_job_server
+from tests.flink_kills import assert_exact, job_server_in, on_job_server
 from tests.kafka_batches import ZSTD, batch
 from tests.raw_produce import produce_batch
 from tests.worlds import make_world, once, wait_for
@@ -126,16 +126,19 @@ def test_without_a_job_server_it_says_so_and_what_to_do(own_kafka: Address, tmp_
 def test_every_reading_lands_once_however_often_drivers_and_workers_are_killed(
     own_kafka: Address, flink: LocalFlink, tmp_path: Path
 ) -> None:
-    flink_kills.kill_drivers_and_workers(tmp_path, own_kafka.bootstrap, flink, KILLS, seed=7)
+    found = flink_kills.kill_drivers_and_workers(tmp_path, own_kafka.bootstrap, flink, KILLS, seed=7)
+    assert_exact(found, driver=KILLS, worker=KILLS)
 
 
 @pytest.mark.timeout(900)
 def test_every_reading_lands_once_however_often_the_job_server_is_killed_and_the_driver_waits_for_it(
     own_kafka: Address, flink: LocalFlink, tmp_path: Path
 ) -> None:
-    flink_kills.kill_job_servers(tmp_path, own_kafka.bootstrap, flink, KILLS, seed=7)
+    found = flink_kills.kill_job_servers(tmp_path, own_kafka.bootstrap, flink, KILLS, seed=7)
+    assert_exact(found, job_server=KILLS)
 
 
 @pytest.mark.timeout(900)
 def test_every_reading_lands_once_however_often_the_task_manager_is_killed(own_kafka: Address, tmp_path: Path) -> None:
-    flink_kills.kill_task_managers(tmp_path, own_kafka.bootstrap, KILLS, seed=7)
+    found = flink_kills.kill_task_managers(tmp_path, own_kafka.bootstrap, KILLS, seed=7)
+    assert_exact(found, task_manager=KILLS, job_manager=1)

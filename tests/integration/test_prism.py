@@ -14,7 +14,7 @@ from pipelines.settings import Settings
 from pipelines.stages import Decode
 from tests import flink_kills
 from tests.demo_elsewhere import assert_the_same, published
-from tests.flink_kills import on_job_server, started
+from tests.flink_kills import assert_exact, on_job_server, started
 from tests.prism import LocalPrism, prism_in
 from tests.worlds import make_world, once
 
@@ -108,4 +108,5 @@ def test_every_reading_lands_once_however_often_drivers_and_prism_are_killed(
 ) -> None:
     with flink_kills.killing(tmp_path, own_kafka.bootstrap, prism, seed=7, kind="prism") as one:
         one.drivers(KILLS)
-        one.while_driven(KILLS, one.the_job_server)
+        one.job_servers(KILLS)
+    assert_exact(one.figures, driver=KILLS, job_server=KILLS)
