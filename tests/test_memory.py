@@ -1,5 +1,6 @@
 """Too little memory: plans are made smaller, beforehand where it is known and afterwards where it was not."""
 
+import ctypes
 import subprocess
 import sys
 from pathlib import Path
@@ -75,6 +76,7 @@ import psutil
 
 taken = [bytes(100_000) for _ in range(1_000)]
 kept = taken[::50]
+taken.append(taken)
 before = psutil.Process().memory_info().rss
 del taken
 pipelines.memory.give_back()
@@ -86,3 +88,39 @@ def test_what_was_freed_between_what_is_kept_is_given_back() -> None:
     """In a process of its own, whose Arrow is loaded as the driver's is. Of itself the allocator gives back the end alone."""
     done = subprocess.run([sys.executable, "-c", _FREED], capture_output=True, text=True, check=True)
     assert int(done.stdout) > 60_000_000
+
+
+_SHARED = """
+import ctypes
+import sys
+import threading
+
+import pipelines
+
+together = threading.Barrier(8)
+
+
+def allocate():
+    kept = [bytearray(10_000) for _ in range(100)]
+    together.wait()
+
+
+threads = [threading.Thread(target=allocate) for _ in range(8)]
+for each in [*threads]:
+    each.start()
+for each in threads:
+    each.join()
+c = ctypes.CDLL(None)
+c.fopen.restype = ctypes.c_void_p
+file = ctypes.c_void_p(c.fopen(sys.argv[1].encode(), b"w"))
+c.malloc_info(0, file)
+c.fclose(file)
+"""
+
+
+def test_threads_share_memory(tmp_path: Path) -> None:
+    """In a process of its own, as the driver's begins."""
+    if not hasattr(ctypes.CDLL(None), "gnu_get_libc_version"):
+        pytest.skip("no glibc: other allocators have places of their own")
+    subprocess.run([sys.executable, "-c", _SHARED, str(tmp_path / "said")], check=True)
+    assert (tmp_path / "said").read_text().count("<heap nr=") <= 2
