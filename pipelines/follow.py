@@ -53,7 +53,7 @@ def _follow(
     stop: threading.Event,
     say: Callable[[str], None],
 ) -> None:
-    failures, away, due, causes = 0, "", time.monotonic(), set[str]()
+    failures, away, due, causes, used = 0, "", time.monotonic(), set[str](), False
     while not stop.is_set():
         lookout.turn()
         suites.turn()
@@ -61,13 +61,15 @@ def _follow(
             if time.monotonic() >= due:
                 if failures:
                     driver.cancel_left()
-                due = _cycle(driver, lookout)
+                busy, due = _cycle(driver, lookout)
+                used = used or busy
                 if failures:
                     say(f"{away} is back")
                 failures, causes = 0, set()
             entry = answer_next(driver)
             if entry is None and driver.unfinished is None and time.monotonic() < due:
                 entry = judging.turn(driver.settings.quality.every_s)
+            used = used or entry is not None
         except (KafkaUnreachable, RunnerUnreachable) as error:
             away = "Kafka" if isinstance(error, KafkaUnreachable) else "the job server"
             if str(error) not in causes:  # a broker that comes back with an expired certificate is another matter
@@ -79,14 +81,18 @@ def _follow(
             continue
         left_s = due - time.monotonic()
         if entry is None and driver.unfinished is None and not judging.is_busy and left_s > 0:
-            give_back()
+            if used:
+                give_back()
+                used = False
             stop.wait(min(left_s, LOOK_S))
 
 
-def _cycle(driver: Driver, lookout: Lookout) -> float:
-    """One cycle; when the next one is due, in seconds of the monotonic clock: at once where enough waits for it."""
+def _cycle(driver: Driver, lookout: Lookout) -> tuple[bool, float]:
+    """One cycle: whether it did anything, and when the next one is due, in seconds of the monotonic clock: at once where
+    enough waits for it.
+    """
     began = time.monotonic()
     busy = bool(driver.cycle())
     lookout.cycled(time.monotonic() - began)
     is_full = busy and driver.a_plan_waits()
-    return began if is_full else began + driver.settings.limits.freshness_s
+    return busy, began if is_full else began + driver.settings.limits.freshness_s

@@ -514,6 +514,11 @@ def test_a_driver_gives_memory_back_before_it_waits_and_not_between_two_plans(
     monkeypatch.setattr(driver.stop, "wait", lambda seconds: driver.stop.set())
     follow_until(driver, driver.stop, lambda text: None)
     assert driver.done == ["cycle", "judge", "given back", "closed"]
+    idle: Any = Following(tmp_path, busy=False, most=9)
+    monkeypatch.setattr(follow, "give_back", lambda: idle.done.append("given back"))
+    monkeypatch.setattr(idle.stop, "wait", lambda seconds: idle.stop.set())
+    follow_until(idle, idle.stop, lambda text: None)
+    assert idle.done == ["cycle", "closed"], "it has used nothing since it waited last"
     busy: Any = Following(tmp_path, busy=True, most=3)
     monkeypatch.setattr(follow, "give_back", lambda: busy.done.append("given back"))
     follow_until(busy, busy.stop, lambda text: None)
