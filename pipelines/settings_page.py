@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple, get_args, get_origin
 
-from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from pipelines.settings import Settings
+from pipelines.settings_source import places, variable
 from schemas.generated_page import Listing, table
 
 PAGE = Path(__file__).parents[1] / "infra" / "README.md"
@@ -39,15 +39,11 @@ class Setting(NamedTuple):
     meaning: str
 
 
-def settings(model: type[BaseModel] = Settings, path: tuple[str, ...] = ()) -> Iterator[Setting]:
-    """Every setting in the model's order, those of a group where the group stands."""
-    for name, field in model.model_fields.items():
-        place, kind = (*path, name), field.annotation
-        if isinstance(kind, type) and issubclass(kind, BaseModel):
-            yield from settings(kind, place)
-        else:
-            variable = f"WELLSPRING_{'__'.join(place).upper()}"
-            yield Setting(".".join(place), variable, _default(field), _meaning(place, field))
+def settings() -> Iterator[Setting]:
+    """Every setting in the model's order, those of a section where the section stands."""
+    for place, field, is_section in places(Settings):
+        if not is_section:
+            yield Setting(".".join(place), variable(place), _default(field), _meaning(place, field))
 
 
 def listing() -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel
+from pydantic.fields import FieldInfo
 
 PREFIX, BETWEEN = "WELLSPRING_", "__"
 SECRETS_VARIABLE = "WELLSPRING_SECRETS"
@@ -22,10 +23,10 @@ def blamed(file: str, place: Sequence[str | int]) -> str:
     """
     given = _given()
     for length in range(len(place), 0, -1):
-        name = _name(place[:length])
+        name = variable(place[:length])
         if name in given and _says(given[name][1], place[length:]):
             return given[name][0]
-    below = [words for name, (words, _) in sorted(given.items()) if name.startswith(_name(place) + BETWEEN)]
+    below = [words for name, (words, _) in sorted(given.items()) if name.startswith(variable(place) + BETWEEN)]
     return f"{file} with {', '.join(below)}" if below else file
 
 
@@ -34,8 +35,8 @@ def misspelt(model: type[BaseModel]) -> str | None:
 
     Kubernetes' addresses of a service, which may be called as one of our sections is, are none of it.
     """
-    given, names = _given(), {name.replace("_", ""): name for name in _names(model)}
-    sections = {_name([section]) for section in model.model_fields}
+    given, names = _given(), {name.replace("_", ""): name for name in (variable(place) for place, *_ in places(model))}
+    sections = {variable([section]) for section in model.model_fields}
     services = tuple(name.removesuffix("SERVICE_HOST") for name in given if name.endswith("_SERVICE_HOST"))
     for name, (words, _) in sorted(given.items()):
         if name.split(BETWEEN)[0] in sections or (services and name.startswith(services)):
@@ -47,11 +48,15 @@ def misspelt(model: type[BaseModel]) -> str | None:
     return None
 
 
-def _names(model: type[BaseModel], above: tuple[str, ...] = ()) -> Iterator[str]:
+def places(model: type[BaseModel], above: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], FieldInfo, bool]]:
+    """Every setting in the model's order: its place, its field, and whether it is a section, whose own then follow."""
     for name, field in model.model_fields.items():
-        yield _name((*above, name))
-        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
-            yield from _names(field.annotation, (*above, name))
+        place, kind = (*above, name), field.annotation
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
+            yield place, field, True
+            yield from places(kind, place)
+        else:
+            yield place, field, False
 
 
 def not_json(error: Exception) -> str | None:
@@ -59,7 +64,7 @@ def not_json(error: Exception) -> str | None:
     found = re.search(r'error parsing value for field "(\w+)"', str(error))
     if found is None:
         return None
-    section, given = _name([found[1]]), _given()
+    section, given = variable([found[1]]), _given()
     of_it = {name: one for name, one in given.items() if name == section or name.startswith(section + BETWEEN)}
     broken = [words for words, text in of_it.values() if text.lstrip().startswith(("[", "{")) and _json(text) is None]
     said = broken or [words for words, _ in of_it.values()]
@@ -80,7 +85,8 @@ def _given() -> dict[str, tuple[str, str]]:
     }
 
 
-def _name(place: Sequence[str | int]) -> str:
+def variable(place: Sequence[str | int]) -> str:
+    """The name of a setting's variable."""
     return PREFIX + BETWEEN.join(map(str, place)).upper()
 
 

@@ -18,6 +18,7 @@ from pipelines.demo.world import STUDIES
 from pipelines.heartbeat import live_heartbeat
 from pipelines.keys import KeyRing
 from pipelines.settings import Settings, load_settings
+from pipelines.settings_source import BETWEEN, variable
 from pipelines.store import FolderStore
 from pipelines.vault import vault_of
 from schemas.registry import Study, save_studies
@@ -100,8 +101,8 @@ def break_ground(folder: Path, now_us: int, on_progress: Progress) -> Ground:
 
 def _refuse_settings_from_elsewhere() -> None:
     """A setting in the environment goes before the demo's own file: its data would go to another lake or Kafka."""
-    names = {f"WELLSPRING_{name.upper()}" for name in Settings.model_fields}
-    found = sorted(v for v in os.environ if v.upper().split("__")[0] in names)
+    names = {variable([name]) for name in Settings.model_fields}
+    found = sorted(v for v in os.environ if v.upper().split(BETWEEN)[0] in names)
     if found:
         raise Refused(f"the demo uses nothing but its own folder: unset {', '.join(found)} and run it again")
 
