@@ -131,12 +131,12 @@ def cancel_jobs(settings: RunnerSettings, lake: str) -> int:
     """Cancel what a dead driver of this lake has left running, which would keep the places of ours; how many jobs."""
     cancelled = 0
     with grpc.insecure_channel(settings.job_endpoint) as channel:
-        service = beam_job_api_pb2_grpc.JobServiceStub(channel)
+        service = _InTime(beam_job_api_pb2_grpc.JobServiceStub(channel))
         try:
-            jobs = service.GetJobs(beam_job_api_pb2.GetJobsRequest(), timeout=_ANSWER_S).job_info
+            jobs = service.GetJobs(beam_job_api_pb2.GetJobsRequest()).job_info
             for job in jobs:
                 if job.job_name == job_name(lake) and job.state not in TERMINAL_STATES:
-                    service.Cancel(beam_job_api_pb2.CancelJobRequest(job_id=job.job_id), timeout=_ANSWER_S)
+                    service.Cancel(beam_job_api_pb2.CancelJobRequest(job_id=job.job_id))
                     cancelled += 1
         except grpc.RpcError as error:
             if error.code() == grpc.StatusCode.UNIMPLEMENTED:
