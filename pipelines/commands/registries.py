@@ -51,14 +51,9 @@ def add(
 
 
 def _key_made(settings: Settings, study: str) -> bool:
-    return _ring_of_fit_vault(settings).create(study)
-
-
-def _ring_of_fit_vault(settings: Settings) -> KeyRing:
-    """Where keys may be made: StorageUnfit where two makers of one key could both believe that theirs is kept."""
     vault = vault_of(settings)
     check_store(vault.store, say)
-    return KeyRing(vault)
+    return KeyRing(vault).create(study)
 
 
 @studies.command("keys", epilog="Example: wellspring studies keys")
@@ -68,12 +63,13 @@ def make_keys(config: Config = None) -> None:
     Exit code 1 where a study that has landed readings lacks its key: a new one would not fit, so restore the vault's.
     """
     settings = settings_of(config)
-    ring, landed = KeyRing(vault_of(settings)), Progress.of(Ledger(store_of(settings.lake)).head()).keys
+    vault = vault_of(settings)
+    ring, landed = KeyRing(vault), Progress.of(Ledger(store_of(settings.lake)).head()).keys
     lacking = [study for study in load_studies(settings.studies) if not ring.has(study)]
     if lost := [study for study in lacking if study in landed]:
         raise Refused(f"the ledger knows the keys of {', '.join(lost)}: restore the vault's folder keys/")
     if lacking:
-        ring = _ring_of_fit_vault(settings)
+        check_store(vault.store, say)
     for study in lacking:
         ring.create(study)
         say(f"the key of study {study} was made in the vault")
