@@ -8,7 +8,6 @@ from collections import Counter
 from contextlib import closing
 
 from pipelines.holds import Holds
-from pipelines.store import Store
 from pipelines.vault import vault_of
 from tests.worlds import OUTSIDE, World, once
 
@@ -61,8 +60,4 @@ class Arrivals:
             assert holds.open_readings() == {}
             found = holds.totals()
             assert 0 < found.opened == found.released and found.expired == 0
-            assert _keys(vault.store, "runs") == []
-
-
-def _keys(store: Store, folder: str) -> list[str]:
-    return list(store.list(f"{folder}/"))
+            assert list(vault.store.list("runs/")) == []

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
@@ -27,24 +27,27 @@ class StartBroker(Protocol):
     def __call__(self, extra: Mapping[str, str] | None = None, port: int | None = None) -> OwnBroker: ...
 
 
-@pytest.fixture(scope="session")
-def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Address]:
-    """The session's broker: nobody stops it, and every test uses topics and groups of its own."""
-    kafka = LocalKafka(tmp_path_factory.mktemp("kafka"))
+@contextmanager
+def _running(folder: Path) -> Iterator[Address]:
+    kafka = LocalKafka(folder)
     try:
         yield kafka.up()
     finally:
         kafka.down()
+
+
+@pytest.fixture(scope="session")
+def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Address]:
+    """The session's broker: nobody stops it, and every test uses topics and groups of its own."""
+    with _running(tmp_path_factory.mktemp("kafka")) as address:
+        yield address
 
 
 @pytest.fixture(scope="module")
 def own_kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Address]:
     """A broker of a module's own: the topics of the demo have names of their own, which other tests use as well."""
-    kafka = LocalKafka(tmp_path_factory.mktemp("kafka"))
-    try:
-        yield kafka.up()
-    finally:
-        kafka.down()
+    with _running(tmp_path_factory.mktemp("kafka")) as address:
+        yield address
 
 
 @pytest.fixture(scope="session")
